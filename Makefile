@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+#
+# Everything is built into build/: programs in build/bin, libraries in
+# build/lib, the module in build/modules/RELEASE/dune.ko, tests in build/tests.
+#
+# This file holds what all parts share; each part's build.mk adds to
+#	PROGRAMS	build/bin/...		what people run
+#	LIBS		build/lib/...
+#	UNIT_TESTS	build/tests/unit/...	cmocka programs, run on this machine
+#	GUEST_TESTS	build/tests/...		programs that tests/list runs in the testbed
+#	BENCHES		build/bench/...
+# and states its own rules. Objects come from the pattern rules below: the name
+# of an object is its source's under build/obj (for programs and libdune.a) or
+# build/pic (for libdune.so); what a target's objects need is said with
+# target-specific CFLAGS or CPPFLAGS.
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+KERNEL ?= 6.1
+KERNELS := 5.10 6.1 6.12 7.2
+B := build
+Q := $(if $(V),,@)
+
+CC := gcc
+CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror
+CPPFLAGS := -D_GNU_SOURCE -Ilibdune/include -Ikern/uapi
+LDFLAGS :=
+
+PROGRAMS :=
+LIBS :=
+UNIT_TESTS :=
+GUEST_TESTS :=
+BENCHES :=
+
+.PHONY: all
+all: libs programs modules
+
+# A fresh machine gets its packages before anything is built.
+GOALS_WITHOUT_SETUP := clean help
+ifneq ($(filter-out $(GOALS_WITHOUT_SETUP),$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell scripts/setup >&2 && echo done),done)
+$(error scripts/setup failed)
+endif
+endif
+
+-include libdune/build.mk
+-include apps/build.mk
+-include tests/build.mk
+-include bench/build.mk
+
+.PHONY: libs programs
+libs: $(LIBS)
+programs: $(PROGRAMS)
+
+# ---- objects ----
+
+# Kept on every compiler run; $(call say,WORD) shows one line for each.
+say = @printf '  %-7s %s\n' '$(1)' '$(@:$(B)/%=%)'
+
+$(B)/obj/%.o: %.c
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj/%.o: %.S
+	$(call say,AS)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -D__ASSEMBLY__ $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/pic/%.o: %.c
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+$(B)/pic/%.o: %.S
+	$(call say,AS)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -D__ASSEMBLY__ $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+-include $(shell [ ! -d $(B) ] || find $(B)/obj $(B)/pic $(B)/tests $(B)/bench -name '*.d' 2>/dev/null)
+
+# ---- the module ----
+
+.PHONY: modules modules-all sparse checkpatch shellcheck
+modules:
+	$(Q)scripts/module $(KERNEL)
+
+modules-all:
+	$(Q)failed=; for version in $(KERNELS); do scripts/module --strict $$version || failed="$$failed $$version"; done; \
+		[ -z "$$failed" ] || { echo "modules-all: not clean:$$failed" >&2; exit 1; }
+
+sparse:
+	$(Q)scripts/sparse $(KERNEL)
+
+checkpatch:
+	$(Q)scripts/checkpatch
+
+shellcheck:
+	$(Q)scripts/setup shellcheck
+	$(Q)git ls-files -z scripts tests apps bench .ci | xargs -0 grep -lE '^#!/bin/(ba)?sh' | xargs shellcheck -x
+
+# ---- using it ----
+
+.PHONY: check matrix tests demo bench
+tests: all $(UNIT_TESTS) $(GUEST_TESTS)
+
+check: tests
+	$(Q)tests/run $(TESTS)
+
+# MACHINES, KERNELS and TESTS choose a part.
+matrix: tests
+	$(Q)KERNELS='$(KERNELS)' MACHINES='$(MACHINES)' scripts/matrix $(TESTS)
+
+demo: $(if $(NATIVE),libs programs,all)
+	$(Q)scripts/demo $(if $(NATIVE),--native)
+
+bench: all $(BENCHES)
+	$(Q)scripts/bench
+
+.PHONY: clean distclean help
+clean:
+	rm -rf $(B)/obj $(B)/pic $(B)/bin $(B)/lib $(B)/tests $(B)/bench $(B)/modules
+	rm -rf $(B)/testbed/run.* $(B)/testbed/base-*.cpio
+
+distclean:
+	$(Q)! grep -qs "$(CURDIR)/$(B)/" /proc/mounts || { echo 'a chroot under $(B) is still mounted' >&2; exit 1; }
+	rm -rf $(B)
+
+help:
+	@echo 'make                    libraries, programs and the module for 6.1'
+	@echo 'make modules KERNEL=V   the module for Debian kernel V: $(KERNELS)'
+	@echo 'make modules-all        the module for all of them, anew; a warning fails'
+	@echo 'make tests              build what make check runs'
+	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
+	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'
+	@echo '                        KERNELS="V..." MACHINES="svm" TESTS="..." for a part'
+	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'
+	@echo 'make bench              the benchmarks'
+	@echo 'make sparse checkpatch  look over kern/; make shellcheck: over the scripts'
+	@echo 'make clean              remove what was built; distclean: downloads too'
+	@echo 'scripts/testbed run ... run anything in a machine with the module'
+	@echo 'V=1 shows the commands.'

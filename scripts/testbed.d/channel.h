@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The channel: what the machine's PID 1 says to the monitor on the host.
+ *
+ * A one-way stream of frames: one byte of type, four bytes of length (little
+ * endian), then the payload. It travels byte by byte through a device that
+ * costs the emulator nothing: a parallel port under Bochs, a debug console
+ * under QEMU. The serial console stays for the kernel's last words.
+ */
+#ifndef TESTBED_CHANNEL_H
+#define TESTBED_CHANNEL_H
+
+enum frame_type {
+	FRAME_BOOTED = 'B',	/* PID 1 runs; empty; comes exactly once */
+	FRAME_ALIVE = 'A',	/* a second passed in the machine; empty */
+	FRAME_STDOUT = 'O',	/* what the command wrote */
+	FRAME_STDERR = 'E',
+	FRAME_KLOG = 'K',	/* kernel log, as text lines, since module load */
+	FRAME_MESSAGE = 'M',	/* PID 1 itself has something to say */
+	FRAME_STATUS = 'S',	/* exit status in decimal; the last frame */
+};
+
+#define FRAME_HEADER	5
+#define FRAME_MAX	65536
+
+/* QEMU: isa-debugcon takes one byte per OUT. SeaBIOS speaks at 0x402. */
+#define DEBUGCON_PORT	0x4e9
+
+/* Bochs: parport1. A byte is taken when STROBE rises. */
+#define PARPORT_DATA	0x378
+#define PARPORT_CONTROL	0x37a
+#define PARPORT_IDLE	0x0c	/* printer selected, not in reset */
+#define PARPORT_STROBE	0x01
+
+#endif

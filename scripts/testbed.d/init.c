@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: MIT
+/*
+ * PID 1 of the testbed's machine.
+ *
+ * Sets the machine up, loads the modules listed in /testbed/modules, runs the
+ * command in /testbed/command, sends its output, the kernel's log and its exit
+ * status through the channel (channel.h), and powers the machine off.
+ *
+ * Kernel command line words it knows:
+ *	testbed.channel=parport|debugcon	the device to speak through
+ *	testbed.shell				an interactive shell on the console instead
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/io.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "channel.h"
+
+#define MODULE_UNDER_TEST	"dune"
+#define KILL_SECONDS		10	/* for killed processes to be gone */
+#define UNLOAD_SECONDS		10	/* for the module's last references to be gone */
+
+static bool use_parport;
+static int kmsg_fd = -1;
+
+/* ---- speaking ---- */
+
+static void put_bytes(const void *data, size_t length)
+{
+	const uint8_t *byte = data;
+
+	if (!use_parport) {
+		outsb(DEBUGCON_PORT, data, length);
+		return;
+	}
+	for (; length; length--, byte++) {
+		outb(*byte, PARPORT_DATA);
+		outb(PARPORT_IDLE | PARPORT_STROBE, PARPORT_CONTROL);
+		outb(PARPORT_IDLE, PARPORT_CONTROL);
+	}
+}
+
+static void send_frame(enum frame_type type, const void *data, size_t length)
+{
+	uint8_t header[FRAME_HEADER] = { type, length, length >> 8, length >> 16, length >> 24 };
+
+	put_bytes(header, sizeof(header));
+	put_bytes(data, length);
+}
+
+__attribute__((format(printf, 2, 3)))
+static void say(enum frame_type type, const char *format, ...)
+{
+	char line[1024];
+	va_list arguments;
+	int length;
+
+	va_start(arguments, format);
+	length = vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	if (length >= (int)sizeof(line))
+		length = sizeof(line) - 1;
+	send_frame(type, line, length);
+}
+
+static _Noreturn void power_off(void)
+{
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+/* ---- setting up ---- */
+
+struct mount_point {
+	const char *type, *where, *options;
+	unsigned long flags;
+};
+
+static const struct mount_point mount_points[] = {
+	{ "proc", "/proc", NULL, 0 },
+	{ "sysfs", "/sys", NULL, 0 },
+	{ "devtmpfs", "/dev", "mode=0755", 0 },
+	{ "devpts", "/dev/pts", "mode=0620,ptmxmode=0666", 0 },
+	{ "tmpfs", "/dev/shm", "mode=1777", 0 },
+	{ "tmpfs", "/tmp", "mode=1777", 0 },
+	{ "tmpfs", "/run", "mode=0755", 0 },
+	{ "cgroup2", "/sys/fs/cgroup", NULL, 0 },
+	{ "debugfs", "/sys/kernel/debug", NULL, 0 },
+	{ "tracefs", "/sys/kernel/tracing", NULL, 0 },
+};
+
+static void mount_all(void)
+{
+	const struct mount_point *m;
+	size_t i;
+
+	for (i = 0; i < sizeof(mount_points) / sizeof(mount_points[0]); i++) {
+		m = &mount_points[i];
+		mkdir(m->where, 0755);
+		if (mount(m->type, m->where, m->type, m->flags, m->options) && errno != EBUSY)
+			say(FRAME_MESSAGE, "cannot mount %s: %s\n", m->where, strerror(errno));
+	}
+	symlink("/proc/self/fd", "/dev/fd");
+	symlink("/proc/self/fd/0", "/dev/stdin");
+	symlink("/proc/self/fd/1", "/dev/stdout");
+	symlink("/proc/self/fd/2", "/dev/stderr");
+}
+
+static void loopback_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	request.ifr_flags = IFF_UP | IFF_RUNNING;
+	ioctl(fd, SIOCSIFFLAGS, &request);
+	close(fd);
+}
+
+static char *read_file(const char *path, size_t *length)
+{
+	size_t room = 65536, used = 0;
+	char *text = malloc(room + 1);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0 || !text) {
+		free(text);
+		return NULL;
+	}
+	while (used < room && (n = read(fd, text + used, room - used)) > 0)
+		used += n;
+	close(fd);
+	text[used] = '\0';
+	if (length)
+		*length = used;
+	return text;
+}
+
+static bool load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int error;
+
+	if (fd < 0) {
+		say(FRAME_MESSAGE, "cannot open module %s: %s\n", path, strerror(errno));
+		return false;
+	}
+	error = syscall(SYS_finit_module, fd, "", 0) ? errno : 0;
+	close(fd);
+	if (error && error != EEXIST) {
+		say(FRAME_MESSAGE, "cannot load module %s: %s\n", path, strerror(error));
+		return false;
+	}
+	return true;
+}
+
+static bool load_modules(const char *list)
+{
+	char *text = read_file(list, NULL), *path, *rest = text;
+	bool loaded = true;
+
+	while (text && (path = strsep(&rest, "\n")))
+		if (*path)
+			loaded &= load_module(path);
+	free(text);
+	return loaded;
+}
+
+/* ---- the kernel's log ---- */
+
+static void open_kernel_log(void)
+{
+	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	lseek(kmsg_fd, 0, SEEK_END);
+}
+
+/* A record reads "priority,sequence,microseconds,flags;text\n" and lines of tags. */
+static void send_kernel_log(void)
+{
+	char record[8192], *text, *end;
+	unsigned long long when;
+	ssize_t n;
+
+	for (;;) {
+		n = read(kmsg_fd, record, sizeof(record) - 1);
+		if (n < 0 && errno == EPIPE)
+			continue;	/* records were lost: go on with the next */
+		if (n <= 0)
+			return;
+		record[n] = '\0';
+		text = strchr(record, ';');
+		if (!text || sscanf(record, "%*u,%*u,%llu", &when) != 1)
+			continue;
+		end = strchr(++text, '\n');
+		if (end)
+			*end = '\0';
+		say(FRAME_KLOG, "[%5llu.%06llu] %s\n", when / 1000000, when % 1000000, text);
+	}
+}
+
+/* ---- the command ---- */
+
+struct command {
+	pid_t pid;
+	int output[2];		/* our ends of its stdout and stderr; -1: closed */
+	int status;		/* as a shell would say it */
+	bool ended;
+};
+
+static char **split_command(void)
+{
+	size_t length = 0, count = 0, i;
+	char *text = read_file("/testbed/command", &length);
+	char **argv, *word;
+
+	if (!text || !length)
+		return NULL;
+	for (i = 0; i < length; i++)
+		count += !text[i];
+	argv = calloc(count + 1, sizeof(*argv));
+	for (i = 0, word = text; argv && i < count; i++, word += strlen(word) + 1)
+		argv[i] = word;
+	return argv;
+}
+
+static _Noreturn void become_command(char **argv, int out, int err)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	ioperm(0, 0x400, 0);
+	iopl(0);
+	setsid();
+	dup2(open("/dev/null", O_RDONLY), 0);
+	dup2(out, 1);
+	dup2(err, 2);
+	syscall(SYS_close_range, 3U, ~0U, 0U);
+	if (chdir("/root"))
+		perror("/root");
+	execvp(argv[0], argv);
+	dprintf(2, "testbed: cannot run %s: %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static void start_command(struct command *c, char **argv)
+{
+	int out[2], err[2];
+
+	if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
+		power_off();
+	fcntl(out[0], F_SETPIPE_SZ, 1 << 20);
+	c->pid = fork();
+	if (!c->pid)
+		become_command(argv, out[1], err[1]);
+	close(out[1]);
+	close(err[1]);
+	c->output[0] = out[0];
+	c->output[1] = err[0];
+	c->ended = false;
+}
+
+/* Reads once; false when there is nothing more to come. */
+static bool pass_output(struct command *c, int which)
+{
+	static const enum frame_type types[] = { FRAME_STDOUT, FRAME_STDERR };
+	static char buffer[FRAME_MAX];
+	ssize_t n = read(c->output[which], buffer, sizeof(buffer));
+
+	if (n > 0) {
+		send_frame(types[which], buffer, n);
+		return true;
+	}
+	if (n < 0 && errno == EINTR)
+		return true;
+	close(c->output[which]);
+	c->output[which] = -1;
+	return false;
+}
+
+static void reap(struct command *c)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid != c->pid)
+			continue;
+		c->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+		c->ended = true;
+	}
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* Whatever the command left behind must go before its pipes can be empty. */
+static void kill_the_rest(void)
+{
+	double end = now() + KILL_SECONDS;
+
+	for (;;) {
+		kill(-1, SIGKILL);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
+			return;
+		if (now() > end) {
+			say(FRAME_KLOG, "BUG: testbed: a process outlives SIGKILL\n");
+			return;
+		}
+		usleep(10000);
+	}
+}
+
+static void run_command(struct command *c, char **argv)
+{
+	struct pollfd fds[4];
+	sigset_t child;
+	int signals;
+	char buffer[sizeof(struct signalfd_siginfo)];
+	int i;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	start_command(c, argv);
+
+	while (!c->ended) {
+		fds[0] = (struct pollfd){ .fd = c->output[0], .events = POLLIN };
+		fds[1] = (struct pollfd){ .fd = c->output[1], .events = POLLIN };
+		fds[2] = (struct pollfd){ .fd = signals, .events = POLLIN };
+		fds[3] = (struct pollfd){ .fd = kmsg_fd, .events = POLLIN };
+		if (!poll(fds, 4, 1000))
+			send_frame(FRAME_ALIVE, NULL, 0);
+		for (i = 0; i < 2; i++)
+			if (fds[i].revents)
+				pass_output(c, i);
+		if (fds[3].revents)
+			send_kernel_log();
+		if (fds[2].revents) {
+			while (read(signals, buffer, sizeof(buffer)) > 0)
+				;
+			reap(c);
+		}
+	}
+	/* The log and the output that are there already, then what comes with the end. */
+	send_kernel_log();
+	kill_the_rest();
+	for (i = 0; i < 2; i++)
+		while (c->output[i] >= 0 && pass_output(c, i))
+			;
+	close(signals);
+}
+
+static void unload_module_under_test(void)
+{
+	double end = now() + UNLOAD_SECONDS;
+
+	while (syscall(SYS_delete_module, MODULE_UNDER_TEST, O_NONBLOCK)) {
+		if (errno == ENOENT)
+			return;
+		if (now() > end || (errno != EAGAIN && errno != EBUSY)) {
+			say(FRAME_KLOG, "BUG: testbed: module %s cannot be unloaded: %s\n",
+			    MODULE_UNDER_TEST, strerror(errno));
+			return;
+		}
+		usleep(10000);
+	}
+}
+
+static void run_shell(void)
+{
+	pid_t pid = fork();
+	int fd;
+
+	if (!pid) {
+		setsid();
+		fd = open("/dev/ttyS0", O_RDWR);
+		ioctl(fd, TIOCSCTTY, 1);
+		dup2(fd, 0);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		if (fd > 2)
+			close(fd);
+		if (chdir("/root"))
+			perror("/root");
+		execlp("sh", "-sh", (char *)NULL);
+		_exit(127);
+	}
+	while (waitpid(-1, NULL, 0) != pid)
+		;
+}
+
+static void set_environment(void)
+{
+	clearenv();
+	setenv("PATH", "/root:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	setenv("LD_LIBRARY_PATH", "/usr/local/lib", 1);
+	setenv("HOME", "/root", 1);
+	setenv("USER", "root", 1);
+	setenv("LANG", "C.UTF-8", 1);
+	setenv("TERM", "linux", 1);
+	setenv("TESTBED", "1", 1);
+}
+
+int main(void)
+{
+	struct command command = { .status = 255 };
+	char **argv, *command_line;
+	bool shell, ready;
+
+	iopl(3);
+	mount_all();
+	command_line = read_file("/proc/cmdline", NULL);
+	use_parport = command_line && strstr(command_line, "testbed.channel=parport");
+	shell = command_line && strstr(command_line, "testbed.shell");
+	if (use_parport)
+		outb(PARPORT_IDLE, PARPORT_CONTROL);
+	send_frame(FRAME_BOOTED, NULL, 0);
+
+	sethostname("testbed", 7);
+	loopback_up();
+	set_environment();
+	ready = load_modules("/testbed/modules");
+	open_kernel_log();
+	if (!load_modules("/testbed/module-under-test")) {
+		ready = false;
+		usleep(100000);
+	}
+
+	if (shell) {
+		run_shell();
+		command.status = 0;
+	} else if (!ready) {
+		say(FRAME_KLOG, "BUG: testbed: the machine could not be set up\n");
+	} else {
+		argv = split_command();
+		if (argv)
+			run_command(&command, argv);
+	}
+
+	unload_module_under_test();
+	usleep(20000);		/* frees put off by RCU may still complain */
+	send_kernel_log();
+	say(FRAME_STATUS, "%d\n", command.status);
+	power_off();
+}

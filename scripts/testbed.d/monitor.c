@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Runs an emulator, takes apart the frames that its machine sends
+ * (channel.h), and tells how it ended.
+ *
+ *	monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE EMULATOR [ARG...]
+ *
+ * CHANNEL is a FIFO that the emulator writes to. The command's output goes to
+ * our stdout and stderr as it comes, the kernel log to the file KLOG, and one
+ * line to the file OUTCOME: "exit N", "died", "timeout" (SECONDS in all, or
+ * SILENCE seconds without a sign of life) or "stopped" (by a signal to us). The emulator runs on
+ * a terminal of its own (Bochs needs one) whose text is dropped; with -t on
+ * ours, where Ctrl-C is for the emulator.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "channel.h"
+
+struct machine {
+	pid_t pid;
+	int terminal;		/* -1: closed */
+	int channel;
+	int klog;
+	int boots;
+	double heard;		/* when the channel last had something */
+	int status;		/* of the command; -1: not known yet */
+
+	/* The frame being read. */
+	uint8_t header[FRAME_HEADER];
+	unsigned int header_have;
+	uint32_t left;
+	char text[16];
+	unsigned int text_have;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int signal)
+{
+	stopped = signal;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void write_all(int fd, const uint8_t *data, size_t length)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLOUT };
+	ssize_t n;
+
+	while (length) {
+		n = write(fd, data, length);
+		if (n < 0 && errno == EAGAIN) {
+			poll(&wait, 1, -1);
+			continue;
+		}
+		if (n < 0 && errno == EINTR && !stopped)
+			continue;
+		if (n < 0)
+			return;		/* our reader is gone: the machine goes on */
+		data += n;
+		length -= n;
+	}
+}
+
+static void take_payload(struct machine *m, const uint8_t *data, size_t length)
+{
+	size_t room;
+
+	switch (m->header[0]) {
+	case FRAME_STDOUT:
+		write_all(STDOUT_FILENO, data, length);
+		break;
+	case FRAME_STDERR:
+		write_all(STDERR_FILENO, data, length);
+		break;
+	case FRAME_MESSAGE:
+		write_all(STDERR_FILENO, (const uint8_t *)"testbed: machine: ", 18);
+		write_all(STDERR_FILENO, data, length);
+		break;
+	case FRAME_KLOG:
+		write_all(m->klog, data, length);
+		break;
+	case FRAME_STATUS:
+		room = sizeof(m->text) - 1 - m->text_have;
+		if (length > room)
+			length = room;
+		memcpy(m->text + m->text_have, data, length);
+		m->text_have += length;
+		break;
+	}
+}
+
+static void end_frame(struct machine *m)
+{
+	if (m->header[0] == FRAME_BOOTED) {
+		m->boots++;
+		m->heard = now();
+	}
+	if (m->header[0] == FRAME_STATUS) {
+		m->text[m->text_have] = '\0';
+		m->status = atoi(m->text) & 0xff;
+	}
+	m->header_have = 0;
+}
+
+static void take_bytes(struct machine *m, const uint8_t *data, size_t length)
+{
+	size_t n;
+
+	while (length) {
+		if (m->header_have < FRAME_HEADER) {
+			m->header[m->header_have++] = *data++;
+			length--;
+			if (m->header_have < FRAME_HEADER)
+				continue;
+			m->left = m->header[1] | m->header[2] << 8 | m->header[3] << 16 |
+				  (uint32_t)m->header[4] << 24;
+			m->text_have = 0;
+		} else {
+			n = length < m->left ? length : m->left;
+			take_payload(m, data, n);
+			m->left -= n;
+			data += n;
+			length -= n;
+		}
+		if (!m->left)
+			end_frame(m);
+	}
+}
+
+/* Reads what is there; false when nothing was. */
+static bool drain_channel(struct machine *m)
+{
+	static uint8_t buffer[1 << 16];
+	ssize_t n = read(m->channel, buffer, sizeof(buffer));
+
+	if (n <= 0)
+		return false;
+	if (m->boots)
+		m->heard = now();
+	take_bytes(m, buffer, n);
+	return true;
+}
+
+static void drain_terminal(struct machine *m)
+{
+	char buffer[4096];
+
+	if (read(m->terminal, buffer, sizeof(buffer)) <= 0) {
+		close(m->terminal);
+		m->terminal = -1;
+	}
+}
+
+static void start_emulator(struct machine *m, bool our_terminal, char **argv)
+{
+	struct winsize size = { .ws_row = 50, .ws_col = 120 };
+	pid_t monitor = getpid();
+
+	m->pid = our_terminal ? fork() : forkpty(&m->terminal, NULL, NULL, &size);
+	if (m->pid < 0) {
+		perror("monitor: fork");
+		exit(98);
+	}
+	if (!m->pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != monitor)
+			_exit(1);
+		signal(SIGINT, SIG_DFL);
+		if (!our_terminal)
+			setenv("TERM", "xterm", 1);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	if (!our_terminal)
+		fcntl(m->terminal, F_SETFD, FD_CLOEXEC);
+}
+
+/* A machine that is not up yet has no way to show that it lives. */
+#define BOOT_SECONDS	240
+
+/* One that has said its last word has this long to power off. */
+#define POWER_OFF_SECONDS	30
+
+static const char *watch(struct machine *m, double end, double silence)
+{
+	struct pollfd fds[2];
+	bool alive = true;
+
+	m->heard = now() + BOOT_SECONDS;
+
+	while (alive && !stopped && m->boots < 2) {
+		fds[0] = (struct pollfd){ .fd = m->channel, .events = POLLIN };
+		fds[1] = (struct pollfd){ .fd = m->terminal, .events = POLLIN };
+		poll(fds, 2, 200);
+		if (fds[1].revents)
+			drain_terminal(m);
+		alive = waitpid(m->pid, NULL, WNOHANG) == 0;
+		if (fds[0].revents || !alive)
+			while (drain_channel(m) && m->boots < 2)
+				;
+		if (m->status >= 0 && now() + POWER_OFF_SECONDS < end)
+			end = now() + POWER_OFF_SECONDS;
+		if (alive && (now() > end || now() > m->heard + silence))
+			break;
+	}
+	if (alive) {
+		kill(m->pid, SIGKILL);
+		waitpid(m->pid, NULL, 0);
+		if (m->status < 0 && m->boots < 2)
+			return stopped ? "stopped" : "timeout";
+	}
+	return m->status < 0 ? "died" : "exit";
+}
+
+int main(int argc, char **argv)
+{
+	struct machine m = { .terminal = -1, .status = -1 };
+	const char *outcome;
+	bool our_terminal = argc > 1 && !strcmp(argv[1], "-t");
+	FILE *file;
+
+	argc -= our_terminal;
+	argv += our_terminal;
+	if (argc < 7) {
+		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE EMULATOR [ARG...]\n");
+		return 2;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGTERM);	/* our caller takes the emulator with it */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, our_terminal ? SIG_IGN : on_stop);
+	signal(SIGTERM, on_stop);
+	signal(SIGHUP, on_stop);
+	/* Open for both, so that it never ends while the emulator comes and goes. */
+	m.channel = open(argv[1], O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	m.klog = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	file = fopen(argv[3], "we");
+	if (m.channel < 0 || m.klog < 0 || !file) {
+		perror("monitor");
+		return 2;
+	}
+	fcntl(m.channel, F_SETPIPE_SZ, 1 << 20);
+	start_emulator(&m, our_terminal, argv + 6);
+	outcome = watch(&m, now() + atof(argv[4]), atof(argv[5]));
+	if (m.status >= 0)
+		fprintf(file, "exit %d\n", m.status);
+	else
+		fprintf(file, "%s\n", outcome);
+	return fclose(file) ? 2 : 0;
+}
