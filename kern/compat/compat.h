@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Differences between kernels.  Force-included; the rest of the module is
+ * written for the newest kernel.  Only this folder looks at LINUX_VERSION_CODE.
+ *
+ * DUNE_HAVE_* say which exported symbols the kernel has; Kbuild looks them up in Module.symvers,
+ * since vendors backport.
+ */
+#ifndef DUNE_COMPAT_H
+#define DUNE_COMPAT_H
+
+#include <linux/version.h>
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 10, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(8, 0, 0)
+#error "Dune supports Linux 5.10 to 7.x. Build it for one of these (make modules KERNEL=6.1)."
+#endif
+
+#include <asm/cpufeatures.h>
+
+/* Overwrite the branch history after an exit, by the kernel's choice of mitigation. */
+#if defined(X86_FEATURE_CLEAR_BHB_VMEXIT)
+#define DUNE_FEATURE_BHB	X86_FEATURE_CLEAR_BHB_VMEXIT
+#elif defined(X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT)
+#define DUNE_FEATURE_BHB	X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+#endif
+
+#ifndef __ASSEMBLY__
+
+#include <linux/context_tracking.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/vtime.h>
+#include <asm/fpu/api.h>
+/* native_cpuid() has moved from <asm/processor.h>. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#include <asm/cpuid/api.h>
+#endif
+
+/* Speculation bugs and features that older headers do not name: absent there. */
+#ifndef X86_BUG_VMSCAPE
+#define X86_BUG_VMSCAPE			(-1)
+#endif
+#ifndef X86_BUG_MMIO_STALE_DATA
+#define X86_BUG_MMIO_STALE_DATA		(-1)
+#endif
+#ifndef X86_BUG_RFDS
+#define X86_BUG_RFDS			(-1)
+#endif
+#ifndef X86_BUG_TSA
+#define X86_BUG_TSA			(-1)
+#endif
+#ifndef X86_FEATURE_KERNEL_IBRS
+#define X86_FEATURE_KERNEL_IBRS		(-1)
+#endif
+#ifndef X86_FEATURE_XFD
+#define X86_FEATURE_XFD			(-1)
+#endif
+#ifndef X86_FEATURE_USE_IBPB
+#define X86_FEATURE_USE_IBPB		X86_FEATURE_IBPB
+#endif
+#define dune_cpu_has(feature)		((feature) >= 0 && boot_cpu_has(feature))
+#define dune_cpu_has_bug(bug)		((bug) >= 0 && boot_cpu_has_bug(bug))
+
+/* Context tracking and virtual-time accounting round the guest; interrupts are off. */
+static __always_inline void dune_guest_enter_irqoff(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 18, 0)
+	if (vtime_accounting_enabled_this_cpu())
+		vtime_guest_enter(current);
+	context_tracking_guest_enter();
+#elif defined(CONFIG_CONTEXT_TRACKING)
+	guest_enter_irqoff();
+#endif
+}
+
+static __always_inline void dune_guest_exit_irqoff(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 18, 0)
+	context_tracking_guest_exit();
+	if (vtime_accounting_enabled_this_cpu())
+		vtime_guest_exit(current);
+#elif defined(CONFIG_CONTEXT_TRACKING)
+	guest_exit_irqoff();
+#endif
+}
+
+/* A guest is a quiescent state of RCU, as user mode is; interrupts are off. */
+static inline void dune_rcu_note_guest(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+	rcu_virt_note_context_switch();
+#else
+	rcu_virt_note_context_switch(smp_processor_id());
+#endif
+}
+
+/*
+ * Make the task's vector state live in the registers.  Interrupts are off.  False: only the return to user mode can
+ * do it, so go there and come again.
+ */
+static __always_inline bool dune_fpu_load(bool allowed)
+{
+	if (likely(!test_thread_flag(TIF_NEED_FPU_LOAD)))
+		return true;
+#ifdef DUNE_HAVE_SWITCH_FPU_RETURN
+	if (allowed) {
+		switch_fpu_return();
+		return true;
+	}
+#endif
+	return false;
+}
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
+#endif /* __ASSEMBLY__ */
+#endif

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which granule of guest-physical space stands for which granule of the process.
+ */
+#include <linux/compiler.h>
+#include <linux/errno.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "granule.h"
+
+static u32 forward_get(const struct granule_table *t, u32 va_granule)
+{
+	const u32 *leaf = t->forward[va_granule >> GRANULE_LEAF_BITS];
+
+	return leaf ? leaf[va_granule & (GRANULE_LEAF_SIZE - 1)] : 0;
+}
+
+static u32 reverse_get(const struct granule_table *t, u32 gpa_granule)
+{
+	const u32 *page = t->reverse[gpa_granule / GRANULE_PER_PAGE];
+
+	return page ? page[gpa_granule % GRANULE_PER_PAGE] : 0;
+}
+
+/* Readers follow the pointer without a lock: what is behind it must be zero before they can. */
+static u32 *forward_leaf(struct granule_table *t, u32 va_granule, struct granule_spare *spare)
+{
+	u32 **slot = &t->forward[va_granule >> GRANULE_LEAF_BITS];
+
+	if (!*slot) {
+		smp_store_release(slot, spare->leaf);
+		spare->leaf = NULL;
+	}
+	return *slot;
+}
+
+u32 *granule_reverse_page(struct granule_table *t, unsigned long index, struct granule_spare *spare)
+{
+	u32 **slot;
+
+	if (index >= granule_nr_reverse_pages(t))
+		return NULL;
+	slot = &t->reverse[index];
+	if (!*slot && spare) {
+		smp_store_release(slot, spare->page);
+		spare->page = NULL;
+	}
+	return *slot;
+}
+
+static void set(struct granule_table *t, u32 va_granule, u32 gpa_granule,
+		struct granule_spare *spare)
+{
+	u32 *page = granule_reverse_page(t, gpa_granule / GRANULE_PER_PAGE, spare);
+	u32 *leaf = forward_leaf(t, va_granule, spare);
+
+	WRITE_ONCE(page[gpa_granule % GRANULE_PER_PAGE], va_granule + 1);
+	WRITE_ONCE(leaf[va_granule & (GRANULE_LEAF_SIZE - 1)], gpa_granule + 1);
+	t->used++;
+}
+
+/*
+ * The highest free granule; there is one.  Amortized: t->top only moves up when a
+ * granule comes back.
+ */
+static u32 highest_free(struct granule_table *t)
+{
+	while (reverse_get(t, t->top))
+		t->top--;
+	return t->top;
+}
+
+int granule_assign(struct granule_table *t, u64 va, struct granule_spare *spare, u64 *gpa)
+{
+	u64 va_granule = va >> GRANULE_SHIFT;
+	u32 gpa_granule;
+
+	if (va_granule >= GRANULE_NR_VA)
+		return -EINVAL;
+	gpa_granule = forward_get(t, va_granule);
+	if (gpa_granule) {
+		gpa_granule--;
+	} else {
+		if (t->used == t->nr)
+			return -ENOSPC;
+		if (va_granule < t->nr && !reverse_get(t, va_granule))
+			gpa_granule = va_granule;
+		else
+			gpa_granule = highest_free(t);
+		set(t, va_granule, gpa_granule, spare);
+	}
+	*gpa = (u64)gpa_granule << GRANULE_SHIFT;
+	return 0;
+}
+
+int granule_assign_at(struct granule_table *t, u64 va, u64 gpa, struct granule_spare *spare)
+{
+	u64 va_granule = va >> GRANULE_SHIFT;
+	u64 gpa_granule = gpa >> GRANULE_SHIFT;
+
+	if (va_granule >= GRANULE_NR_VA || gpa_granule >= t->nr)
+		return -EINVAL;
+	if (forward_get(t, va_granule) || reverse_get(t, gpa_granule))
+		return -EBUSY;
+	set(t, va_granule, gpa_granule, spare);
+	return 0;
+}
+
+void granule_take_back(struct granule_table *t, u64 va)
+{
+	u64 va_granule = va >> GRANULE_SHIFT;
+	u32 gpa_granule, *leaf, *page;
+
+	if (va_granule >= GRANULE_NR_VA || !forward_get(t, va_granule))
+		return;
+	leaf = t->forward[va_granule >> GRANULE_LEAF_BITS];
+	gpa_granule = leaf[va_granule & (GRANULE_LEAF_SIZE - 1)] - 1;
+	page = t->reverse[gpa_granule / GRANULE_PER_PAGE];
+
+	WRITE_ONCE(leaf[va_granule & (GRANULE_LEAF_SIZE - 1)], 0);
+	WRITE_ONCE(page[gpa_granule % GRANULE_PER_PAGE], 0);
+	t->used--;
+	t->top = max(t->top, gpa_granule);
+}
+
+bool granule_next(const struct granule_table *t, u64 *va, u64 end, u64 *gpa)
+{
+	u64 leaf_span = GRANULE_SIZE << GRANULE_LEAF_BITS;
+
+	end = min(end, 1ULL << GRANULE_VA_BITS);
+	while (*va < end) {
+		if (granule_gpa(t, *va, gpa))
+			return true;
+		if (!READ_ONCE(t->forward[*va >> (GRANULE_SHIFT + GRANULE_LEAF_BITS)]))
+			*va = (*va & ~(leaf_span - 1)) + leaf_span;
+		else
+			*va = (*va & ~(GRANULE_SIZE - 1)) + GRANULE_SIZE;
+	}
+	return false;
+}
+
+int granule_spare_fill(struct granule_spare *spare)
+{
+	if (!spare->leaf)
+		spare->leaf = kcalloc(GRANULE_LEAF_SIZE, sizeof(u32), GFP_KERNEL_ACCOUNT);
+	/* A page of its own, for user space maps it. */
+	if (!spare->page)
+		spare->page = (u32 *)__get_free_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	return spare->leaf && spare->page ? 0 : -ENOMEM;
+}
+
+void granule_spare_release(struct granule_spare *spare)
+{
+	kfree(spare->leaf);
+	free_page((unsigned long)spare->page);
+	spare->leaf = NULL;
+	spare->page = NULL;
+}
+
+int granule_table_init(struct granule_table *t, unsigned int gpa_bits)
+{
+	if (gpa_bits <= GRANULE_SHIFT || gpa_bits > 52)
+		return -EINVAL;
+	memset(t, 0, sizeof(*t));
+	t->nr = 1U << (gpa_bits - GRANULE_SHIFT);
+	t->top = t->nr - 1;
+	t->reverse = kcalloc(granule_nr_reverse_pages(t), sizeof(*t->reverse), GFP_KERNEL_ACCOUNT);
+	return t->reverse ? 0 : -ENOMEM;
+}
+
+void granule_table_destroy(struct granule_table *t)
+{
+	u32 i;
+
+	if (!t->reverse)
+		return;
+	for (i = 0; i < GRANULE_NR_LEAVES; i++)
+		kfree(t->forward[i]);
+	/* Where user space still has a page mapped, this drops our reference only. */
+	for (i = 0; i < granule_nr_reverse_pages(t); i++)
+		free_page((unsigned long)t->reverse[i]);
+	kfree(t->reverse);
+	t->reverse = NULL;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Granules: 1 GiB pieces of the process's address space, and the 1 GiB pieces of guest-
+ * physical address space that stand for them.
+ *
+ * Pure, like tdp.h: takes no lock; allocates only in granule_table_init() and
+ * granule_spare_fill().  The caller serializes changes.  Look-ups need no lock: what
+ * they see is some state that the table was in, and the memory that they read lives as
+ * long as the table.
+ */
+#ifndef DUNE_GRANULE_H
+#define DUNE_GRANULE_H
+
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+#define GRANULE_SHIFT		30
+#define GRANULE_SIZE		(1ULL << GRANULE_SHIFT)
+#define GRANULE_VA_BITS		47
+#define GRANULE_NR_VA		(1U << (GRANULE_VA_BITS - GRANULE_SHIFT))
+#define GRANULE_LEAF_BITS	9
+#define GRANULE_NR_LEAVES	(GRANULE_NR_VA >> GRANULE_LEAF_BITS)
+#define GRANULE_LEAF_SIZE	(1U << GRANULE_LEAF_BITS)
+#define GRANULE_PER_PAGE	1024U	/* u32 in 4 KiB */
+
+struct granule_table {
+	u32 nr;			/* guest-physical granules */
+	u32 used;		/* of them */
+	u32 top;		/* none is free above this one, which need not be free itself */
+	/* va granule -> gpa granule + 1, or 0; leaves come as needed */
+	u32 *forward[GRANULE_NR_LEAVES];
+	/*
+	 * gpa granule -> va granule + 1, or 0; pages come as needed, user space may
+	 * have them mapped
+	 */
+	u32 **reverse;
+};
+
+/* Zeroed memory that granule_assign() may need.  Starts zeroed. */
+struct granule_spare {
+	u32 *leaf;
+	u32 *page;
+};
+
+/* gpa_bits: 31 to 52.  0 or -errno. */
+int granule_table_init(struct granule_table *t, unsigned int gpa_bits);
+void granule_table_destroy(struct granule_table *t);
+
+/* Have one of each.  May sleep.  0 or -ENOMEM. */
+int granule_spare_fill(struct granule_spare *spare);
+void granule_spare_release(struct granule_spare *spare);
+
+/*
+ * Give the granule of @va a place, of which *@gpa is the beginning: the same address
+ * where that is free, so that old programs find guest-physical equal to virtual; else
+ * the highest free one, to leave the low ones to granules that could have them so.
+ * -ENOSPC: none is free.  The spare must be full.
+ */
+int granule_assign(struct granule_table *t, u64 va, struct granule_spare *spare, u64 *gpa);
+/*
+ * The same with the place given.  -EINVAL: there is no such place; -EBUSY: it or the va
+ * has another.
+ */
+int granule_assign_at(struct granule_table *t, u64 va, u64 gpa, struct granule_spare *spare);
+/* Take the granule of @va back, if it has one. */
+void granule_take_back(struct granule_table *t, u64 va);
+
+/*
+ * The page @index of the reverse table, or NULL where there is none yet; then the
+ * spare's page is put there, if a spare is given.
+ */
+u32 *granule_reverse_page(struct granule_table *t, unsigned long index,
+			  struct granule_spare *spare);
+
+/*
+ * The first granule from *@va on, and below @end, that has a place: *@va becomes the
+ * beginning of that granule (if it was below) and *@gpa the address that stands for
+ * *@va.
+ */
+bool granule_next(const struct granule_table *t, u64 *va, u64 end, u64 *gpa);
+
+static inline u32 granule_nr_reverse_pages(const struct granule_table *t)
+{
+	return (t->nr + GRANULE_PER_PAGE - 1) / GRANULE_PER_PAGE;
+}
+
+/* The guest-physical address of @va; false: its granule has no place. */
+static inline bool granule_gpa(const struct granule_table *t, u64 va, u64 *gpa)
+{
+	u64 g = va >> GRANULE_SHIFT;
+	const u32 *leaf;
+	u32 entry;
+
+	if (g >= GRANULE_NR_VA)
+		return false;
+	leaf = READ_ONCE(t->forward[g >> GRANULE_LEAF_BITS]);
+	entry = leaf ? READ_ONCE(leaf[g & (GRANULE_LEAF_SIZE - 1)]) : 0;
+	if (!entry)
+		return false;
+	*gpa = ((u64)(entry - 1) << GRANULE_SHIFT) | (va & (GRANULE_SIZE - 1));
+	return true;
+}
+
+/* The process's address of @gpa; false: nothing is there. */
+static inline bool granule_va(const struct granule_table *t, u64 gpa, u64 *va)
+{
+	u64 g = gpa >> GRANULE_SHIFT;
+	const u32 *page;
+	u32 entry;
+
+	if (g >= t->nr)
+		return false;
+	page = READ_ONCE(t->reverse[g / GRANULE_PER_PAGE]);
+	entry = page ? READ_ONCE(page[g % GRANULE_PER_PAGE]) : 0;
+	if (!entry)
+		return false;
+	*va = ((u64)(entry - 1) << GRANULE_SHIFT) | (gpa & (GRANULE_SIZE - 1));
+	return true;
+}
+
+#endif

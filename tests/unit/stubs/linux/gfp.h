@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STUB_LINUX_GFP_H
+#define STUB_LINUX_GFP_H
+
+#define GFP_KERNEL_ACCOUNT	1
+#define __GFP_ZERO		2
+
+unsigned long __get_free_page(int gfp);
+void free_page(unsigned long address);
+
+#endif

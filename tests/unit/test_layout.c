@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/* The layout of libdune's granule, and the arithmetic of the guest's page table. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "layout.h"
+#include "pgtable.h"
+
+#define GRANULE	(1UL << 30)
+
+static void slots(void **state)
+{
+	unsigned long end = 0;
+
+	(void)state;
+	for (unsigned int slot = 0; slot < MAX_THREADS; slot++) {
+		unsigned long offset = slot_offset(slot);
+
+		assert_int_equal(offset % AREA_SIZE, 0);
+		assert_int_equal(offset_slot(offset), slot);
+		assert_true(offset >= end);
+		end = offset + AREA_SIZE;
+		/* The first one has the tables behind it. */
+		if (!slot)
+			end = REGION_TABLES_END;
+	}
+	assert_true(end <= REGION_GRANULES);
+}
+
+static void parts(void **state)
+{
+	(void)state;
+	assert_true(AREA_RUN + PAGE_SIZE < AREA_TRAP);
+	assert_true(AREA_TRAP_END - AREA_TRAP > 2 * TRAP_RESERVE);
+	assert_true(AREA_TRAP_END < AREA_HOST_END);
+	assert_int_equal(AREA_HOST_END % 16, 0);
+	assert_int_equal(AREA_IST + 2 * IST_SIZE, AREA_THREAD);
+	/* The first 32 gates end where a page does, the others follow. */
+	assert_int_equal(REGION_IDT + NR_EXCEPTIONS * GATE_SIZE, AREA_SIZE);
+	assert_true(REGION_IDT + 256 * GATE_SIZE <= REGION_ROOT);
+	assert_true(REGION_IDT >= AREA_THREAD + THREAD_MAX);
+	assert_int_equal(REGION_ROOT % PAGE_SIZE, 0);
+	assert_int_equal(REGION_PDPT % PAGE_SIZE, 0);
+	assert_true(REGION_TABLES_END <= REGION_AREAS);
+	/* A table of 48 bits of guest-physical granules. */
+	assert_true(REGION_GRANULES + (4UL << 18) <= GRANULE);
+}
+
+static void addresses(void **state)
+{
+	(void)state;
+	assert_int_equal(root_slot(0), 0);
+	assert_int_equal(root_slot((1UL << 39) - 1), 0);
+	assert_int_equal(root_slot(1UL << 39), 1);
+	assert_int_equal(root_slot((1UL << 47) - 1), 255);
+	assert_int_equal(pdpt_slot(GRANULE - 1), 0);
+	assert_int_equal(pdpt_slot(GRANULE), 1);
+	assert_int_equal(pdpt_slot(512 * GRANULE), 0);
+	assert_true(user_address((1UL << 47) - 1));
+	assert_false(user_address(1UL << 47));
+	assert_false(user_address(~0UL));
+}
+
+static void entries(void **state)
+{
+	(void)state;
+	assert_int_equal(table_entry(0x12345000) & PTE_ADDRESS, 0x12345000);
+	assert_true(table_entry(0) & PTE_PRESENT && table_entry(0) & PTE_USER);
+	assert_false(table_entry(0) & PTE_LARGE);
+	assert_int_equal(granule_entry(7 * GRANULE) & PTE_ADDRESS, 7 * GRANULE);
+	assert_true(granule_entry(0) & PTE_LARGE);
+	/* What is not split is libdune's and the program's, not ring 3's. */
+	assert_false(granule_entry(0) & PTE_USER);
+	/* The CPU need never write to it. */
+	assert_true(granule_entry(0) & PTE_ACCESSED && granule_entry(0) & PTE_DIRTY);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(slots),
+		cmocka_unit_test(parts),
+		cmocka_unit_test(addresses),
+		cmocka_unit_test(entries),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
