@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* /dev/dune: the calls of user space, checked and handed on. */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+#include <linux/dune.h>
+
+#include "dev.h"
+#include "hw.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static const struct file_operations dune_fops;
+
+/* ---- ioctls -------------------------------------------------------------- */
+
+static long get_info(void __user *argument)
+{
+	unsigned int bits = dune_hw_caps.gpa_bits;
+	struct dune_info info = {
+		.version	= DUNE_ABI_VERSION,
+		.vendor		= dune_hw->vendor,
+		.gpa_bits	= bits,
+		.max_vcpus	= DUNE_MAX_VCPUS,
+		.nr_granules	= 1U << (bits - DUNE_GRANULE_SHIFT),
+		.run_size	= PAGE_SIZE,
+		.cr4_allowed	= dune_hw_caps.cr4_allowed,
+	};
+
+	return copy_to_user(argument, &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+static bool config_is_valid(const struct dune_vcpu_config *config)
+{
+	return !(config->flags & ~DUNE_VCPU_STRICT) && !config->index &&
+	       !memchr_inv(config->reserved, 0, sizeof(config->reserved)) &&
+	       !(config->cr3 & ~PAGE_MASK) && !(config->cr3 >> dune_hw_caps.gpa_bits) &&
+	       dune_is_canonical(config->gdt_base) && dune_is_canonical(config->idt_base) &&
+	       dune_is_canonical(config->tss_base) && dune_is_canonical(config->lstar) &&
+	       /* Above 1 MiB a limit counts pages; nothing needs so large a segment. */
+	       config->tss_limit >= 0x67 && config->tss_limit <= 0xfffff;
+}
+
+static long create_vcpu(struct dune_vm *vm, struct dune_vcpu_config __user *argument)
+{
+	struct dune_vcpu_config config;
+	struct dune_vcpu *vcpu;
+
+	if (copy_from_user(&config, argument, sizeof(config)))
+		return -EFAULT;
+	if (!config_is_valid(&config))
+		return -EINVAL;
+	/* Find out that the result cannot be stored before there is one. */
+	if (put_user(0, &argument->index))
+		return -EFAULT;
+	vcpu = dune_vcpu_create(vm, &config);
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	return put_user(vcpu->index, &argument->index);
+}
+
+static long get_granule(struct dune_vm *vm, struct dune_granule __user *argument)
+{
+	struct dune_granule granule;
+	int error;
+
+	if (copy_from_user(&granule, argument, sizeof(granule)))
+		return -EFAULT;
+	error = dune_mmu_get_granule(&vm->mmu, granule.va, &granule.gpa);
+	if (error)
+		return error;
+	return put_user(granule.gpa, &argument->gpa);
+}
+
+/* For a forked child: a file of its own, with the granules of the one that it inherited. */
+static long attach(struct dune_vm *from, unsigned long flags)
+{
+	struct dune_vm *vm;
+	struct file *file;
+	int fd, error;
+
+	if (flags & ~(unsigned long)O_CLOEXEC)
+		return -EINVAL;
+	vm = dune_vm_create();
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	error = dune_mmu_copy_granules(&vm->mmu, &from->mmu);
+	if (error)
+		goto release_vm;
+	fd = get_unused_fd_flags(flags);
+	if (fd < 0) {
+		error = fd;
+		goto release_vm;
+	}
+	file = anon_inode_getfile("[dune]", &dune_fops, vm, O_RDWR);
+	if (IS_ERR(file)) {
+		error = PTR_ERR(file);
+		goto put_fd;
+	}
+	file->f_mode |= FMODE_LSEEK;
+	fd_install(fd, file);
+	return fd;
+
+put_fd:
+	put_unused_fd(fd);
+release_vm:
+	dune_vm_release(vm);
+	return error;
+}
+
+static noinline long other_ioctl(struct dune_vm *vm, unsigned int command, unsigned long argument)
+{
+	if (command == DUNE_GET_INFO)
+		return get_info((void __user *)argument);
+	if (command == DUNE_ATTACH)
+		return attach(vm, argument);
+	if (!dune_vm_is_current(vm))
+		return -EIO;
+	switch (command) {
+	case DUNE_CREATE_VCPU:
+		return create_vcpu(vm, (void __user *)argument);
+	case DUNE_DESTROY_VCPU:
+		return dune_vcpu_destroy(vm, argument);
+	case DUNE_GET_GRANULE:
+		return get_granule(vm, (void __user *)argument);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/* DUNE_RUN is made for every forwarded call: nothing of the others stands before it. */
+static long notrace dune_ioctl(struct file *file, unsigned int command, unsigned long argument)
+{
+	struct dune_vm *vm = file->private_data;
+
+	return command == DUNE_RUN ? dune_vcpu_run(vm, argument) : other_ioctl(vm, command, argument);
+}
+
+/* DUNE_RUN by the shortest way through the kernel: see <linux/dune.h>. */
+static loff_t notrace dune_llseek(struct file *file, loff_t index, int whence)
+{
+	/* No index is as large as a negative one. */
+	if (whence != DUNE_SEEK_RUN)
+		return -EINVAL;
+	return dune_vcpu_run(file->private_data, index);
+}
+
+/* ---- mmap ----------------------------------------------------------------- */
+
+static vm_fault_t granules_fault(struct vm_fault *vmf)
+{
+	struct dune_vm *vm = vmf->vma->vm_file->private_data;
+
+	vmf->page = dune_mmu_granule_page(&vm->mmu, vmf->pgoff - (DUNE_MMAP_GRANULES >> PAGE_SHIFT));
+	return vmf->page ? 0 : VM_FAULT_SIGBUS;
+}
+
+static const struct vm_operations_struct granules_ops = { .fault = granules_fault };
+
+static int mmap_granules(struct vm_area_struct *vma)
+{
+	if (vma->vm_flags & VM_WRITE)
+		return -EACCES;
+	vm_flags_clear(vma, VM_MAYWRITE);
+	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND);
+	vma->vm_ops = &granules_ops;
+	return 0;
+}
+
+static int dune_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct dune_vm *vm = file->private_data;
+	struct dune_vcpu *vcpu;
+
+	if (!dune_vm_is_current(vm))
+		return -EIO;
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (vma->vm_pgoff >= DUNE_MMAP_GRANULES >> PAGE_SHIFT)
+		return mmap_granules(vma);
+	if (vma->vm_end - vma->vm_start != PAGE_SIZE)
+		return -EINVAL;
+	vcpu = dune_vcpu_find(vm, vma->vm_pgoff);
+	if (!vcpu)
+		return -EINVAL;
+	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND);
+	return vm_insert_page(vma, vma->vm_start, vcpu->run_page);
+}
+
+/* ---- open ------------------------------------------------------------------ */
+
+static int dune_open(struct inode *inode, struct file *file)
+{
+	struct dune_vm *vm = dune_vm_create();
+
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	file->private_data = vm;
+	return 0;
+}
+
+static int dune_release(struct inode *inode, struct file *file)
+{
+	dune_vm_release(file->private_data);
+	return 0;
+}
+
+static const struct file_operations dune_fops = {
+	.owner		= THIS_MODULE,
+	.open		= dune_open,
+	.release	= dune_release,
+	.unlocked_ioctl	= dune_ioctl,
+	.llseek		= dune_llseek,
+	.mmap		= dune_mmap,
+};
+
+static struct miscdevice dune_device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "dune",
+	.mode	= 0660,
+	.fops	= &dune_fops,
+};
+
+int dune_dev_init(void)
+{
+	return misc_register(&dune_device);
+}
+
+void dune_dev_exit(void)
+{
+	misc_deregister(&dune_device);
+}

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Virtual CPUs and DUNE_RUN, the outermost of three levels: this one may sleep; the vendor's
+ * run() has interrupts off; vmenter.S is the guest's door.
+ */
+#include <linux/moduleparam.h>
+#include <linux/nospec.h>
+#include <linux/percpu.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/topology.h>
+#include <linux/uaccess.h>
+#include <asm/processor-flags.h>
+#include <asm/trapnr.h>
+
+#include "exit.h"
+#include "hw.h"
+#include "spec.h"
+#include "stats.h"
+#include "trace.h"
+#include "vcpu.h"
+
+/* Of which VM this CPU runs a guest at this moment. */
+static DEFINE_PER_CPU(struct dune_mmu *, running_mmu);
+/* The last VM that ran here: compared, never followed. */
+static DEFINE_PER_CPU(struct dune_vm *, last_vm);
+
+/* ---- Creation ------------------------------------------------------------ */
+
+static __always_inline bool vcpu_exists(struct dune_vm *vm, unsigned long index)
+{
+	/* Pairs with the store in add_vcpu(): the slot was filled before. */
+	return index < smp_load_acquire(&vm->nr_vcpus);
+}
+
+static __always_inline struct dune_vcpu *vcpu_at(struct dune_vm *vm, unsigned long index)
+{
+	index = array_index_nospec(index, READ_ONCE(vm->nr_vcpus));
+	return vm->chunks[index / DUNE_VCPU_CHUNK]->vcpu[index % DUNE_VCPU_CHUNK];
+}
+
+struct dune_vcpu *dune_vcpu_find(struct dune_vm *vm, unsigned long index)
+{
+	return vcpu_exists(vm, index) ? vcpu_at(vm, index) : NULL;
+}
+
+static __always_inline bool try_own(struct dune_vcpu *vcpu)
+{
+	int idle = 0;
+
+	return try_cmpxchg(&vcpu->running, &idle, 1);
+}
+
+static void disown(struct dune_vcpu *vcpu)
+{
+	smp_store_release(&vcpu->running, 0);
+}
+
+static bool owner_is_gone(const struct dune_vcpu *vcpu)
+{
+	bool gone = true;
+
+	if (vcpu->owner) {
+		rcu_read_lock();
+		gone = !pid_task(vcpu->owner, PIDTYPE_PID);
+		rcu_read_unlock();
+	}
+	return gone;
+}
+
+static void set_owner(struct dune_vcpu *vcpu, struct pid *owner)
+{
+	put_pid(vcpu->owner);
+	vcpu->owner = owner;
+}
+
+/* A vCPU whose thread is no more serves another. */
+static struct dune_vcpu *reuse_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)
+{
+	struct dune_vcpu *vcpu;
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		vcpu = dune_vcpu_find(vm, i);
+		if (!owner_is_gone(vcpu) || !try_own(vcpu))
+			continue;
+		vcpu->config = *config;
+		memset(vcpu->run, 0, PAGE_SIZE);
+		vcpu->cpu = -1;
+		error = dune_hw->vcpu_reset(vcpu);
+		disown(vcpu);
+		return error ? ERR_PTR(error) : vcpu;
+	}
+	return NULL;
+}
+
+static struct dune_vcpu *alloc_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)
+{
+	struct dune_vcpu *vcpu = kzalloc(dune_hw->vcpu_size, GFP_KERNEL_ACCOUNT);
+	int error = -ENOMEM;
+
+	if (!vcpu)
+		return ERR_PTR(error);
+	vcpu->vm = vm;
+	vcpu->config = *config;
+	vcpu->cpu = -1;
+	vcpu->run_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!vcpu->run_page)
+		goto free_vcpu;
+	vcpu->run = page_address(vcpu->run_page);
+	error = dune_hw->vcpu_create(vcpu);
+	if (error)
+		goto free_page;
+	return vcpu;
+
+free_page:
+	put_page(vcpu->run_page);
+free_vcpu:
+	kfree(vcpu);
+	return ERR_PTR(error);
+}
+
+void dune_vcpu_free(struct dune_vcpu *vcpu)
+{
+	dune_hw->vcpu_destroy(vcpu);
+	/* A mapping may keep the page, never the vCPU. */
+	put_page(vcpu->run_page);
+	put_pid(vcpu->owner);
+	kfree(vcpu);
+}
+
+static struct dune_vcpu *add_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)
+{
+	unsigned int index = vm->nr_vcpus;
+	struct dune_vcpu_chunk **chunk = &vm->chunks[index / DUNE_VCPU_CHUNK];
+	struct dune_vcpu *vcpu;
+
+	if (index == DUNE_MAX_VCPUS)
+		return ERR_PTR(-ENOSPC);
+	if (!*chunk)
+		*chunk = kzalloc(sizeof(**chunk), GFP_KERNEL_ACCOUNT);
+	if (!*chunk)
+		return ERR_PTR(-ENOMEM);
+	vcpu = alloc_vcpu(vm, config);
+	if (IS_ERR(vcpu))
+		return vcpu;
+	vcpu->index = index;
+	(*chunk)->vcpu[index % DUNE_VCPU_CHUNK] = vcpu;
+	/* Pairs with vcpu_exists(). */
+	smp_store_release(&vm->nr_vcpus, index + 1);
+	return vcpu;
+}
+
+struct dune_vcpu *dune_vcpu_create(struct dune_vm *vm, const struct dune_vcpu_config *config)
+{
+	struct dune_vcpu *vcpu;
+
+	mutex_lock(&vm->lock);
+	vcpu = reuse_vcpu(vm, config);
+	if (!vcpu)
+		vcpu = add_vcpu(vm, config);
+	if (!IS_ERR(vcpu))
+		set_owner(vcpu, get_task_pid(current, PIDTYPE_PID));
+	mutex_unlock(&vm->lock);
+	return vcpu;
+}
+
+int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index)
+{
+	struct dune_vcpu *vcpu = dune_vcpu_find(vm, index);
+	int error = 0;
+
+	if (!vcpu)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	if (try_own(vcpu)) {
+		set_owner(vcpu, NULL);
+		disown(vcpu);
+	} else {
+		error = -EBUSY;
+	}
+	mutex_unlock(&vm->lock);
+	return error;
+}
+
+/* ---- Coming to a CPU and leaving it ---------------------------------------- */
+
+/* The descriptor from which the vDSO's getcpu() takes the limit: data, ring 3, 32 bits. */
+static u64 cpunode_descriptor(int cpu)
+{
+	u32 limit = cpu | cpu_to_node(cpu) << 12;
+
+	return 0x0040f50000000000ULL | (limit & 0xffff) | (u64)(limit & 0xf0000) << 32;
+}
+
+/* The thread has come to another CPU than it ran the vCPU on last.  Interrupts are off, but for a while. */
+static noinline void vcpu_migrate(struct dune_vcpu *vcpu)
+{
+	preempt_disable();
+	local_irq_enable();
+	vcpu->cpu = smp_processor_id();
+	vcpu->run->gdt[DUNE_SEL_CPUNODE >> 3] = cpunode_descriptor(vcpu->cpu);
+	dune_hw->vcpu_migrate(vcpu);
+	dune_stat(STAT_MIGRATIONS);
+	local_irq_disable();
+	preempt_enable();
+}
+
+static noinline void barrier_between_vms(struct dune_vcpu *vcpu)
+{
+	if (this_cpu_read(last_vm) != vcpu->vm) {
+		this_cpu_write(last_vm, vcpu->vm);
+		dune_ibpb();
+	}
+}
+
+/*
+ * From here to vcpu_leave() the guest's part of the CPU's state is in the CPU, so the thread
+ * stays on it: interrupts are off, but for moments in which preemption is.
+ */
+static __always_inline void vcpu_come(struct dune_vcpu *vcpu)
+{
+	local_irq_disable();
+	if (unlikely(vcpu->cpu != raw_smp_processor_id()))
+		vcpu_migrate(vcpu);
+	if (static_branch_unlikely(&dune_spec_ibpb))
+		barrier_between_vms(vcpu);
+	vcpu->flush_l1d = true;
+	vcpu->dirty |= VCPU_DIRTY_HOST;
+	static_call(dune_hw_vcpu_load)(vcpu);
+}
+
+static __always_inline void vcpu_leave(struct dune_vcpu *vcpu)
+{
+	static_call(dune_hw_vcpu_put)(vcpu);
+	if (static_branch_unlikely(&dune_spec_ibpb_user))
+		dune_ibpb();
+	local_irq_enable();
+}
+
+void dune_vcpu_park(struct dune_vcpu *vcpu)
+{
+	vcpu_leave(vcpu);
+}
+
+void dune_vcpu_unpark(struct dune_vcpu *vcpu)
+{
+	vcpu_come(vcpu);
+}
+
+/* ---- Interrupting guests ----------------------------------------------------- */
+
+static void do_nothing(void *unused)
+{
+}
+
+static bool runs_guest_of(int cpu, void *mmu)
+{
+	return READ_ONCE(per_cpu(running_mmu, cpu)) == mmu;
+}
+
+void dune_kick_cpus(struct dune_mmu *mmu)
+{
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		if (runs_guest_of(cpu, mmu)) {
+			dune_stat(STAT_KICKS);
+			on_each_cpu_cond_mask(runs_guest_of, do_nothing, mmu, true, cpu_online_mask);
+			return;
+		}
+	}
+}
+
+/*
+ * Announce the guest, then look whether translations went stale: whoever makes them so does it
+ * in the opposite order (dune_mmu_flush_all() and the notifier).
+ */
+static __always_inline void flush_if_behind(struct dune_vcpu *vcpu)
+{
+	struct dune_mmu *mmu = &vcpu->vm->mmu;
+	u64 *flushed = this_cpu_ptr(mmu->flushed_gen), gen;
+
+	this_cpu_write(running_mmu, mmu);
+	smp_mb();
+	gen = atomic64_read(&mmu->tlb_gen);
+	if (unlikely(*flushed != gen)) {
+		dune_hw->flush_tlb(vcpu);
+		*flushed = gen;
+		dune_stat(STAT_TLB_FLUSHES);
+	}
+}
+
+/* ---- The loop ------------------------------------------------------------------ */
+
+#ifdef _TIF_NEED_RESCHED_LAZY
+#define WORK_RESCHED	(_TIF_NEED_RESCHED | _TIF_NEED_RESCHED_LAZY)
+#else
+#define WORK_RESCHED	_TIF_NEED_RESCHED
+#endif
+#define WORK_USER	(_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME)
+
+static bool fpu_in_kernel = true;	/* false tests the way through user mode */
+module_param(fpu_in_kernel, bool, 0644);
+MODULE_PARM_DESC(fpu_in_kernel, "load the vector registers in the kernel where it has a function for that");
+
+/*
+ * Something stands before the entry.  0: it is done, enter; DUNE_EXIT_INTR: it has to be done in user mode.
+ *
+ * The kernel's own xfer_to_guest_mode_handle_work() wants KVM's vCPU on some kernels.  It is not
+ * needed: all work but rescheduling is done by the return to user mode, where the
+ * trampoline comes straight back.
+ */
+static noinline int prepare_entry(struct dune_vcpu *vcpu)
+{
+	for (;;) {
+		unsigned long work = READ_ONCE(current_thread_info()->flags);
+
+		if (work & WORK_USER || READ_ONCE(vcpu->run->immediate_exit) || !dune_hw_usable())
+			break;
+		if (work & WORK_RESCHED) {
+			dune_vcpu_park(vcpu);
+			schedule();
+			dune_vcpu_unpark(vcpu);
+			continue;
+		}
+		if (!dune_fpu_load(fpu_in_kernel))
+			break;
+		return 0;
+	}
+	dune_stat(STAT_INTR);
+	return DUNE_EXIT_INTR;
+}
+
+static __always_inline bool must_prepare(struct dune_vcpu *vcpu)
+{
+	return READ_ONCE(current_thread_info()->flags) & (WORK_RESCHED | WORK_USER | _TIF_NEED_FPU_LOAD) ||
+	       READ_ONCE(vcpu->run->immediate_exit);
+}
+
+/* Loaded.  DUNE_EXIT_* or -errno. */
+static __always_inline int run_loop(struct dune_vcpu *vcpu)
+{
+	int result;
+
+	do {
+		if (unlikely(must_prepare(vcpu))) {
+			result = prepare_entry(vcpu);
+			if (result)
+				break;
+		}
+		trace_dune_enter(vcpu);
+		flush_if_behind(vcpu);
+		static_call(dune_hw_run)(vcpu);
+		this_cpu_write(running_mmu, NULL);
+		dune_stat_exit(vcpu->exit.kind);
+		trace_dune_exit(vcpu);
+		result = dune_handle_exit(vcpu);
+	} while (!result);
+	return result;
+}
+
+/* ---- The register page ------------------------------------------------------- */
+
+/* Flags that a program may have; the reserved ones, VM, VIF and VIP would make the CPU refuse. */
+#define RFLAGS_GUEST	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
+			 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF | X86_EFLAGS_DF | \
+			 X86_EFLAGS_OF | X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_AC | \
+			 X86_EFLAGS_ID)
+
+/* Exceptions that push an error code (SDM, "Exception and Interrupt Reference"). */
+#define HAS_ERROR_CODE	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17))
+
+/* SDM, "Checks on VM-Entry Control Fields": what the CPU would refuse is refused here. */
+static bool event_is_valid(u32 info, u32 error)
+{
+	u32 vector = info & DUNE_EVENT_VECTOR;
+	u32 length = (info & DUNE_EVENT_LEN) >> DUNE_EVENT_LEN_SHIFT;
+
+	if (!(info & DUNE_EVENT_VALID))
+		return false;
+	if (info & ~(DUNE_EVENT_VALID | DUNE_EVENT_LEN | DUNE_EVENT_ERROR | DUNE_EVENT_TYPE | DUNE_EVENT_VECTOR))
+		return false;
+	switch (info & DUNE_EVENT_TYPE) {
+	case DUNE_EVENT_HARD:
+		return vector < 32 && vector != X86_TRAP_NMI && !length &&
+		       !(info & DUNE_EVENT_ERROR && error > U16_MAX) &&
+		       !(info & DUNE_EVENT_ERROR) == !(BIT(vector) & HAS_ERROR_CODE);
+	case DUNE_EVENT_ICEBP:
+		return vector == X86_TRAP_DB && length && !(info & DUNE_EVENT_ERROR);
+	case DUNE_EVENT_SOFT_EXC:
+		return (vector == X86_TRAP_BP || vector == X86_TRAP_OF) && length &&
+		       !(info & DUNE_EVENT_ERROR);
+	case DUNE_EVENT_SOFT_INT:
+		return length && !(info & DUNE_EVENT_ERROR);
+	default:
+		return false;
+	}
+}
+
+static noinline bool event_is_refused(struct dune_vcpu *vcpu)
+{
+	vcpu->event_error = READ_ONCE(vcpu->run->event_error);
+	vcpu->dirty |= VCPU_DIRTY_EVENT;
+	return !event_is_valid(vcpu->event_info, vcpu->event_error);
+}
+
+/*
+ * Take the registers over.  What has not changed since the last exit was good then.
+ */
+static __always_inline int import_state(struct dune_vcpu *vcpu)
+{
+	struct dune_run *run = vcpu->run;
+	u64 rip = READ_ONCE(run->regs.rip), rsp = READ_ONCE(run->regs.rsp);
+	u64 rflags = (READ_ONCE(run->regs.rflags) & RFLAGS_GUEST) | X86_EFLAGS_FIXED;
+	u64 kernel_gs_base = READ_ONCE(run->kernel_gs_base);
+	u32 cpl = READ_ONCE(run->cpl), flags = READ_ONCE(run->flags);
+
+	if (unlikely(flags != vcpu->flags)) {
+		if (flags & ~DUNE_RUN_WINDOW)
+			return -EINVAL;
+		vcpu->flags = flags;
+		vcpu->dirty |= VCPU_DIRTY_WINDOW;
+	}
+	if (rip != vcpu->rip) {
+		if (unlikely(!dune_is_canonical(rip)))
+			return -EINVAL;
+		vcpu->rip = rip;
+		vcpu->dirty |= VCPU_DIRTY_RIP;
+	}
+	if (unlikely(rsp != vcpu->rsp)) {
+		vcpu->rsp = rsp;
+		vcpu->dirty |= VCPU_DIRTY_RSP;
+	}
+	if (rflags != vcpu->rflags) {
+		vcpu->rflags = rflags;
+		vcpu->dirty |= VCPU_DIRTY_RFLAGS;
+	}
+	if (unlikely(cpl != vcpu->cpl)) {
+		if (cpl != 0 && cpl != 3)
+			return -EINVAL;
+		vcpu->cpl = cpl;
+		vcpu->dirty |= VCPU_DIRTY_CPL;
+	}
+	if (unlikely(kernel_gs_base != vcpu->kernel_gs_base)) {
+		if (!dune_is_canonical(kernel_gs_base))
+			return -EINVAL;
+		vcpu->kernel_gs_base = kernel_gs_base;
+	}
+	vcpu->event_info = READ_ONCE(run->event_info);
+	if (unlikely(vcpu->event_info) && event_is_refused(vcpu))
+		return -EINVAL;
+	return 0;
+}
+
+static __always_inline void export_state(struct dune_vcpu *vcpu)
+{
+	struct dune_run *run = vcpu->run;
+
+	run->regs.rip = vcpu->rip;
+	run->regs.rsp = vcpu->rsp;
+	run->regs.rflags = vcpu->rflags;
+	run->kernel_gs_base = vcpu->kernel_gs_base;
+	run->cpl = vcpu->cpl;
+	run->event_info = vcpu->event_info;
+	if (unlikely(vcpu->event_info))
+		run->event_error = vcpu->event_error;
+}
+
+long notrace dune_vcpu_run(struct dune_vm *vm, unsigned long index)
+{
+	struct dune_vcpu *vcpu;
+	long result;
+
+	if (unlikely(!dune_vm_is_current(vm)))
+		return -EIO;
+	if (unlikely(!vcpu_exists(vm, index)))
+		return -EINVAL;
+	vcpu = vcpu_at(vm, index);
+	if (unlikely(!try_own(vcpu)))
+		return -EBUSY;
+	result = import_state(vcpu);
+	if (likely(!result)) {
+		dune_stat(STAT_RUNS);
+		vcpu_come(vcpu);
+		result = run_loop(vcpu);
+		vcpu_leave(vcpu);
+		export_state(vcpu);
+		vcpu->run->exit_reason = result;
+	}
+	disown(vcpu);
+	return result;
+}

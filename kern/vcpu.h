@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A virtual CPU: the thread that runs it, its registers, its loop. */
+#ifndef DUNE_VCPU_H
+#define DUNE_VCPU_H
+
+#include <linux/pid.h>
+#include <linux/dune.h>
+
+#include "hw.h"
+#include "vm.h"
+
+#define VCPU_DIRTY_RIP		1
+#define VCPU_DIRTY_RSP		2
+#define VCPU_DIRTY_RFLAGS	4
+#define VCPU_DIRTY_CPL		8
+#define VCPU_DIRTY_EVENT	16	/* event_info is valid */
+#define VCPU_DIRTY_WINDOW	32	/* flags have changed */
+#define VCPU_DIRTY_HOST		64	/* interrupts were on, so the host's registers may have changed */
+#define VCPU_DIRTY_VENDOR	256	/* from this bit on, the vendor's own */
+
+struct dune_vcpu {
+	struct dune_vm *vm;
+	u32 index;
+	struct dune_vcpu_config config;
+
+	/*
+	 * The page that user space maps.  It may change under us at any time: the
+	 * general-purpose registers, for which every value is good, are used
+	 * in place; the rest is copied in and checked at the start of DUNE_RUN.
+	 */
+	struct dune_run *run;
+	struct page *run_page;
+
+	int cpu;			/* where it was loaded last, or -1 */
+	int running;			/* 1 while a thread is in DUNE_RUN or resets it; cmpxchg */
+	struct pid *owner;		/* thread that created it; guarded by vm->lock */
+
+	/* Copies of what is in the run page, kept from run to run; owned by the thread that set running. */
+	u32 dirty;			/* VCPU_DIRTY_*: changed since the vendor saw it */
+	u64 rip;
+	u64 rsp;
+	u64 rflags;
+	u64 kernel_gs_base;
+	u32 cpl;
+	u32 event_info;
+	u32 event_error;
+	u32 flags;			/* DUNE_RUN_* */
+	u32 masked_exits;		/* instructions done for a guest with IF = 0 */
+	bool flush_l1d;			/* the host did more than the trivial since the last entry */
+
+	struct dune_exit exit;		/* the last one */
+};
+
+struct dune_vcpu *dune_vcpu_create(struct dune_vm *vm, const struct dune_vcpu_config *config);
+int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index);
+void dune_vcpu_free(struct dune_vcpu *vcpu);
+struct dune_vcpu *dune_vcpu_find(struct dune_vm *vm, unsigned long index);
+
+/* DUNE_RUN: DUNE_EXIT_*, or -errno. */
+long dune_vcpu_run(struct dune_vm *vm, unsigned long index);
+
+/*
+ * A handler that may sleep does so between these two, with the CPU's state the host's own.
+ */
+void dune_vcpu_park(struct dune_vcpu *vcpu);
+void dune_vcpu_unpark(struct dune_vcpu *vcpu);
+
+/* cpuid.c */
+void dune_emulate_cpuid(struct dune_regs *regs);
+
+/* 48 bits of linear address: the guest has no LA57. */
+static inline bool dune_is_canonical(u64 address)
+{
+	return (u64)((s64)(address << 16) >> 16) == address;
+}
+
+#endif

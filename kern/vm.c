@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "hw.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static struct mmu_notifier *vm_alloc(struct mm_struct *mm)
+{
+	struct dune_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	int error;
+
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&vm->lock);
+	error = dune_mmu_init(&vm->mmu, dune_hw_caps.tdp_format, dune_hw_caps.tdp_levels,
+			      dune_hw_caps.gpa_bits);
+	if (error) {
+		kfree(vm);
+		return ERR_PTR(error);
+	}
+	return &vm->mmu.mn;
+}
+
+/* The last reference is gone, and with it every callback and every vCPU. */
+static void vm_free(struct mmu_notifier *mn)
+{
+	struct dune_vm *vm = container_of(mn, struct dune_vm, mmu.mn);
+
+	dune_mmu_destroy(&vm->mmu);
+	kfree(vm);
+}
+
+static const struct mmu_notifier_ops vm_mmu_ops = {
+	.invalidate_range_start	= dune_mmu_invalidate_start,
+	.invalidate_range_end	= dune_mmu_invalidate_end,
+	.release		= dune_mmu_release,
+	.clear_flush_young	= dune_mmu_clear_flush_young,
+	.clear_young		= dune_mmu_clear_young,
+	.test_young		= dune_mmu_test_young,
+	.alloc_notifier		= vm_alloc,
+	.free_notifier		= vm_free,
+};
+
+struct dune_vm *dune_vm_create(void)
+{
+	struct mmu_notifier *mn = mmu_notifier_get(&vm_mmu_ops, current->mm);
+	struct dune_vm *vm;
+
+	if (IS_ERR(mn))
+		return ERR_CAST(mn);
+	vm = container_of(mn, struct dune_vm, mmu.mn);
+	/* One object per address space: it may be another file's already. */
+	if (cmpxchg(&vm->opened, false, true)) {
+		mmu_notifier_put(mn);
+		return ERR_PTR(-EBUSY);
+	}
+	return vm;
+}
+
+/*
+ * The task that ended the address space has waited there, in exit_mmap(), until no callback runs
+ * any more, and nobody can find the VM since.  mmu_notifier_put() would have the kernel start another grace
+ * period all the same, and the exit of the next process with an mmu_notifier waits
+ * for that one: 10 ms for each of a row of short-lived processes.
+ */
+static bool is_unused(const struct dune_vm *vm)
+{
+	return READ_ONCE(vm->mmu.killer) == current && hlist_unhashed(&vm->mmu.mn.hlist) &&
+	       vm->mmu.mn.users == 1;
+}
+
+static void put_mmu(struct dune_vm *vm)
+{
+	struct mm_struct *mm = vm->mmu.mn.mm;
+
+	if (is_unused(vm)) {
+		vm_free(&vm->mmu.mn);
+		mmdrop(mm);
+	} else {
+		mmu_notifier_put(&vm->mmu.mn);
+	}
+}
+
+void dune_vm_release(struct dune_vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++)
+		dune_vcpu_free(vm->chunks[i / DUNE_VCPU_CHUNK]->vcpu[i % DUNE_VCPU_CHUNK]);
+	for (i = 0; i < ARRAY_SIZE(vm->chunks); i++)
+		kfree(vm->chunks[i]);
+	put_mmu(vm);
+}
+
+void dune_vm_synchronize(void)
+{
+	mmu_notifier_synchronize();
+}
