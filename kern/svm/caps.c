@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What SVM can do on this machine. */
+#include <linux/cpu.h>
+#include <linux/printk.h>
+#include <linux/smp.h>
+#include <asm/cpufeature.h>
+#include <asm/msr-index.h>
+#include <asm/processor.h>
+
+#include "../msr.h"
+#include "svm.h"
+
+struct svm_caps svm_caps __ro_after_init;
+
+/* APM volume 3, "Function 8000_000Ah: SVM Features". */
+#define LEAF_SVM		0x8000000a
+#define SVM_NESTED_PAGING	BIT(0)
+#define SVM_NRIPS		BIT(3)
+#define SVM_FLUSH_BY_ASID	BIT(6)
+#define SVM_DECODE_ASSISTS	BIT(7)
+
+/* "Function 8000_0008h: Processor Capacity Parameters and Extended Feature Identification", EBX. */
+#define LEAF_CAPACITY		0x80000008
+#define CAPACITY_INVLPGB	BIT(3)
+#define CAPACITY_MCOMMIT	BIT(8)
+
+/* APM, "VM_CR MSR" */
+#define VM_CR			0xc0010114
+#define VM_CR_SVMDIS		BIT_ULL(4)
+
+int svm_check(void)
+{
+	if (!boot_cpu_has(X86_FEATURE_SVM))
+		return -ENODEV;
+	if (read_msr(VM_CR) & VM_CR_SVMDIS) {
+		pr_err("SVM is switched off by the firmware: enable it in the BIOS setup\n");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/* Bits of CR4 that concern only the guest's own mode.  The CPU refuses those that it does not have. */
+static u64 cr4_allowed(void)
+{
+	u64 bits = X86_CR4_PGE | X86_CR4_FSGSBASE | X86_CR4_TSD | X86_CR4_DE;
+
+	if (boot_cpu_has(X86_FEATURE_SMEP))
+		bits |= X86_CR4_SMEP;
+	if (boot_cpu_has(X86_FEATURE_SMAP))
+		bits |= X86_CR4_SMAP;
+	if (boot_cpu_has(X86_FEATURE_PCID))
+		bits |= X86_CR4_PCIDE;
+	if (cpuid_ecx(7) & BIT(2))	/* the kernel may only emulate it */
+		bits |= X86_CR4_UMIP;
+	return bits;
+}
+
+/* KVM has turned it on, and given the CPU a page for the host's state in VMRUN. */
+static void check_enabled(void *argument)
+{
+	atomic_t *off = argument;
+
+	if (!(read_msr(MSR_EFER) & EFER_SVME) || !read_msr(MSR_VM_HSAVE_PA))
+		atomic_inc(off);
+}
+
+int svm_caps_read(void)
+{
+	struct svm_caps *caps = &svm_caps;
+	u32 nr_asids = cpuid_ebx(LEAF_SVM), features = cpuid_edx(LEAF_SVM);
+	u32 capacity = cpuid_ebx(LEAF_CAPACITY);
+	atomic_t off = ATOMIC_INIT(0);
+
+	if (!(features & SVM_NESTED_PAGING) || nr_asids < 2) {
+		pr_err("this CPU's SVM lacks nested paging\n");
+		return -EOPNOTSUPP;
+	}
+	on_each_cpu(check_enabled, &off, 1);
+	if (atomic_read(&off)) {
+		pr_err("KVM has not enabled SVM on every CPU\n");
+		return -EIO;
+	}
+	caps->asid = nr_asids - 1;
+	caps->nrips = features & SVM_NRIPS;
+	caps->flush_by_asid = features & SVM_FLUSH_BY_ASID;
+	caps->decode_assists = features & SVM_DECODE_ASSISTS;
+	caps->tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
+	if (capacity & CAPACITY_INVLPGB)
+		caps->intercept5 |= VMCB_I5_INVLPGB | VMCB_I5_INVLPGB_ILLEGAL | VMCB_I5_TLBSYNC;
+	if (capacity & CAPACITY_MCOMMIT)
+		caps->intercept5 |= VMCB_I5_MCOMMIT;
+	caps->cr4_allowed = cr4_allowed();
+	return 0;
+}

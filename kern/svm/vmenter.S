@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Into the guest, and back. */
+#include <linux/linkage.h>
+#include <asm/asm.h>
+#include <asm/nospec-branch.h>
+#include <asm/cpufeatures.h>
+#include <asm/msr-index.h>
+#include <asm/segment.h>
+#include "enter.h"
+#include "asm-offsets.h"
+
+	.section .rodata
+verw_operand:
+	.word	__KERNEL_DS
+
+	.text
+/*
+ * bool svm_enter(struct dune_regs *regs, u64 vmcb_pa, u64 host_pa, u32 flags)
+ *
+ * In:		%rdi  the guest's registers; RAX, RSP, RIP and RFLAGS are in the VMCB
+ *		%rsi  the VMCB
+ *		%rdx  where VMSAVE has put what VMLOAD replaces
+ *		%cl   SVM_ENTER_*
+ *		interrupts are off
+ * Out:		%al   1: the guest ran, or the CPU refused its state: read the exit code
+ *		      0: SVM is off
+ * Clobbers:	what the C calling convention lets it.  No value of the guest's is left in
+ *		any register.
+ *
+ * From CLGI to STGI nothing interrupts this CPU, NMIs and machine checks included.  So
+ * once CLGI has passed, no one can turn SVM off, and the instructions after it cannot fail: which matters,
+ * because an exception between the two VMLOADs would find the guest's GS base.
+ */
+SYM_FUNC_START(svm_enter)
+	push	%rbp
+	push	%r15
+	push	%r14
+	push	%r13
+	push	%r12
+	push	%rbx
+	push	%rdx				/* host_pa and regs, found again after the exit */
+	push	%rdi
+
+	mov	%rsi, %rax
+	test	$SVM_ENTER_VERW, %cl		/* no instruction below changes ZF */
+	mov	REGS_RCX(%rdi), %rcx
+	mov	REGS_RDX(%rdi), %rdx
+	mov	REGS_RBX(%rdi), %rbx
+	mov	REGS_RBP(%rdi), %rbp
+	mov	REGS_RSI(%rdi), %rsi
+	mov	REGS_R8(%rdi), %r8
+	mov	REGS_R9(%rdi), %r9
+	mov	REGS_R10(%rdi), %r10
+	mov	REGS_R11(%rdi), %r11
+	mov	REGS_R12(%rdi), %r12
+	mov	REGS_R13(%rdi), %r13
+	mov	REGS_R14(%rdi), %r14
+	mov	REGS_R15(%rdi), %r15
+	mov	REGS_RDI(%rdi), %rdi
+	jz	1f
+	verw	verw_operand(%rip)		/* after the last load of a value of the host's */
+
+1:	clgi
+	/*
+	 * With V_INTR_MASKING the host's IF says whether interrupts end the guest.  STI comes
+	 * early, so that its shadow is not over VMRUN, where an emulator might take it for the guest's.
+	 */
+	sti
+	vmload	%rax
+	vmrun	%rax
+	cli
+	vmsave	%rax
+
+	push	%rdi
+	mov	8(%rsp), %rdi
+	mov	%rcx, REGS_RCX(%rdi)
+	mov	%rdx, REGS_RDX(%rdi)
+	mov	%rbx, REGS_RBX(%rdi)
+	mov	%rbp, REGS_RBP(%rdi)
+	mov	%rsi, REGS_RSI(%rdi)
+	mov	%r8,  REGS_R8(%rdi)
+	mov	%r9,  REGS_R9(%rdi)
+	mov	%r10, REGS_R10(%rdi)
+	mov	%r11, REGS_R11(%rdi)
+	mov	%r12, REGS_R12(%rdi)
+	mov	%r13, REGS_R13(%rdi)
+	mov	%r14, REGS_R14(%rdi)
+	mov	%r15, REGS_R15(%rdi)
+	pop	REGS_RDI(%rdi)
+
+	mov	8(%rsp), %rax
+	vmload	%rax
+	mov	$1, %r8d
+
+.Lreturn:
+	add	$16, %rsp
+	/* A load with a value of the guest's as its address could leak by speculation. */
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	xor	%esi, %esi
+	xor	%edi, %edi
+	xor	%r9d, %r9d
+	xor	%r10d, %r10d
+	xor	%r11d, %r11d
+	pop	%rbx
+	pop	%r12
+	pop	%r13
+	pop	%r14
+	pop	%r15
+	pop	%rbp
+
+	/* Before the first RET and the first indirect branch, of an NMI's handler too. */
+	FILL_RETURN_BUFFER %rcx, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT
+	CALL_UNTRAIN_RET
+	ALTERNATIVE_2 "jmp .Libpb_done", "", X86_FEATURE_ENTRY_IBPB, \
+			  "", X86_FEATURE_IBPB_ON_VMEXIT
+	mov	$MSR_IA32_PRED_CMD, %ecx
+	mov	$PRED_CMD_IBPB, %eax
+	xor	%edx, %edx
+	wrmsr
+.Libpb_done:
+
+2:	stgi
+3:	mov	%r8d, %eax
+	RET
+
+.Lfailed:
+	xor	%r8d, %r8d
+	jmp	.Lreturn
+
+	_ASM_EXTABLE(1b, .Lfailed)
+	_ASM_EXTABLE(2b, 3b)
+SYM_FUNC_END(svm_enter)
