@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Offsets for assembly.  This file is compiled to assembly and never linked;
+ * build.mk makes asm-offsets.h of its "->" lines.
+ */
+#include "internal.h"
+
+#include <asm/sigcontext.h>
+#include <asm/ucontext.h>
+
+#define DEFINE(name, value)	__asm__ volatile("\n->" #name " %0" : : "i"(value))
+
+void offsets(void);
+void offsets(void)
+{
+	DEFINE(T_RUN_NR, offsetof(struct dune_thread, run_nr));
+	DEFINE(T_RUN_ARG0, offsetof(struct dune_thread, run_arg0));
+	DEFINE(T_RUN_ARG1, offsetof(struct dune_thread, run_arg1));
+	DEFINE(T_RUN_ARG2, offsetof(struct dune_thread, run_arg2));
+	DEFINE(T_RUN, offsetof(struct dune_thread, run));
+	DEFINE(T_LSTAR_RETURN, offsetof(struct dune_thread, lstar_return));
+	DEFINE(T_HOST_TOP, offsetof(struct dune_thread, host_top));
+	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
+	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
+	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));
+	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));
+
+	DEFINE(R_RAX, offsetof(struct dune_run, regs.rax));
+	DEFINE(R_RCX, offsetof(struct dune_run, regs.rcx));
+	DEFINE(R_RDX, offsetof(struct dune_run, regs.rdx));
+	DEFINE(R_RBX, offsetof(struct dune_run, regs.rbx));
+	DEFINE(R_RSP, offsetof(struct dune_run, regs.rsp));
+	DEFINE(R_RBP, offsetof(struct dune_run, regs.rbp));
+	DEFINE(R_RSI, offsetof(struct dune_run, regs.rsi));
+	DEFINE(R_RDI, offsetof(struct dune_run, regs.rdi));
+	DEFINE(R_R8, offsetof(struct dune_run, regs.r8));
+	DEFINE(R_R9, offsetof(struct dune_run, regs.r9));
+	DEFINE(R_R10, offsetof(struct dune_run, regs.r10));
+	DEFINE(R_R11, offsetof(struct dune_run, regs.r11));
+	DEFINE(R_R12, offsetof(struct dune_run, regs.r12));
+	DEFINE(R_R13, offsetof(struct dune_run, regs.r13));
+	DEFINE(R_R14, offsetof(struct dune_run, regs.r14));
+	DEFINE(R_R15, offsetof(struct dune_run, regs.r15));
+	DEFINE(R_RIP, offsetof(struct dune_run, regs.rip));
+	DEFINE(R_RFLAGS, offsetof(struct dune_run, regs.rflags));
+
+	DEFINE(UC_RAX, offsetof(struct ucontext, uc_mcontext.rax));
+	DEFINE(UC_RCX, offsetof(struct ucontext, uc_mcontext.rcx));
+	DEFINE(UC_RDX, offsetof(struct ucontext, uc_mcontext.rdx));
+	DEFINE(UC_RBX, offsetof(struct ucontext, uc_mcontext.rbx));
+	DEFINE(UC_RSP, offsetof(struct ucontext, uc_mcontext.rsp));
+	DEFINE(UC_RBP, offsetof(struct ucontext, uc_mcontext.rbp));
+	DEFINE(UC_RSI, offsetof(struct ucontext, uc_mcontext.rsi));
+	DEFINE(UC_RDI, offsetof(struct ucontext, uc_mcontext.rdi));
+	DEFINE(UC_R8, offsetof(struct ucontext, uc_mcontext.r8));
+	DEFINE(UC_R9, offsetof(struct ucontext, uc_mcontext.r9));
+	DEFINE(UC_R10, offsetof(struct ucontext, uc_mcontext.r10));
+	DEFINE(UC_R11, offsetof(struct ucontext, uc_mcontext.r11));
+	DEFINE(UC_R12, offsetof(struct ucontext, uc_mcontext.r12));
+	DEFINE(UC_R13, offsetof(struct ucontext, uc_mcontext.r13));
+	DEFINE(UC_R14, offsetof(struct ucontext, uc_mcontext.r14));
+	DEFINE(UC_R15, offsetof(struct ucontext, uc_mcontext.r15));
+	DEFINE(UC_RIP, offsetof(struct ucontext, uc_mcontext.rip));
+
+	DEFINE(TF_RAX, offsetof(struct dune_tf, rax));
+	DEFINE(TF_RCX, offsetof(struct dune_tf, rcx));
+	DEFINE(TF_RDX, offsetof(struct dune_tf, rdx));
+	DEFINE(TF_RBX, offsetof(struct dune_tf, rbx));
+	DEFINE(TF_RBP, offsetof(struct dune_tf, rbp));
+	DEFINE(TF_RSI, offsetof(struct dune_tf, rsi));
+	DEFINE(TF_RDI, offsetof(struct dune_tf, rdi));
+	DEFINE(TF_R8, offsetof(struct dune_tf, r8));
+	DEFINE(TF_R9, offsetof(struct dune_tf, r9));
+	DEFINE(TF_R10, offsetof(struct dune_tf, r10));
+	DEFINE(TF_R11, offsetof(struct dune_tf, r11));
+	DEFINE(TF_R12, offsetof(struct dune_tf, r12));
+	DEFINE(TF_R13, offsetof(struct dune_tf, r13));
+	DEFINE(TF_R14, offsetof(struct dune_tf, r14));
+	DEFINE(TF_R15, offsetof(struct dune_tf, r15));
+	DEFINE(TF_RIP, offsetof(struct dune_tf, rip));
+	DEFINE(TF_CS, offsetof(struct dune_tf, cs));
+	DEFINE(TF_RSP, offsetof(struct dune_tf, rsp));
+	DEFINE(TF_ERR, offsetof(struct dune_tf, err));
+	DEFINE(TF_SIZE, sizeof(struct dune_tf));
+
+	DEFINE(EXIT_SYSCALL, DUNE_EXIT_SYSCALL);
+	DEFINE(VECTOR_DBLFLT, T_DBLFLT);
+	DEFINE(NR_SYSCALLS, NR_SYSCALLS);
+	DEFINE(NR_EXIT, __NR_exit);
+	DEFINE(NR_RT_SIGRETURN, __NR_rt_sigreturn);
+	DEFINE(PRIVATE_LEAVE_NR, PRIVATE_LEAVE);
+	DEFINE(VM_HYPERCALL, offsetof(struct dune_vm, hypercall));
+}
+
+/* __dune_resume_host() takes struct dune_regs, the trampoline struct dune_run. */
+_Static_assert(offsetof(struct dune_run, regs) == 0, "the registers come first");
+_Static_assert(sizeof(struct dune_run) <= PAGE_SIZE, "one page holds struct dune_run");
+_Static_assert(sizeof(struct dune_tf) == 21 * 8, "entry.S pushes 21 words");
+_Static_assert(offsetof(struct dune_tf, rax) == 14 * 8 && offsetof(struct dune_tf, err) == 15 * 8,
+	       "entry.S pushes RAX below the error code");
+_Static_assert(sizeof(struct dune_thread) <= THREAD_MAX, "one page holds struct dune_thread and a part of the IDT");
+_Static_assert(sizeof(struct dune_tf) <= IST_SIZE, "an IST stack holds a frame");

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: MIT
+/*
+ * dune_enter() and dune_leave(): thread areas, vCPUs, and what DUNE_RUN
+ * returns other than system calls.  HR3, but for the first lines of the two.
+ */
+#include <linux/fcntl.h>
+#include <linux/mman.h>
+
+#include "internal.h"
+#include "pgtable.h"
+
+/* ---- thread areas ---- */
+
+static uint8_t slots[MAX_THREADS] = { SLOT_ZERO };	/* SLOT_*, atomic */
+static unsigned int slots_seen;		/* no slot from here on was ever used; atomic */
+
+static unsigned long slot_area(unsigned int slot)
+{
+	return __dune_vm.region + slot_offset(slot);
+}
+
+uint8_t *__dune_thread_slot(struct dune_thread *t)
+{
+	return &slots[offset_slot(thread_area(t) - __dune_vm.region)];
+}
+
+/* Returns what @slot was before, SLOT_BUSY if it cannot be had. */
+static uint8_t slot_claim(unsigned int slot)
+{
+	uint8_t state = READ_ONCE(slots[slot]);
+	unsigned int seen = READ_ONCE(slots_seen);
+
+	if (state == SLOT_BUSY ||
+	    !__atomic_compare_exchange_n(&slots[slot], &state, SLOT_BUSY, false,
+					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return SLOT_BUSY;
+	if (state == SLOT_NEW &&
+	    dune_syscall3(__NR_mprotect, slot_area(slot) + AREA_TRAP, AREA_SIZE - AREA_TRAP,
+			  PROT_READ | PROT_WRITE)) {
+		__atomic_store_n(&slots[slot], SLOT_NEW, __ATOMIC_RELEASE);
+		return SLOT_BUSY;
+	}
+	while (slot >= seen)
+		if (__atomic_compare_exchange_n(&slots_seen, &seen, slot + 1, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			break;
+	return state;
+}
+
+/* NULL if there is no area or no memory left. */
+struct dune_thread *__dune_thread_alloc(void)
+{
+	uint8_t state = SLOT_BUSY;
+	struct dune_thread *t;
+	unsigned long area;
+	unsigned int slot;
+
+	for (slot = 0; slot < MAX_THREADS && state == SLOT_BUSY; slot++)
+		state = slot_claim(slot);
+	if (state == SLOT_BUSY)
+		return NULL;
+	area = slot_area(slot - 1);
+	t = area_thread(area);
+	if (state == SLOT_CLEAN)
+		memset(t, 0, sizeof(*t));
+	t->run = (struct dune_run *)(area + AREA_RUN);
+	t->lstar_return = __dune_vm.lstar + VMCALL_LENGTH;
+	t->host_top = area + AREA_HOST_END;
+	t->trap_low = area + AREA_TRAP;
+	t->trap_high = area + AREA_TRAP_END;
+	t->trap_top = area + AREA_TRAP_END;
+	t->fd = __dune_vm.fd;
+	t->sighand = &__dune_sighand;
+	t->altstack.flags = SS_DISABLE;
+	__dune_fill_tss(t);
+	return t;
+}
+
+void __dune_thread_free(struct dune_thread *t)
+{
+	__atomic_store_n(__dune_thread_slot(t), SLOT_CLEAN, __ATOMIC_RELEASE);
+}
+
+/* Is no other thread in Dune mode? */
+bool __dune_thread_alone(struct dune_thread *t)
+{
+	unsigned int end = READ_ONCE(slots_seen);
+
+	for (unsigned int slot = 0; slot < end; slot++)
+		if (READ_ONCE(slots[slot]) == SLOT_BUSY && &slots[slot] != __dune_thread_slot(t))
+			return false;
+	return true;
+}
+
+/*
+ * In the child of a fork the other threads do not exist.  Nor do the pages that they shared with
+ * the kernel: plug the holes, or something of the program's may be put there.
+ */
+void __dune_thread_keep_only(struct dune_thread *t)
+{
+	for (unsigned int slot = 0; slot < slots_seen; slot++) {
+		if (t && &slots[slot] == __dune_thread_slot(t))
+			continue;
+		if (slots[slot] == SLOT_BUSY)
+			slots[slot] = SLOT_CLEAN;
+		dune_syscall6(__NR_mmap, slot_area(slot) + AREA_RUN, PAGE_SIZE, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	}
+}
+
+/* ---- vCPUs ---- */
+
+static void set_run_call(struct dune_thread *t)
+{
+	bool by_ioctl = option(DUNE_OPT_RUN_IOCTL);
+
+	t->run_nr = by_ioctl ? __NR_ioctl : __NR_lseek;
+	t->run_arg0 = t->fd;
+	t->run_arg1 = by_ioctl ? DUNE_RUN : t->index;
+	t->run_arg2 = by_ioctl ? t->index : DUNE_SEEK_RUN;
+}
+
+/* Make a vCPU for @t and map its page, which comes zeroed. */
+int __dune_vcpu_create(struct dune_thread *t)
+{
+	struct dune_vcpu_config config = {
+		.flags = option(DUNE_OPT_STRICT) ? DUNE_VCPU_STRICT : 0,
+		.cr3 = __dune_vm.region_gpa + REGION_ROOT,
+		.gdt_base = (unsigned long)t->run->gdt,
+		.gdt_limit = sizeof(t->run->gdt) - 1,
+		.idt_base = __dune_vm.region + REGION_IDT,
+		.idt_limit = 256 * 16 - 1,
+		.tss_base = (unsigned long)&t->tss,
+		.tss_limit = sizeof(t->tss) - 1,
+		.lstar = __dune_vm.lstar,
+	};
+	int where = MAP_FIXED;
+	long ret;
+
+	ret = dune_syscall3(__NR_ioctl, t->fd, DUNE_CREATE_VCPU, &config);
+	if (ret)
+		return ret;
+	t->index = config.index;
+	if (__dune_vm.first_run_absent && (unsigned long)t->run == __dune_vm.region + AREA_RUN) {
+		where = MAP_FIXED_NOREPLACE;
+		__dune_vm.first_run_absent = false;
+	}
+	ret = dune_syscall6(__NR_mmap, t->run, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | where, t->fd, DUNE_MMAP_RUN(t->index));
+	if (is_error(ret)) {
+		__dune_vcpu_destroy(t);
+		return ret;
+	}
+	set_run_call(t);
+	__dune_fill_gdt(t);
+	return 0;
+}
+
+void __dune_vcpu_destroy(struct dune_thread *t)
+{
+	dune_syscall3(__NR_ioctl, t->fd, DUNE_DESTROY_VCPU, t->index);
+}
+
+/* ---- entering and leaving ---- */
+
+/* glibc 2.35 and later; absent elsewhere */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+#define RSEQ_SIGNATURE		0x53053053
+#define RSEQ_UNREGISTER		1
+#define RSEQ_CPU_ID		1		/* index of the word */
+#define RSEQ_FAILED		((uint32_t)-2)
+
+/*
+ * The kernel compares HR3's RIP with a critical section, never the guest's, and would
+ * not abort it: have glibc believe that restartable sequences are not available.
+ */
+static void rseq_off(void)
+{
+	const unsigned int sizes[] = { 32, &__rseq_size ? __rseq_size : 0 };
+	unsigned long thread_pointer;
+	uint32_t *area;
+
+	if (!&__rseq_offset || !__rseq_offset)
+		return;
+	__asm__("mov %%fs:0, %0" : "=r"(thread_pointer));
+	area = (uint32_t *)(thread_pointer + __rseq_offset);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++)
+		if (!dune_syscall4(__NR_rseq, area, sizes[i], RSEQ_UNREGISTER, RSEQ_SIGNATURE))
+			area[RSEQ_CPU_ID] = RSEQ_FAILED;
+}
+
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+/* What GR0 needs to get as far as handling its own page faults. */
+static int map_first_granules(void)
+{
+	return __dune_granules_map((unsigned long)__ehdr_start, (unsigned long)_end);
+}
+
+/* A forked child that was not in Dune mode still has its parent's file. */
+static int follow_fork(void)
+{
+	int pid = dune_syscall0(__NR_getpid);
+	long fd;
+
+	if (pid == __dune_vm.pid)
+		return 0;
+	fd = dune_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_ATTACH, O_CLOEXEC);
+	if (is_error(fd))
+		return fd;
+	dune_syscall1(__NR_close, __dune_vm.fd);
+	__dune_vm.fd = __dune_move_fd(fd);
+	__dune_vm.pid = pid;
+	__dune_vm.owners_mapped = false;
+	__dune_thread_keep_only(NULL);
+	return 0;
+}
+
+PUBLIC int dune_enter(void)
+{
+	struct dune_thread *t;
+	int ret;
+
+	if (dune_in_guest())
+		return 0;
+	if (!__dune_vm.pid)
+		return -EINVAL;
+	ret = follow_fork();
+	if (ret)
+		return ret;
+	t = __dune_thread_alloc();
+	if (!t)
+		return -ENOMEM;
+	ret = __dune_vcpu_create(t);
+	if (ret)
+		goto free;
+	ret = map_first_granules();
+	if (!ret)
+		ret = __dune_signals_adopt(t);
+	if (ret)
+		goto destroy;
+	rseq_off();
+	return __dune_enter_guest(t);
+
+destroy:
+	__dune_vcpu_destroy(t);
+free:
+	__dune_thread_free(t);
+	return ret;
+}
+
+PUBLIC int dune_leave(void)
+{
+	return dune_in_guest() ? __dune_leave_guest() : 0;
+}
+
+/* On the program's stack again: only now may another thread have the area. */
+void __dune_leave_finish(struct dune_thread *t)
+{
+	__dune_signals_release(t);
+	__dune_vcpu_destroy(t);
+	__dune_thread_free(t);
+}
+
+/* ---- exits ---- */
+
+/* So many times in a row the same access can fail although touching it works. */
+#define FAULT_MAX	64
+
+/* The trampoline clears fault_count at each system call: that is progress. */
+static bool fault_repeated(struct dune_thread *t)
+{
+	struct dune_run *run = t->run;
+	bool same = t->fault_count && t->fault_hva == run->fault.hva &&
+		    t->fault_rip == run->regs.rip && t->fault_flags == run->fault.flags;
+
+	t->fault_hva = run->fault.hva;
+	t->fault_rip = run->regs.rip;
+	t->fault_flags = run->fault.flags;
+	t->fault_count = same ? t->fault_count + 1 : 1;
+	return same;
+}
+
+/* DUNE_HC_FAULT came from libdune's #PF handler, which can say itself that it was not resolved. */
+static bool asked_by_handler(const struct dune_thread *t)
+{
+	return !t->run->fault.gpa && t->run->regs.rip == __dune_vm.hypercall_return;
+}
+
+/* AMD's CPUs do not say the linear address: it is the process's, but where the program maps memory elsewhere. */
+static unsigned long fault_address(const struct dune_run *run)
+{
+	return run->fault.flags & DUNE_FAULT_GVA ? run->fault.gva : run->fault.hva;
+}
+
+/* SDM, "Page-Fault Exceptions" */
+static uint32_t error_code(const struct dune_run *run)
+{
+	uint32_t flags = run->fault.flags, error = 0;
+
+	/* Without a granule there is nothing that could have refused. */
+	if (!(flags & DUNE_FAULT_NO_GRANULE))
+		error |= PF_PRESENT;
+	if (flags & DUNE_FAULT_WRITE)
+		error |= PF_WRITE;
+	if (flags & DUNE_FAULT_EXEC)
+		error |= PF_FETCH;
+	if (run->cpl)
+		error |= PF_USER;
+	return error;
+}
+
+/*
+ * The kernel has refused the access in run->fault: it would send @signo with @code.  Give it to the
+ * program's handler for page faults, or back to libdune's.  Returns whether that can be done.
+ */
+bool __dune_fault_to_guest(struct dune_thread *t, int signo, int code)
+{
+	struct dune_run *run = t->run;
+
+	if (asked_by_handler(t)) {
+		run->regs.rax = refusal(signo, code);
+		return true;
+	}
+	/* It was met in delivering an exception, or in the page table itself. */
+	if (!__dune_handles(T_PGFLT) || run->event_info & DUNE_EVENT_VALID ||
+	    run->fault.flags & DUNE_FAULT_WALK)
+		return false;
+	run->cr2 = fault_address(run);
+	run->event_info = DUNE_EVENT_VALID | DUNE_EVENT_HARD | DUNE_EVENT_ERROR | T_PGFLT;
+	run->event_error = error_code(run);
+	return true;
+}
+
+/* What the kernel would do: there is nothing, or not for this kind of access. */
+static void refuse(struct dune_thread *t, int code, unsigned long addr)
+{
+	if (!__dune_fault_to_guest(t, SIGSEGV, code))
+		__dune_signal_fault(t, SIGSEGV, code, addr, error_code(t->run));
+}
+
+/*
+ * Make the access from user mode: the kernel resolves it or sends the signal.  What takes the place
+ * of the signal - the program's page-fault handler, or libdune's - is for sigframe.c, so that
+ * all that the kernel resolves - a growing stack, userfaultfd - stays the kernel's.
+ */
+static void touch(struct dune_thread *t, unsigned long hva, bool write)
+{
+	bool caught = __dune_handles(T_PGFLT) || asked_by_handler(t) ||
+		      !__dune_has_handler(t->sighand, SIGSEGV);
+
+	if (caught)
+		__dune_faults_catch(t);
+	if (write)
+		__dune_touch_write(hva);
+	else
+		__dune_touch_read(hva);
+	if (caught)
+		__dune_faults_end(t);
+}
+
+static void host_fault(struct dune_thread *t)
+{
+	struct dune_run *run = t->run;
+	uint32_t flags = run->fault.flags;
+	unsigned long hva = run->fault.hva;
+	unsigned long addr = fault_address(run);
+	bool repeated = fault_repeated(t);
+
+	if (flags & DUNE_FAULT_NO_MEMORY)
+		__dune_fatal(SIGBUS, "out of memory for an access to %#lx", addr);
+	if (flags & DUNE_FAULT_NO_GRANULE && !repeated)
+		__dune_granule_recheck(run->fault.gpa);
+	else if (flags & DUNE_FAULT_NO_GRANULE)
+		refuse(t, SEGV_MAPERR, addr);
+	else if (repeated && flags & DUNE_FAULT_EXEC)
+		refuse(t, SEGV_ACCERR, addr);
+	else if (t->fault_count > FAULT_MAX)
+		__dune_fatal(SIGBUS, "the access to %#lx (flags %#x) cannot be resolved", addr, flags);
+	else
+		touch(t, hva, flags & DUNE_FAULT_WRITE);
+}
+
+static void host_shutdown(struct dune_thread *t)
+{
+	static const char *const reasons[] = {
+		[DUNE_SHUTDOWN_TRIPLE] = "triple fault",
+		[DUNE_SHUTDOWN_STATE] = "the CPU refused its state",
+		[DUNE_SHUTDOWN_EXIT] = "unknown exit",
+		[DUNE_SHUTDOWN_HARDWARE] = "the hardware went away",
+	};
+	struct dune_run *run = t->run;
+	const struct dune_regs *r = &run->regs;
+	uint32_t code = run->shutdown.code;
+
+	__dune_message("the guest was shut down: %s (hardware reason %#x, qualification %#llx)",
+		       code < ARRAY_SIZE(reasons) && reasons[code] ? reasons[code] : "?",
+		       run->shutdown.hw_reason, run->shutdown.qualification);
+	if (!option(DUNE_OPT_QUIET)) {
+		struct dune_tf tf = {
+			.rax = r->rax, .rbx = r->rbx, .rcx = r->rcx, .rdx = r->rdx,
+			.rsi = r->rsi, .rdi = r->rdi, .rbp = r->rbp, .rsp = r->rsp,
+			.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11,
+			.r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
+			.rip = r->rip, .rflags = r->rflags,
+			.cs = run->cpl ? DUNE_SEL_USER_CS : DUNE_SEL_KERNEL_CS,
+			.ss = run->cpl ? DUNE_SEL_USER_DS : DUNE_SEL_KERNEL_DS,
+			.err = run->event_error,
+		};
+
+		dune_dump_trap_frame(&tf);
+	}
+	__dune_raise(SIGSEGV, SI_KERNEL, 0);
+}
+
+/* DUNE_RUN returned @reason, which is not DUNE_EXIT_SYSCALL. */
+void __dune_host_exit(struct dune_thread *t, long reason)
+{
+	switch (reason) {
+	case DUNE_EXIT_INTR:	/* the kernel has done it on its way here */
+	case DUNE_EXIT_WINDOW:
+		if (t->deferred)
+			__dune_signals_resume(t);
+		return;
+	case DUNE_EXIT_FAULT:
+		t->complete = true;	/* the guest makes the access again */
+		host_fault(t);
+		t->complete = false;
+		return;
+	case DUNE_EXIT_SHUTDOWN:
+		host_shutdown(t);
+		return;
+	}
+	__dune_fatal(SIGABRT, "DUNE_RUN failed: error %ld", -reason);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libdune: run this very thread in the guest mode of the processor, in ring 0.
+ *
+ * After dune_enter() the program goes on at the same addresses with the same
+ * memory and the same system calls, but it owns the page-table root, the
+ * interrupt descriptor table and ring 3.  Functions that can fail return
+ * -errno; errno itself is never touched.
+ */
+#ifndef DUNE_H
+#define DUNE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Vectors of exceptions (SDM, "Exception and Interrupt Vectors"). */
+#define T_DIVIDE	0	/* divide error */
+#define T_DEBUG		1	/* debug exception */
+#define T_NMI		2	/* non-maskable interrupt */
+#define T_BRKPT		3	/* breakpoint */
+#define T_OFLOW		4	/* overflow */
+#define T_BOUND		5	/* BOUND range exceeded */
+#define T_ILLOP		6	/* invalid opcode */
+#define T_DEVICE	7	/* device not available */
+#define T_DBLFLT	8	/* double fault */
+#define T_TSS		10	/* invalid TSS */
+#define T_SEGNP		11	/* segment not present */
+#define T_STACK		12	/* stack-segment fault */
+#define T_GPFLT		13	/* general protection */
+#define T_PGFLT		14	/* page fault */
+#define T_FPERR		16	/* x87 floating-point error */
+#define T_ALIGN		17	/* alignment check */
+#define T_MCHK		18	/* machine check */
+#define T_SIMDERR	19	/* SIMD floating-point exception */
+
+/*
+ * The registers that an exception interrupted.  A handler may change all of
+ * them but cs and ss; they are loaded when it returns.
+ */
+struct dune_tf {
+	uint64_t rdi, rsi, rdx, rcx, r8, r9, r10, r11;
+	uint64_t rbx, rbp, r12, r13, r14, r15;
+	uint64_t rax;
+	uint32_t err, pad1;
+	uint64_t rip;
+	uint16_t cs, pad2[3];
+	uint64_t rflags;
+	uint64_t rsp;
+	uint16_t ss, pad3[3];
+};
+
+#define ARG0(tf)	((tf)->rdi)
+#define ARG1(tf)	((tf)->rsi)
+#define ARG2(tf)	((tf)->rdx)
+#define ARG3(tf)	((tf)->rcx)
+#define ARG4(tf)	((tf)->r8)
+#define ARG5(tf)	((tf)->r9)
+
+typedef void (*dune_intr_cb)(struct dune_tf *tf);
+typedef void (*dune_pgflt_cb)(uintptr_t addr, uint64_t fec, struct dune_tf *tf);
+
+/* ---- entering and leaving ---- */
+
+/**
+ * dune_init - prepare this process for Dune mode
+ * @map_full: accepted for the sake of old programs.  All memory of the process
+ *	is reachable either way, whenever it was mapped.
+ *
+ * Opens /dev/dune and reserves libdune's own 1 GiB of address space.  A second call
+ * does nothing.
+ *
+ * Return: 0, or -errno: -ENOENT no /dev/dune (the module is not loaded), -EACCES not
+ * allowed to open it, -ENODEV the CPU lacks something that libdune needs,
+ * -EPROTO the module speaks another version of the interface.
+ */
+int dune_init(bool map_full);
+
+/**
+ * dune_enter - take the calling thread into Dune mode
+ *
+ * Return: 0, in ring 0 of the guest; 0 if the thread is there already; or -errno, in
+ * user mode.
+ */
+int dune_enter(void);
+
+/**
+ * dune_leave - take the calling thread back into ordinary user mode
+ *
+ * Return: 0.  The thread can enter again.
+ */
+int dune_leave(void);
+
+/** dune_init_and_enter - dune_init() and dune_enter(); 0, or what failed */
+static inline int dune_init_and_enter(void)
+{
+	int ret = dune_init(true);
+
+	return ret ? ret : dune_enter();
+}
+
+/** dune_in_dune_mode - does the calling thread run in ring 0 of the guest? */
+static inline bool dune_in_dune_mode(void)
+{
+	uint16_t cs;
+
+	__asm__ volatile("movw %%cs, %0" : "=r"(cs));
+	return (cs & 3) == 0;
+}
+
+/* Choices to be made before dune_enter(). */
+#define DUNE_OPT_RUN_IOCTL	0	/* run the guest by ioctl(DUNE_RUN) instead of lseek() */
+#define DUNE_OPT_STRICT		1	/* #GP for loads of descriptor tables and control registers */
+#define DUNE_OPT_QUIET		2	/* no dump of the registers when an exception kills the process */
+
+/** dune_set_option - switch a DUNE_OPT_* on or off; they begin switched off */
+int dune_set_option(unsigned int option, bool on);
+
+/* ---- exceptions ---- */
+
+/**
+ * dune_register_intr_handler - call @cb for exceptions and interrupts of @vec
+ * @vec: 0 to 255
+ * @cb: called in ring 0 with interrupts off, on a stack of libdune's; NULL to
+ *	have the exception become the signal that it is outside Dune mode
+ *
+ * Vector registers are saved and restored around @cb.  An exception in
+ * @cb is handled like any other.  For T_PGFLT see dune_register_pgflt_handler(), which also says
+ * where the fault was.
+ *
+ * Return: 0, or -EINVAL.
+ */
+int dune_register_intr_handler(int vec, dune_intr_cb cb);
+
+/**
+ * dune_register_pgflt_handler - call @cb for page faults
+ * @cb: called like that of dune_register_intr_handler(), with the address, the error code of
+ *	the CPU, and the registers; NULL to have the fault become a signal again
+ *
+ * Page faults are those of the program's own page-table entries, and those accesses to memory of the
+ * process for which the kernel would send SIGSEGV or SIGBUS outside Dune mode.  What the kernel
+ * resolves - pages that come on first touch, a growing stack, userfaultfd - never gets
+ * here.  When @cb returns, the access is made again.
+ */
+void dune_register_pgflt_handler(dune_pgflt_cb cb);
+
+/** dune_dump_trap_frame - print the registers in @tf to standard error */
+void dune_dump_trap_frame(struct dune_tf *tf);
+
+/**
+ * dune_passthrough_syscall - make the system call that @tf describes
+ *
+ * RAX is its number, ARG0 to ARG5 its arguments; its result (or -errno) is put
+ * into RAX.
+ */
+void dune_passthrough_syscall(struct dune_tf *tf);
+
+/* ---- system calls and messages, from both sides and without the C library ---- */
+
+/** dune_syscall - system call @nr by the shortest way; the kernel's result, -errno included */
+long dune_syscall(long nr, long a, long b, long c, long d, long e, long f);
+
+/**
+ * dune_printf - print to standard output, without buffering
+ *
+ * Knows d i u x X o c s p %, the flags - 0 + # and space, width and precision
+ * (also as *), and the lengths hh h l ll z j t; no floating point.
+ *
+ * Return: the number of characters, or -errno.
+ */
+int dune_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/** dune_die - end the process at once with exit status 1 */
+void dune_die(void) __attribute__((noreturn));
+
+/* ---- addresses ---- */
+
+/**
+ * dune_get_granule - where in guest-physical memory lies the 1 GiB that holds @va?
+ *
+ * Return: the guest-physical address at which this granule begins, -EFAULT if nothing is
+ * mapped at @va, or another -errno.
+ */
+long dune_get_granule(const void *va);
+
+/** dune_va_to_pa - the guest-physical address of @va; 0 if nothing is mapped there */
+uintptr_t dune_va_to_pa(const void *va);
+
+/* ---- time ---- */
+
+/** dune_get_ticks - the time-stamp counter */
+static inline unsigned long dune_get_ticks(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DUNE_H */

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * dune_init(): open the device, reserve libdune's granule, build the tables that all
+ * threads share.  HR3.
+ */
+#include <cpuid.h>
+
+#include <linux/fcntl.h>
+#include <linux/mman.h>
+
+#include "internal.h"
+#include "pgtable.h"
+
+#ifndef DUNE_DEVICE
+#define DUNE_DEVICE	"/dev/dune"
+#endif
+
+/* Out of the way of programs, and few enough that the descriptor table stays in a page. */
+#define DUNE_FD		500
+
+struct dune_vm __dune_vm;
+
+/* By words, for CPUs on which only that is fast; then what is left. */
+void *memcpy(void *to, const void *from, size_t size)
+{
+	void *ret = to;
+	size_t words = size / 8;
+
+	size %= 8;
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+	return ret;
+}
+
+void *memset(void *to, int byte, size_t size)
+{
+	void *ret = to;
+	size_t words = size / 8;
+
+	size %= 8;
+	__asm__ volatile("rep stosq" : "+D"(to), "+c"(words)
+			 : "a"((byte & 0xff) * 0x0101010101010101UL) : "memory");
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(byte) : "memory");
+	return ret;
+}
+
+/* Give the descriptor a high number if there is room; else it stays where it is. */
+int __dune_move_fd(int fd)
+{
+	static const int wanted[] = { DUNE_FD, 200, 100, 20 };
+	long ret;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(wanted); i++) {
+		ret = dune_syscall3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, wanted[i]);
+		if (is_error(ret))
+			continue;
+		dune_syscall1(__NR_close, fd);
+		return ret;
+	}
+	return fd;
+}
+
+static int check_cpu(void)
+{
+	uint32_t eax, ebx, ecx, edx;
+
+	if (!__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) || !(edx & 1 << 26))
+		return -ENODEV;		/* no 1 GiB pages */
+	return 0;
+}
+
+/* What a program's handler could change: x87, SSE, AVX, AVX-512.  SDM, "XSAVE-Supported Features". */
+static void find_xsave(void)
+{
+	uint32_t eax, ebx, ecx, edx, low, high;
+
+	__cpuid(1, eax, ebx, ecx, edx);
+	if (!(ecx & bit_OSXSAVE))
+		return;
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	__dune_vm.xsave_mask = low & 0xe7;
+	__cpuid_count(0xd, 0, eax, ebx, ecx, edx);
+	__dune_vm.xsave_size = ebx;
+}
+
+static int open_device(void)
+{
+	struct dune_info info;
+	long fd, ret;
+
+	fd = dune_syscall4(__NR_openat, AT_FDCWD, DUNE_DEVICE, O_RDWR | O_CLOEXEC, 0);
+	if (is_error(fd))
+		return fd;
+	ret = dune_syscall3(__NR_ioctl, fd, DUNE_GET_INFO, &info);
+	if (!ret && (info.version != DUNE_ABI_VERSION || info.run_size > PAGE_SIZE))
+		ret = -EPROTO;
+	if (ret) {
+		dune_syscall1(__NR_close, fd);
+		return ret;
+	}
+	__dune_vm.nr_granules = info.nr_granules;
+	if (info.vendor == DUNE_VENDOR_SVM) {
+		__dune_vm.hypercall = __dune_hypercall_svm;
+		__dune_vm.hypercall_return = (unsigned long)__dune_hypercall_svm_return;
+		__dune_vm.lstar = (unsigned long)__dune_lstar_svm;
+	} else {
+		__dune_vm.hypercall = __dune_hypercall_vmx;
+		__dune_vm.hypercall_return = (unsigned long)__dune_hypercall_vmx_return;
+		__dune_vm.lstar = (unsigned long)__dune_lstar_vmx;
+	}
+	__dune_vm.fd = __dune_move_fd(fd);
+	return 0;
+}
+
+#define STACK_DISTANCE	(16 * DUNE_GRANULE_SIZE)
+
+static long map_none(unsigned long hint, unsigned long size)
+{
+	return dune_syscall6(__NR_mmap, hint, size, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+/* Anywhere: twice as much, and give back what is too much. */
+static long reserve_anywhere(void)
+{
+	const unsigned long size = DUNE_GRANULE_SIZE;
+	unsigned long start, region, end;
+	long ret = map_none(0, 2 * size);
+
+	if (is_error(ret))
+		return ret;
+	start = ret;
+	end = start + 2 * size;
+	region = (start + size - 1) & -size;
+	if (region > start)
+		dune_syscall2(__NR_munmap, start, region - start);
+	if (region + size < end)
+		dune_syscall2(__NR_munmap, region + size, end - region - size);
+	return region;
+}
+
+/*
+ * One granule of address space, aligned.  First where the kernel itself puts nothing, and where one
+ * table of the host, of the guest and of the second level serves the stack too: below the stack,
+ * with room for it to grow.  What lies below the first trap stack is left out there: the first
+ * thread's page, which then need not replace anything, and the guard.
+ */
+static int reserve_region(void)
+{
+	const unsigned long size = DUNE_GRANULE_SIZE;
+	unsigned long stack = (unsigned long)__builtin_frame_address(0);
+	unsigned long region = (stack & -size) - STACK_DISTANCE;
+	long ret = map_none(region + AREA_TRAP, size - AREA_TRAP);
+
+	if (ret == (long)(region + AREA_TRAP)) {
+		__dune_vm.region = region;
+		__dune_vm.first_run_absent = true;
+		return 0;
+	}
+	if (!is_error(ret)) {
+		dune_syscall2(__NR_munmap, ret, size - AREA_TRAP);
+		ret = reserve_anywhere();
+	}
+	if (is_error(ret))
+		return ret;
+	__dune_vm.region = ret;
+	return 0;
+}
+
+static int fill_region(void)
+{
+	unsigned long region = __dune_vm.region;
+	long ret;
+
+	ret = dune_syscall3(__NR_mprotect, region + AREA_TRAP, REGION_TABLES_END - AREA_TRAP,
+			    PROT_READ | PROT_WRITE);
+	if (ret)
+		return ret;
+	ret = __dune_granule_request(region);
+	if (is_error(ret))
+		return ret;
+	__dune_vm.region_gpa = ret;
+	__dune_fill_idt();
+	__dune_granule_set(region, __dune_vm.region_gpa);
+	return 0;
+}
+
+PUBLIC int dune_init(bool map_full)
+{
+	int ret;
+
+	(void)map_full;
+	if (__dune_vm.pid)
+		return 0;
+	ret = check_cpu();
+	if (ret)
+		return ret;
+	find_xsave();
+	ret = open_device();
+	if (ret)
+		return ret;
+	ret = reserve_region();
+	if (ret)
+		goto close;
+	ret = fill_region();
+	if (ret)
+		goto unmap;
+	__dune_vm.pid = dune_syscall0(__NR_getpid);
+	return 0;
+
+unmap:
+	dune_syscall2(__NR_munmap, __dune_vm.region, DUNE_GRANULE_SIZE);
+close:
+	dune_syscall1(__NR_close, __dune_vm.fd);
+	return ret;
+}
+
+PUBLIC int dune_set_option(unsigned int number, bool on)
+{
+	if (number > DUNE_OPT_QUIET)
+		return -EINVAL;
+	if (on)
+		__dune_vm.options |= 1U << number;
+	else
+		__dune_vm.options &= ~(1U << number);
+	return 0;
+}

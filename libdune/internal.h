@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What libdune's files share.
+ *
+ * HR3 is the host's user mode, GR0 the guest's ring 0, GR3 its ring 3.  Code in both is
+ * part of this library; each function says where it runs unless both will do.
+ * Nothing here calls the C library, uses thread-local storage or touches a vector
+ * register: a program's are live whenever libdune runs.
+ */
+#ifndef LIBDUNE_INTERNAL_H
+#define LIBDUNE_INTERNAL_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <asm/unistd.h>
+#include <linux/dune.h>
+#include <linux/errno.h>
+#include <linux/signal.h>
+
+#include "dune.h"
+#include "layout.h"
+
+#define PUBLIC		__attribute__((visibility("default")))
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define READ_ONCE(x)	(*(const volatile __typeof__(x) *)&(x))
+
+/* The compiler may turn a copy or a clearing into these calls: give it ours. */
+void *memcpy(void *to, const void *from, size_t size) __asm__("__dune_memcpy");
+void *memset(void *to, int byte, size_t size) __asm__("__dune_memset");
+
+static inline bool is_error(long ret)
+{
+	return (unsigned long)ret > -4096UL;
+}
+
+/* May be replaced on the command line, for a test bed that has no ring 0. */
+#ifndef dune_in_guest
+#define dune_in_guest	dune_in_dune_mode
+#endif
+
+/* ---- the process ---- */
+
+/* One for each process; written by dune_init() and by the child of a fork. */
+struct dune_vm {
+	int fd;			/* /dev/dune */
+	int pid;		/* the process that fd is bound to; 0 before dune_init() */
+	unsigned long region;	/* libdune's own granule: layout.h */
+	unsigned long region_gpa;
+	bool first_run_absent;	/* nothing is mapped where the first thread's struct dune_run goes */
+	uint64_t nr_granules;	/* of guest-physical memory */
+	bool owners_mapped;	/* the kernel's table of them is mapped, in the region */
+	unsigned long lstar;	/* where SYSCALL goes in ring 0 */
+	unsigned long hypercall_return;	/* RIP of an exit by a hypercall */
+	long (*hypercall)(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
+	uint64_t xsave_mask;	/* what to save round a program's handler; 0: FXSAVE */
+	uint32_t xsave_size;
+	uint32_t options;	/* bits by DUNE_OPT_* */
+	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
+};
+
+extern struct dune_vm __dune_vm;
+
+static inline bool option(unsigned int number)
+{
+	return __dune_vm.options & 1U << number;
+}
+
+/* ---- threads ---- */
+
+/* SDM, "64-Bit Task-State Segment" */
+struct tss {
+	uint32_t reserved0;
+	uint64_t rsp[3];
+	uint64_t reserved1;
+	uint64_t ist[7];
+	uint64_t reserved2;
+	uint16_t reserved3;
+	uint16_t io_bitmap;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct tss) == 0x68, "the TSS is 104 bytes");
+
+#define NR_SIGNALS	64
+
+/* The kernel's own form. */
+struct sigaction_kernel {
+	unsigned long handler;
+	unsigned long flags;
+	unsigned long restorer;
+	uint64_t mask;
+};
+
+/* The program's handlers; those signals go to libdune's in the kernel.  SIG_DFL, SIG_IGN: it has none. */
+struct sighand {
+	struct sigaction_kernel actions[NR_SIGNALS + 1];
+	/* SIGSEGV and SIGBUS go to libdune's handler although the program has none. */
+	bool faults_caught;
+};
+
+struct altstack {
+	unsigned long sp;
+	int flags, reserved;
+	unsigned long size;
+};
+
+/* A thread in Dune mode; lies in its area, so that any of its stacks leads to it. */
+struct dune_thread {
+	/* The system call that runs the guest, for the trampoline. */
+	unsigned long run_nr, run_arg0, run_arg1, run_arg2;
+	struct dune_run *run;
+	unsigned long lstar_return;	/* RIP of an exit by SYSCALL */
+	unsigned long host_top;		/* where the host stack begins */
+	unsigned long trap_low, trap_high;	/* the trap stack */
+	unsigned long trap_top;		/* where frames of traps from outside the trap stack go */
+	int fd;
+	uint32_t index;			/* of the vCPU */
+	struct sighand *sighand;
+	struct altstack altstack;	/* the program's; the kernel is told of none */
+	unsigned long fault_hva, fault_rip;	/* the last DUNE_EXIT_FAULT ... */
+	uint32_t fault_flags, fault_count;	/* ... and how often it came in a row */
+	/* An exec() under way: it can be abandoned and made again at any instruction. */
+	struct {
+		bool active;
+		__u64 *envp;		/* the argument that has been replaced */
+		__u64 old_envp;
+		void *memory;
+		unsigned long size;
+	} exec;
+	bool complete;			/* run->regs is the guest's whole state, HR3 has nothing to add */
+	bool deferred;			/* signals are blocked until it is; deferred_mask is the program's */
+	uint64_t deferred_mask;
+	bool touching;			/* SIGSEGV and SIGBUS are unblocked; touch_mask is the program's */
+	uint64_t touch_mask;
+	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
+	unsigned long trap_cr2;
+	bool vfork_child;		/* its parent frees the area */
+	struct tss tss;
+	struct dune_run boot;		/* what a new thread starts with */
+	uint64_t boot_mask;		/* and its signal mask */
+	struct sighand own_sighand;	/* if it is not shared with the thread that made this one */
+};
+
+static inline struct dune_thread *area_thread(unsigned long area)
+{
+	return (struct dune_thread *)(area + AREA_THREAD);
+}
+
+static inline unsigned long thread_area(const struct dune_thread *t)
+{
+	return (unsigned long)t - AREA_THREAD;
+}
+
+/* enter.c */
+struct dune_thread *__dune_thread_alloc(void);
+void __dune_thread_free(struct dune_thread *t);
+uint8_t *__dune_thread_slot(struct dune_thread *t);
+bool __dune_thread_alone(struct dune_thread *t);
+void __dune_thread_keep_only(struct dune_thread *t);
+int __dune_vcpu_create(struct dune_thread *t);
+void __dune_vcpu_destroy(struct dune_thread *t);
+void __dune_leave_finish(struct dune_thread *t);
+bool __dune_fault_to_guest(struct dune_thread *t, int signo, int code);
+
+/* What DUNE_HC_FAULT returns for an access for which the kernel would send @signo; 0: it is resolved. */
+static inline unsigned int refusal(int signo, int code)
+{
+	return signo << 8 | code;
+}
+
+/* init.c */
+int __dune_move_fd(int fd);
+
+/* thread.c */
+void __dune_thread_main(struct dune_thread *t);
+long __dune_sys_clone(struct dune_thread *t);
+long __dune_sys_clone3(struct dune_thread *t);
+long __dune_sys_fork(struct dune_thread *t);
+long __dune_sys_vfork(struct dune_thread *t);
+long __dune_sys_exit(struct dune_thread *t);
+
+/* exec.c */
+long __dune_sys_execve(struct dune_thread *t);
+long __dune_sys_execveat(struct dune_thread *t);
+void __dune_exec_end(struct dune_thread *t);
+/* Have programs started by exec() load the object at @path first. */
+void __dune_set_preload(const char *path);
+
+/* ---- the trampoline and the entries (x86_64/) ---- */
+
+long __dune_enter_guest(struct dune_thread *t);
+int __dune_leave_guest(void);
+void __dune_resume_host(const struct dune_regs *regs) __attribute__((noreturn));
+void __dune_exit_thread(long status, uint8_t *slot) __attribute__((noreturn));
+void __dune_thread_start(void);
+void __dune_sigreturn(void);
+void __dune_touch_read(unsigned long hva);
+void __dune_touch_write(unsigned long hva);
+void __dune_touch_end(void);
+void __dune_host_exit(struct dune_thread *t, long reason);
+void __dune_host_care(struct dune_thread *t);
+
+long __dune_hypercall_vmx(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
+long __dune_hypercall_svm(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
+extern const char __dune_hypercall_vmx_return[], __dune_hypercall_svm_return[];
+extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
+extern const char __dune_trap_stubs[], __dune_iret[];
+extern const char __dune_syscall_site[], __dune_run_loop[], __dune_run_return[];
+extern const char __dune_call_return[], __dune_run_again[], __dune_care[];
+void __dune_host_sigreturn(const void *context) __attribute__((noreturn));
+void __dune_trap(struct dune_tf *tf, unsigned int vector, unsigned long cr2, struct dune_thread *t);
+
+#define VMCALL_LENGTH	3	/* VMMCALL too */
+
+/* trap.c */
+bool __dune_handles(unsigned int vector);
+
+/* desc.c */
+void __dune_fill_idt(void);
+void __dune_fill_gate(unsigned int vector);
+void __dune_fill_tss(struct dune_thread *t);
+void __dune_fill_gdt(struct dune_thread *t);
+
+/* ---- system calls ---- */
+
+/* The one syscall instruction of libdune; in GR0 it is forwarded like any other. */
+#define dune_syscall0(nr)			dune_syscall(nr, 0, 0, 0, 0, 0, 0)
+#define dune_syscall1(nr, a)			dune_syscall(nr, (long)(a), 0, 0, 0, 0, 0)
+#define dune_syscall2(nr, a, b)			dune_syscall(nr, (long)(a), (long)(b), 0, 0, 0, 0)
+#define dune_syscall3(nr, a, b, c)		dune_syscall(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define dune_syscall4(nr, a, b, c, d)		dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define dune_syscall5(nr, a, b, c, d, e)	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+#define dune_syscall6(nr, a, b, c, d, e, f) \
+	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* Numbers from here on the kernel does not have. */
+#define NR_SYSCALLS	512
+
+/* HR3: does a system call of the guest's; the result goes into its RAX. */
+typedef long (*syscall_fn)(struct dune_thread *t);
+extern const syscall_fn __dune_syscall_table[NR_SYSCALLS];
+
+long __dune_forward(struct dune_thread *t);
+int __dune_copy_in(void *to, unsigned long from, size_t size);
+int __dune_copy_out(unsigned long to, const void *from, size_t size);
+
+/* Calls of libdune's own from GR0 to HR3, made like hypercalls. */
+#define PRIVATE_CALL(nr)	(0x6c69624400000000UL | (nr))
+#define PRIVATE_LEAVE		PRIVATE_CALL(0)
+#define PRIVATE_RAISE		PRIVATE_CALL(1)	/* RDI: struct raise */
+#define PRIVATE_MAP_OWNERS	PRIVATE_CALL(2)	/* RAX: 0 or -errno */
+
+/* An exception that has become a signal. */
+struct raise {
+	int signo;
+	int code;
+	unsigned long addr;
+	uint32_t vector;
+	const char *name;	/* of the vector */
+	const struct dune_tf *tf;	/* NULL: libdune itself cannot go on */
+};
+
+/* ---- signals ---- */
+
+extern struct sighand __dune_sighand;	/* that of the first thread */
+
+int __dune_signals_adopt(struct dune_thread *t);
+void __dune_signals_release(struct dune_thread *t);
+void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *parent, uint64_t flags);
+void __dune_host_handler(int signo, siginfo_t *info, void *context);
+void __dune_signal_reset(struct sighand *sighand, int signo);
+void __dune_call_again(struct dune_thread *t);
+void __dune_signals_resume(struct dune_thread *t);
+void __dune_signal_exception(struct dune_thread *t, const struct raise *raise);
+void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error);
+void __dune_faults_catch(struct dune_thread *t);
+void __dune_faults_end(struct dune_thread *t);
+
+/* Values that the kernel reads as SIG_DFL and SIG_IGN. */
+static inline bool is_handler(const struct sigaction_kernel *action)
+{
+	return action->handler > 1;
+}
+
+static inline bool __dune_has_handler(const struct sighand *sighand, int signo)
+{
+	return is_handler(&sighand->actions[signo]);
+}
+
+bool __dune_on_altstack(const struct altstack *s, unsigned long sp);
+void __dune_signal_default(int signo);
+void __dune_die_by(int signo, const siginfo_t *info) __attribute__((noreturn));
+uint64_t __dune_signals_block(void);
+void __dune_signals_restore(uint64_t mask);
+void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noreturn));
+long __dune_sys_sigaction(struct dune_thread *t);
+long __dune_sys_sigaltstack(struct dune_thread *t);
+long __dune_sys_sigreturn(struct dune_thread *t);
+
+/* ---- messages ---- */
+
+size_t __dune_format(char *buf, size_t size, const char *fmt, va_list args);
+void __dune_message(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A message, then death by @signo. */
+void __dune_fatal(int signo, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+#endif /* LIBDUNE_INTERNAL_H */

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The layout of libdune's own granule: 1 GiB of address space, aligned, of which only
+ * what is touched becomes memory.  All of it can be hidden from ring 3 by one entry.
+ *
+ *	0		the first thread area
+ *	256 KiB		the interrupt descriptor table from vector 32 on; the others are in that area
+ *	260 KiB		the root of the page table
+ *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
+ *	1.5 MiB		more thread areas, each aligned to its size
+ *	1022 MiB	the kernel's table of granules, mapped when it is needed
+ *
+ * What every process needs lies in one range without a gap, and in few pages: one VMA, one table of the
+ * host and one of the second level.
+ */
+#ifndef LIBDUNE_LAYOUT_H
+#define LIBDUNE_LAYOUT_H
+
+#define PAGE_SIZE	4096
+
+#define NR_EXCEPTIONS	32
+#define GATE_SIZE	16
+
+#define REGION_IDT	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE)
+#define REGION_ROOT	(AREA_SIZE + PAGE_SIZE)
+#define REGION_PDPT	(REGION_ROOT + PAGE_SIZE)
+#define REGION_TABLES_END	(REGION_PDPT + 256 * PAGE_SIZE)
+#define REGION_AREAS	0x180000		/* of all threads but the first */
+#define REGION_GRANULES	0x3fe00000
+#define MAX_THREADS	2048
+
+/*
+ * A thread area: the page shared with the kernel, a page that is never accessible, the trap
+ * stack, the host stack, the IST stacks, and a page with struct dune_thread. The guard page is
+ * below the stack that runs handlers of the program.
+ */
+#define AREA_SIZE	0x40000
+#define AREA_RUN	0
+#define AREA_TRAP	(2 * PAGE_SIZE)
+#define AREA_TRAP_END	(AREA_TRAP + 0x10000)
+#define AREA_HOST_END	(AREA_THREAD - 2 * IST_SIZE)
+#define AREA_IST	AREA_HOST_END
+#define AREA_THREAD	(AREA_SIZE - PAGE_SIZE)
+#define THREAD_MAX	(PAGE_SIZE - NR_EXCEPTIONS * GATE_SIZE)
+
+/* Frames leave these stacks at once. */
+#define IST_SIZE	512
+
+/* The least that must be left below a trap's frame. */
+#define TRAP_RESERVE	0x3000
+
+/* Set in the vector when a trap cannot be handled for lack of stack. */
+#define TRAP_TOO_DEEP	0x100
+
+/*
+ * The state of a thread area: not accessible, in use, free, free and its memory is still all
+ * zero.
+ */
+#define SLOT_NEW	0
+#define SLOT_BUSY	1
+#define SLOT_CLEAN	2
+#define SLOT_ZERO	3
+
+#ifndef __ASSEMBLER__
+/* Where the area of @slot begins in the region, and whose area begins there. */
+static inline unsigned long slot_offset(unsigned int slot)
+{
+	return slot ? REGION_AREAS + (slot - 1UL) * AREA_SIZE : 0;
+}
+
+static inline unsigned int offset_slot(unsigned long offset)
+{
+	return offset ? 1 + (offset - REGION_AREAS) / AREA_SIZE : 0;
+}
+#endif
+
+#endif /* LIBDUNE_LAYOUT_H */

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The arithmetic of the guest's page table (SDM, "4-Level Paging"), pure.
+ */
+#ifndef LIBDUNE_PGTABLE_H
+#define LIBDUNE_PGTABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PTE_PRESENT	0x001UL
+#define PTE_WRITE	0x002UL
+#define PTE_USER	0x004UL
+#define PTE_ACCESSED	0x020UL
+#define PTE_DIRTY	0x040UL
+#define PTE_LARGE	0x080UL
+#define PTE_ADDRESS	0x000ffffffffff000UL
+
+/* Error codes (SDM, "Page-Fault Exceptions"). */
+#define PF_PRESENT	(1U << 0)
+#define PF_WRITE	(1U << 1)
+#define PF_USER		(1U << 2)
+#define PF_FETCH	(1U << 4)
+
+#define PDPT_SHIFT	30
+#define ROOT_SHIFT	39
+#define TABLE_ENTRIES	512
+#define USER_ROOT_SLOTS	256
+
+/* A table: what ring 3 may do is for the leaf to say. */
+#define PTE_TABLE	(PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
+/* A granule: no restriction, the kernel's second-level table has them. */
+#define PTE_GRANULE	(PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_LARGE)
+
+static inline unsigned int root_slot(uint64_t va)
+{
+	return va >> ROOT_SHIFT & (TABLE_ENTRIES - 1);
+}
+
+static inline unsigned int pdpt_slot(uint64_t va)
+{
+	return va >> PDPT_SHIFT & (TABLE_ENTRIES - 1);
+}
+
+static inline bool user_address(uint64_t va)
+{
+	return va >> (ROOT_SHIFT + 8) == 0;
+}
+
+static inline uint64_t table_entry(uint64_t gpa)
+{
+	return gpa | PTE_TABLE;
+}
+
+static inline uint64_t granule_entry(uint64_t gpa)
+{
+	return gpa | PTE_GRANULE;
+}
+
+/* pgtable.c */
+bool __dune_granule_present(uint64_t va);
+void __dune_granule_set(uint64_t va, uint64_t gpa);
+long __dune_granule_map(uint64_t va);
+long __dune_granules_map(uint64_t first, uint64_t last);
+void __dune_granule_recheck(uint64_t gpa);
+long __dune_map_owners(void);
+long __dune_granule_request(uint64_t va);
+void __dune_granules_lock(void);
+void __dune_granules_unlock(void);
+
+#endif /* LIBDUNE_PGTABLE_H */

@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Running a program's signal handlers in the guest.
+ *
+ * The kernel calls __dune_host_handler() on the host stack with all signals blocked. It works out
+ * how far the guest has come, builds on the guest's stack the frame that the kernel builds
+ * outside Dune mode, makes the guest's registers those of a call of the handler, and returns
+ * to the beginning of the trampoline's loop.  Nothing depends on the handler's return: it may
+ * siglongjmp() away.  Nested signals nest on the guest's stack.
+ *
+ * Where that cannot be done now - HR3 is in the middle of C code, or the guest has interrupts
+ * off - the signal is queued again, all are left blocked, and the guest is made to come out at the
+ * first instruction where it can (__dune_signals_resume).  HR3.
+ */
+#include "internal.h"
+
+#include <asm/sigcontext.h>
+#include <asm/ucontext.h>
+
+#define RFLAGS_TF	0x100UL
+#define RFLAGS_IF	0x200UL
+#define RFLAGS_DF	0x400UL
+#define RFLAGS_RF	0x10000UL
+/* What rt_sigreturn takes from a frame: AC OF DF TF SF ZF AF PF CF RF. */
+#define RFLAGS_USER	0x50dd5UL
+
+#define ALL_BLOCKED	(~0UL)
+
+/* The legacy area and the header of an XSAVE image. */
+#define FPSTATE_HEADER	576
+
+#define RED_ZONE	128
+#define SYSCALL_LENGTH	2
+
+#define USER_CS		0x33
+#define USER_SS		0x2b
+
+/* As the kernel lays it out; the program may look at all of it. */
+struct frame {
+	unsigned long restorer;
+	struct ucontext uc;
+	siginfo_t info;
+};
+
+/* ---- how far the guest has come ---- */
+
+enum progress {
+	COMPLETE,	/* run->regs is all there is */
+	CALLING,	/* its system call has not been made: it is to make it again */
+	BUSY,		/* HR3 is in the middle of something */
+};
+
+static bool between(unsigned long rip, const char *first, const char *last)
+{
+	return rip >= (unsigned long)first && rip < (unsigned long)last;
+}
+
+/* At the one syscall instruction: the return address says who called it. */
+static enum progress at_site(struct dune_thread *t, const struct sigcontext *c)
+{
+	unsigned long caller = *(const unsigned long *)c->rsp;
+	bool done = c->rip != (unsigned long)__dune_syscall_site;
+
+	if (caller == (unsigned long)__dune_run_return) {
+		if (!done || c->rax == DUNE_EXIT_INTR || c->rax == DUNE_EXIT_FAULT || c->rax == DUNE_EXIT_WINDOW)
+			return COMPLETE;
+		return c->rax == DUNE_EXIT_SYSCALL ? CALLING : BUSY;
+	}
+	if (caller != (unsigned long)__dune_call_return)
+		return BUSY;
+	if (!done)	/* not yet, or to be restarted */
+		return CALLING;
+	t->run->regs.rax = c->rax;
+	return COMPLETE;
+}
+
+static enum progress progress(struct dune_thread *t, const struct sigcontext *c)
+{
+	unsigned long rip = c->rip;
+
+	if (t->complete)
+		return COMPLETE;
+	if (t->exec.active)
+		return CALLING;
+	if (between(rip, __dune_syscall_site, __dune_syscall_site + SYSCALL_LENGTH + 1))
+		return at_site(t, c);
+	if (between(rip, __dune_run_loop, __dune_run_return))
+		return COMPLETE;
+	if (between(rip, __dune_run_return, __dune_call_return))
+		return t->run->exit_reason == DUNE_EXIT_SYSCALL ? CALLING : BUSY;
+	if (rip == (unsigned long)__dune_call_return)
+		t->run->regs.rax = c->rax;
+	return between(rip, __dune_call_return, __dune_care) ? COMPLETE : BUSY;
+}
+
+/* Undo an exit by a system call: RIP goes back onto the instruction, RAX still has the number. */
+void __dune_call_again(struct dune_thread *t)
+{
+	struct dune_regs *r = &t->run->regs;
+
+	if (t->exec.active)
+		__dune_exec_end(t);
+	if (r->rip == t->lstar_return) {
+		r->rflags = r->r11;
+		r->rip = r->rcx;
+	}
+	/* SYSCALL leaves RIP in RCX; otherwise it was a VMCALL. */
+	r->rip -= r->rip == r->rcx ? SYSCALL_LENGTH : VMCALL_LENGTH;
+}
+
+/* ---- deferring ---- */
+
+/* Have the guest come out when a handler can run, with all signals blocked until then. */
+static void defer(struct dune_thread *t, int signo, const siginfo_t *info, struct ucontext *host,
+		  bool interrupts_off)
+{
+	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
+	if (!t->deferred)
+		memcpy(&t->deferred_mask, &host->uc_sigmask, sizeof(t->deferred_mask));
+	t->deferred = true;
+	memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
+	if (interrupts_off)
+		t->run->flags |= DUNE_RUN_WINDOW;
+	else
+		t->run->immediate_exit = 1;
+}
+
+/* The guest has come out: let the deferred signals through. */
+void __dune_signals_resume(struct dune_thread *t)
+{
+	t->run->immediate_exit = 0;
+	t->run->flags &= ~DUNE_RUN_WINDOW;
+	t->deferred = false;
+	t->complete = true;
+	__dune_signals_restore(t->deferred_mask);
+	t->complete = false;
+}
+
+/* ---- the frame ---- */
+
+static size_t fpstate_size(const struct _fpstate_64 *fp)
+{
+	if (!fp)
+		return 0;
+	return fp->sw_reserved.magic1 == FP_XSTATE_MAGIC1 ? fp->sw_reserved.extended_size : sizeof(*fp);
+}
+
+static void fill_context(struct dune_thread *t, struct sigcontext *to, const struct sigcontext *host)
+{
+	const struct dune_regs *r = &t->run->regs;
+
+	*to = (struct sigcontext){
+		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11,
+		.r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
+		.rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx,
+		.rdx = r->rdx, .rax = r->rax, .rcx = r->rcx, .rsp = r->rsp,
+		.rip = r->rip, .eflags = r->rflags, .cs = USER_CS, .ss = USER_SS,
+		.oldmask = host->oldmask,
+		.err = t->trapno ? t->trap_err : host->err,
+		.trapno = t->trapno ? t->trapno : host->trapno,
+		.cr2 = t->trapno ? t->trap_cr2 : host->cr2,
+	};
+}
+
+/* These wait under a mask of their own, which is in force until the handler returns. */
+static bool waiting_mask(const struct dune_regs *r, unsigned long nr, uint64_t *mask)
+{
+	unsigned long address = 0;
+
+	switch (nr) {
+	case __NR_rt_sigsuspend:
+		address = r->rdi;
+		break;
+	case __NR_ppoll:
+		address = r->r10;
+		break;
+	case __NR_epoll_pwait:
+	case 441:	/* epoll_pwait2 */
+		address = r->r8;
+		break;
+	case __NR_pselect6:
+		if (r->r9 && __dune_copy_in(&address, r->r9, sizeof(address)))
+			return false;
+		break;
+	}
+	return address && !__dune_copy_in(mask, address, sizeof(*mask));
+}
+
+static uint64_t handler_mask(int signo, const struct sigaction_kernel *action, uint64_t in_force)
+{
+	uint64_t mask = in_force | action->mask;
+
+	if (!(action->flags & SA_NODEFER))
+		mask |= 1UL << (signo - 1);
+	return mask;
+}
+
+static struct frame *place_frame(struct dune_thread *t, const struct sigaction_kernel *action,
+				 size_t fp_size, unsigned long *fpstate)
+{
+	unsigned long sp = t->run->regs.rsp;
+	const struct altstack *alt = &t->altstack;
+
+	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !__dune_on_altstack(alt, sp))
+		sp = alt->sp + alt->size;
+	else
+		sp -= RED_ZONE;
+	*fpstate = (sp - fp_size) & -64UL;
+	return (struct frame *)(((*fpstate - sizeof(struct frame)) & -16UL) - 8);
+}
+
+/* Build it and have the guest call the handler. */
+static void build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
+			const struct ucontext *host, const struct sigaction_kernel *action)
+{
+	struct dune_regs *r = &t->run->regs;
+	const struct _fpstate_64 *fp = (const void *)host->uc_mcontext.fpstate;
+	size_t fp_size = fpstate_size(fp);
+	unsigned long fpstate;
+	struct frame *frame = place_frame(t, action, fp_size, &fpstate);
+
+	memcpy((void *)fpstate, fp, fp_size);
+	frame->restorer = action->restorer;
+	frame->uc.uc_flags = host->uc_flags;
+	frame->uc.uc_link = NULL;
+	memset(&frame->uc.uc_stack, 0, sizeof(frame->uc.uc_stack));
+	frame->uc.uc_stack.ss_sp = (void *)t->altstack.sp;
+	frame->uc.uc_stack.ss_flags = t->altstack.flags;
+	frame->uc.uc_stack.ss_size = t->altstack.size;
+	fill_context(t, &frame->uc.uc_mcontext, &host->uc_mcontext);
+	frame->uc.uc_mcontext.fpstate = fp ? (void *)fpstate : NULL;
+	frame->uc.uc_sigmask = host->uc_sigmask;
+	frame->info = *info;
+	if (t->altstack.flags & SS_AUTODISARM)
+		t->altstack = (struct altstack){ .flags = SS_DISABLE };
+
+	r->rdi = signo;
+	r->rsi = (unsigned long)&frame->info;
+	r->rdx = (unsigned long)&frame->uc;
+	r->rax = 0;
+	r->rip = action->handler;
+	r->rsp = (unsigned long)frame;
+	r->rflags = (r->rflags & ~(RFLAGS_TF | RFLAGS_DF | RFLAGS_RF)) | RFLAGS_IF;
+}
+
+/* Have the kernel's return from this host handler go to the beginning of the loop. */
+static void restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t mask)
+{
+	struct sigcontext *c = &host->uc_mcontext;
+
+	memcpy(&host->uc_sigmask, &mask, sizeof(mask));
+	c->rip = (unsigned long)__dune_run_loop;
+	c->rsp = t->host_top;
+	c->rdi = (unsigned long)t;
+	c->eflags &= ~RFLAGS_DF;
+	t->complete = false;
+	t->trapno = 0;
+}
+
+/* ---- death in the guest ---- */
+
+/* An image of the vector state, which is the guest's, as a signal frame has it. */
+static void save_vectors(char *area)
+{
+	struct _fpstate_64 *fp = (struct _fpstate_64 *)area;
+	uint32_t low = __dune_vm.xsave_mask, high = __dune_vm.xsave_mask >> 32, size = __dune_vm.xsave_size;
+	const uint32_t magic2 = FP_XSTATE_MAGIC2;
+
+	memset(area, 0, FPSTATE_HEADER);
+	if (!low) {
+		__asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
+		return;
+	}
+	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
+	fp->sw_reserved = (struct _fpx_sw_bytes){
+		.magic1 = FP_XSTATE_MAGIC1,
+		.extended_size = size + sizeof(magic2),
+		.xfeatures = __dune_vm.xsave_mask,
+		.xstate_size = size,
+	};
+	memcpy(area + size, &magic2, sizeof(magic2));
+}
+
+/*
+ * Die by @signo at the guest's instruction, so that a core file shows its registers: the kernel
+ * loads them at the end of what looks like a handler, and there finds the signal.  In the host
+ * handler its context @host has the vector state; otherwise, NULL, it is live.
+ */
+static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int signo, const siginfo_t *info,
+						   const struct ucontext *host)
+{
+	const struct sigcontext nothing = { 0 };
+	unsigned long size = __dune_vm.xsave_mask ? __dune_vm.xsave_size + sizeof(uint32_t) : FPSTATE_HEADER;
+	char *area = __builtin_alloca_with_align(size, 64 * 8);
+	uint64_t mask = ~(1UL << (signo - 1));
+	struct ucontext uc;
+
+	__dune_signals_block();
+	__dune_signal_default(signo);
+	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
+	memset(&uc, 0, sizeof(uc));
+	uc.uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS;
+	uc.uc_stack.ss_flags = SS_DISABLE;
+	fill_context(t, &uc.uc_mcontext, &nothing);
+	memcpy(&uc.uc_sigmask, &mask, sizeof(mask));
+	if (host) {
+		uc.uc_mcontext.fpstate = host->uc_mcontext.fpstate;
+	} else {
+		save_vectors(area);
+		uc.uc_mcontext.fpstate = (void *)area;
+	}
+	__dune_host_sigreturn(&uc);
+}
+
+/* ---- the handler ---- */
+
+static bool in_touch(const struct sigcontext *c)
+{
+	return between(c->rip, (const char *)__dune_touch_read, (const char *)__dune_touch_end);
+}
+
+/* A signal without a handler comes here only for SIGSEGV and SIGBUS (__dune_faults_catch). */
+static void without_handler(struct dune_thread *t, int signo, const siginfo_t *info,
+			    const struct ucontext *host, bool synchronous)
+{
+	const struct sigaction_kernel *action = &t->sighand->actions[signo];
+
+	if (signo != SIGSEGV && signo != SIGBUS)
+		return;		/* taken away by another thread meanwhile */
+	if (synchronous)
+		die_in_guest(t, signo, info, host);
+	else if (action->handler == (unsigned long)SIG_DFL)
+		__dune_die_by(signo, info);
+}
+
+static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, struct ucontext *host)
+{
+	struct sigaction_kernel action = t->sighand->actions[signo];
+	unsigned long nr = t->run->regs.rax;
+	enum progress where = progress(t, &host->uc_mcontext);
+	struct dune_regs *r = &t->run->regs;
+	uint64_t in_force, flags = where == CALLING && r->rip == t->lstar_return ? r->r11 : r->rflags;
+	bool touched = in_touch(&host->uc_mcontext) && info->si_code > 0 &&
+		       (signo == SIGSEGV || signo == SIGBUS);
+	bool synchronous = t->trapno || touched;
+	bool interrupts_off = !(flags & RFLAGS_IF) || t->run->event_info & DUNE_EVENT_VALID;
+	bool touching = t->touching;
+
+	if (touching) {		/* whatever comes now, the access is made again */
+		t->touching = false;
+		memcpy(&host->uc_sigmask, &t->touch_mask, sizeof(t->touch_mask));
+	}
+	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
+	if (touched && __dune_fault_to_guest(t, signo, info->si_code)) {
+		restart_loop(t, host, in_force);
+		return;
+	}
+	if (!is_handler(&action)) {
+		without_handler(t, signo, info, host, synchronous);
+		if (touching)
+			restart_loop(t, host, in_force);
+		return;
+	}
+	if (where == BUSY || (interrupts_off && !synchronous)) {
+		defer(t, signo, info, host, where != BUSY);
+		if (touching)
+			restart_loop(t, host, ALL_BLOCKED);
+		return;
+	}
+	if (touched) {
+		t->trapno = T_PGFLT;
+		t->trap_err = host->uc_mcontext.err;
+		t->trap_cr2 = host->uc_mcontext.cr2;
+	}
+	if (where == CALLING)
+		__dune_call_again(t);
+	else if (host->uc_mcontext.rax == (unsigned long)-EINTR)
+		waiting_mask(r, nr, &in_force);
+	if (action.flags & SA_RESETHAND)
+		__dune_signal_reset(t->sighand, signo);
+	build_frame(t, signo, info, host, &action);
+	restart_loop(t, host, handler_mask(signo, &action, in_force));
+	/* The handler begins with the initial vector state; the frame has the program's. */
+	host->uc_mcontext.fpstate = NULL;
+}
+
+static struct dune_thread *this_thread(void)
+{
+	unsigned long sp = (unsigned long)__builtin_frame_address(0);
+
+	if (sp - __dune_vm.region >= DUNE_GRANULE_SIZE)
+		return NULL;
+	return area_thread(sp & -(unsigned long)AREA_SIZE);
+}
+
+void __dune_host_handler(int signo, siginfo_t *info, void *context)
+{
+	struct dune_thread *t = this_thread();
+	void (*handler)(int, siginfo_t *, void *);
+
+	if (t) {
+		deliver(t, signo, info, context);
+		return;
+	}
+	/* A thread that is not in Dune mode. */
+	if (__dune_has_handler(&__dune_sighand, signo)) {
+		handler = (void (*)(int, siginfo_t *, void *))READ_ONCE(__dune_sighand.actions[signo].handler);
+		handler(signo, info, context);
+	} else if ((signo == SIGSEGV || signo == SIGBUS) && (info->si_code > 0 || !__dune_sighand.actions[signo].handler)) {
+		__dune_die_by(signo, info);
+	}
+}
+
+/* ---- exceptions ---- */
+
+static void load_frame(struct dune_regs *r, const struct dune_tf *tf)
+{
+	*r = (struct dune_regs){
+		.rax = tf->rax, .rcx = tf->rcx, .rdx = tf->rdx, .rbx = tf->rbx,
+		.rsp = tf->rsp, .rbp = tf->rbp, .rsi = tf->rsi, .rdi = tf->rdi,
+		.r8 = tf->r8, .r9 = tf->r9, .r10 = tf->r10, .r11 = tf->r11,
+		.r12 = tf->r12, .r13 = tf->r13, .r14 = tf->r14, .r15 = tf->r15,
+		.rip = tf->rip, .rflags = tf->rflags,
+	};
+}
+
+static void tell(const struct dune_thread *t, const struct raise *raise)
+{
+	(void)t;
+	if (option(DUNE_OPT_QUIET))
+		return;
+	__dune_message("no handler for vector %u (%s) at %#lx, address %#lx", raise->vector, raise->name,
+		       raise->tf->rip, raise->addr);
+	dune_dump_trap_frame((struct dune_tf *)raise->tf);
+}
+
+/*
+ * The guest stands at the instruction that has failed, in run->regs: have the kernel send it
+ * the signal; a blocked or ignored one kills, as the kernel's own do.
+ */
+static void send_exception(struct dune_thread *t, const siginfo_t *info, const struct raise *raise)
+{
+	int signo = info->si_signo;
+	uint64_t mask = __dune_signals_block();
+
+	if (t->deferred)
+		mask = t->deferred_mask;
+	if (!__dune_has_handler(t->sighand, signo) || mask & 1UL << (signo - 1)) {
+		if (raise)
+			tell(t, raise);
+		die_in_guest(t, signo, info, NULL);
+	}
+	t->deferred = false;
+	t->complete = true;
+	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
+	__dune_signals_restore(mask);
+	t->complete = false;	/* not reached but if the handler was taken away meanwhile */
+	t->trapno = 0;
+}
+
+static siginfo_t exception_info(int signo, int code, unsigned long addr)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = signo;
+	info.si_code = code;
+	info.si_addr = (void *)addr;
+	return info;
+}
+
+/* An exception without a handler in GR0. */
+void __dune_signal_exception(struct dune_thread *t, const struct raise *raise)
+{
+	siginfo_t info = exception_info(raise->signo, raise->code, raise->addr);
+
+	t->trapno = raise->vector;
+	t->trap_err = raise->tf->err;
+	t->trap_cr2 = raise->vector == T_PGFLT ? raise->addr : 0;
+	load_frame(&t->run->regs, raise->tf);
+	send_exception(t, &info, raise);
+}
+
+/* An access of the guest's that the kernel would refuse. */
+void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error)
+{
+	siginfo_t info = exception_info(signo, code, addr);
+
+	t->trapno = T_PGFLT;
+	t->trap_err = error;
+	t->trap_cr2 = addr;
+	t->run->event_info = 0;
+	send_exception(t, &info, NULL);
+}
+
+/* ---- the end of a handler ---- */
+
+static void load_context(struct dune_regs *r, const struct sigcontext *c)
+{
+	uint64_t kept = r->rflags & ~RFLAGS_USER;
+
+	*r = (struct dune_regs){
+		.rax = c->rax, .rcx = c->rcx, .rdx = c->rdx, .rbx = c->rbx,
+		.rsp = c->rsp, .rbp = c->rbp, .rsi = c->rsi, .rdi = c->rdi,
+		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
+		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
+		.rip = c->rip, .rflags = kept | (c->eflags & RFLAGS_USER),
+	};
+}
+
+/* The mask and the vector state of the frame are the thread's: the kernel loads them. */
+long __dune_sys_sigreturn(struct dune_thread *t)
+{
+	struct dune_regs *r = &t->run->regs;
+	struct ucontext uc;
+	unsigned short ss, cs;
+
+	if (__dune_copy_in(&uc, r->rsp, sizeof(uc)))
+		__dune_raise(SIGSEGV, SI_KERNEL, 0);
+	__asm__("mov %%ss, %0" : "=r"(ss));
+	__asm__("mov %%cs, %0" : "=r"(cs));
+	__dune_signals_block();
+	/* What was put off until the guest comes out comes with the mask that the kernel loads now. */
+	t->deferred = false;
+	t->run->immediate_exit = 0;
+	t->run->flags &= ~DUNE_RUN_WINDOW;
+	load_context(r, &uc.uc_mcontext);
+	t->altstack = (struct altstack){
+		.sp = (unsigned long)uc.uc_stack.ss_sp,
+		.flags = uc.uc_stack.ss_flags & ~SS_ONSTACK,
+		.size = uc.uc_stack.ss_size,
+	};
+	memset(&uc.uc_stack, 0, sizeof(uc.uc_stack));
+	uc.uc_stack.ss_flags = SS_DISABLE;
+	uc.uc_mcontext.rip = (unsigned long)__dune_run_loop;
+	uc.uc_mcontext.rsp = t->host_top;
+	uc.uc_mcontext.rdi = (unsigned long)t;
+	uc.uc_mcontext.eflags = RFLAGS_IF;
+	uc.uc_mcontext.cs = cs;
+	uc.uc_mcontext.ss = ss;
+	__dune_host_sigreturn(&uc);
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Signals: actions, masks and alternate stacks.  A program's handler would run outside Dune
+ * mode: the kernel is given one of libdune's in its place, which has it run in the guest
+ * (sigframe.c), and the program's is kept in a table.  Default and ignored actions, and
+ * masks, are the kernel's.  HR3 has no alternate stack: its stack pointer is always libdune's.
+ */
+#include <linux/sched.h>
+
+#include "internal.h"
+
+struct sighand __dune_sighand;
+
+#define ALL_SIGNALS		(~0UL)
+#define SIGSET_SIZE		8
+/* SA_RESTART: the kernel decides whether a call is made again. */
+#define SA_KEPT			(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART)
+#define ALTSTACK_MIN		2048
+
+static long set_action(int signo, const struct sigaction_kernel *new, struct sigaction_kernel *old)
+{
+	return dune_syscall4(__NR_rt_sigaction, signo, new, old, SIGSET_SIZE);
+}
+
+static long set_mask(int how, const uint64_t *new, uint64_t *old)
+{
+	return dune_syscall4(__NR_rt_sigprocmask, how, new, old, SIGSET_SIZE);
+}
+
+uint64_t __dune_signals_block(void)
+{
+	uint64_t all = ALL_SIGNALS, old = 0;
+
+	set_mask(SIG_SETMASK, &all, &old);
+	return old;
+}
+
+void __dune_signals_restore(uint64_t mask)
+{
+	set_mask(SIG_SETMASK, &mask, NULL);
+}
+
+/* ---- death by a signal ---- */
+
+void __dune_signal_default(int signo)
+{
+	const struct sigaction_kernel default_action = { 0 };
+
+	set_action(signo, &default_action, NULL);
+}
+
+/* Its default action, with this siginfo; @info NULL: as kill() sends it. */
+void __dune_die_by(int signo, const siginfo_t *info)
+{
+	uint64_t mask = 1UL << (signo - 1);
+	long pid = dune_syscall0(__NR_getpid), tid = dune_syscall0(__NR_gettid);
+
+	__dune_signal_default(signo);
+	if (info)
+		dune_syscall4(__NR_rt_tgsigqueueinfo, pid, tid, signo, info);
+	else
+		dune_syscall3(__NR_tgkill, pid, tid, signo);
+	set_mask(SIG_UNBLOCK, &mask, NULL);
+	/* Still here: the action is to ignore it, or this is an init that no signal kills. */
+	dune_syscall3(__NR_tgkill, pid, tid, SIGKILL);
+	for (;;)
+		dune_syscall1(__NR_exit_group, 128 + signo);
+}
+
+static void __attribute__((noreturn)) host_raise(int signo, int code, unsigned long addr)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = signo;
+	info.si_code = code;
+	info.si_addr = (void *)addr;
+	__dune_die_by(signo, &info);
+}
+
+/* The signal that this exception is outside Dune mode. */
+void __dune_raise(int signo, int code, unsigned long addr)
+{
+	struct raise raise = { .signo = signo, .code = code, .addr = addr };
+
+	if (dune_in_guest())
+		__dune_vm.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
+	host_raise(signo, code, addr);
+}
+
+/* ---- actions ---- */
+
+static struct sigaction_kernel host_action(const struct sigaction_kernel *action)
+{
+	return (struct sigaction_kernel){
+		.handler = (unsigned long)__dune_host_handler,
+		.flags = (action->flags & SA_KEPT) | SA_SIGINFO | SA_RESTORER,
+		.restorer = (unsigned long)__dune_sigreturn,
+		.mask = ALL_SIGNALS,
+	};
+}
+
+static bool is_fault(int signo)
+{
+	return signo == SIGSEGV || signo == SIGBUS;
+}
+
+/* Give @signo the action @new; the program's last one goes to @old. */
+static long install(struct sighand *sighand, int signo, const struct sigaction_kernel *new,
+		    struct sigaction_kernel *old)
+{
+	struct sigaction_kernel host, *kept = &sighand->actions[signo];
+	long ret;
+
+	if (is_handler(new) || (sighand->faults_caught && is_fault(signo)))
+		host = host_action(new);
+	else
+		host = *new;
+	ret = set_action(signo, &host, old);
+	if (ret)
+		return ret;
+	if (old->handler == (unsigned long)__dune_host_handler)
+		*old = *kept;
+	*kept = *new;
+	return 0;
+}
+
+void __dune_signal_reset(struct sighand *sighand, int signo)
+{
+	const struct sigaction_kernel default_action = { 0 };
+	struct sigaction_kernel old;
+
+	install(sighand, signo, &default_action, &old);
+}
+
+static int adopt_actions(struct sighand *sighand)
+{
+	struct sigaction_kernel action, old;
+	long ret;
+
+	for (int signo = 1; signo <= NR_SIGNALS; signo++) {
+		ret = set_action(signo, NULL, &action);
+		if (!ret && is_handler(&action) && action.handler != (unsigned long)__dune_host_handler)
+			ret = install(sighand, signo, &action, &old);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void release_actions(struct sighand *sighand)
+{
+	for (int signo = 1; signo <= NR_SIGNALS; signo++) {
+		struct sigaction_kernel *kept = &sighand->actions[signo];
+
+		if (is_handler(kept) || (sighand->faults_caught && is_fault(signo)))
+			set_action(signo, kept, NULL);
+		kept->handler = 0;
+	}
+	sighand->faults_caught = false;
+}
+
+static void catch_fault(struct sighand *sighand, int signo)
+{
+	struct sigaction_kernel *kept = &sighand->actions[signo], host;
+
+	if (is_handler(kept) || set_action(signo, NULL, kept))
+		return;
+	host = host_action(kept);
+	set_action(signo, &host, NULL);
+}
+
+/*
+ * An access that the program made is about to be made by HR3: have what the kernel sends for it
+ * come to libdune's handler, even where the program has none or blocks it.
+ */
+void __dune_faults_catch(struct dune_thread *t)
+{
+	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
+	uint64_t mask;
+
+	if (!t->sighand->faults_caught) {
+		mask = __dune_signals_block();
+		catch_fault(t->sighand, SIGSEGV);
+		catch_fault(t->sighand, SIGBUS);
+		t->sighand->faults_caught = true;
+		__dune_signals_restore(mask);
+	}
+	set_mask(SIG_UNBLOCK, &faults, &t->touch_mask);
+	t->touching = true;
+}
+
+void __dune_faults_end(struct dune_thread *t)
+{
+	t->touching = false;
+	__dune_signals_restore(t->touch_mask);
+}
+
+/* The first thread in Dune mode hands over the process's handlers, each its alternate stack. */
+int __dune_signals_adopt(struct dune_thread *t)
+{
+	const struct altstack none = { .flags = SS_DISABLE };
+
+	dune_syscall2(__NR_sigaltstack, NULL, &t->altstack);
+	if (!(t->altstack.flags & SS_DISABLE))
+		dune_syscall2(__NR_sigaltstack, &none, NULL);
+	return !__dune_vm.fresh && __dune_thread_alone(t) ? adopt_actions(t->sighand) : 0;
+}
+
+void __dune_signals_release(struct dune_thread *t)
+{
+	if (!(t->altstack.flags & SS_DISABLE))
+		dune_syscall2(__NR_sigaltstack, &t->altstack, NULL);
+	if (__dune_thread_alone(t))
+		release_actions(t->sighand);
+}
+
+/* What the kernel shares, copies and resets in clone(). */
+void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *parent, uint64_t flags)
+{
+	if (flags & CLONE_VFORK)
+		child->altstack = parent->altstack;
+	if (flags & CLONE_SIGHAND) {
+		child->sighand = parent->sighand;
+		return;
+	}
+	child->sighand = &child->own_sighand;
+	if (!(flags & CLONE_CLEAR_SIGHAND))
+		child->own_sighand = *parent->sighand;
+}
+
+/* ---- system calls ---- */
+
+long __dune_sys_sigaction(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	struct sigaction_kernel new, old;
+	unsigned long signo = r->rdi;
+	long ret;
+
+	if (r->r10 != SIGSET_SIZE || (int)signo < 1 || (int)signo > NR_SIGNALS)
+		return -EINVAL;
+	signo = (int)signo;
+	if (r->rsi) {
+		ret = __dune_copy_in(&new, r->rsi, sizeof(new));
+		if (!ret)
+			ret = install(t->sighand, signo, &new, &old);
+	} else {
+		ret = set_action(signo, NULL, &old);
+		if (!ret && old.handler == (unsigned long)__dune_host_handler)
+			old = t->sighand->actions[signo];
+	}
+	if (!ret && r->rdx)
+		ret = __dune_copy_out(r->rdx, &old, sizeof(old));
+	return ret;
+}
+
+bool __dune_on_altstack(const struct altstack *s, unsigned long sp)
+{
+	return !(s->flags & (SS_DISABLE | SS_AUTODISARM)) && sp - s->sp - 1 < s->size;
+}
+
+static long check_altstack(const struct altstack *s)
+{
+	unsigned int mode = s->flags & ~SS_AUTODISARM;
+
+	if (mode != 0 && mode != SS_ONSTACK && mode != SS_DISABLE)
+		return -EINVAL;
+	if (mode != SS_DISABLE && s->size < ALTSTACK_MIN)
+		return -ENOMEM;
+	return 0;
+}
+
+long __dune_sys_sigaltstack(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	struct altstack new, old = t->altstack;
+	bool inside = __dune_on_altstack(&old, r->rsp);
+	long ret;
+
+	if (r->rdi) {
+		ret = __dune_copy_in(&new, r->rdi, sizeof(new));
+		if (!ret && inside)
+			ret = -EPERM;
+		if (!ret)
+			ret = check_altstack(&new);
+		if (ret)
+			return ret;
+		t->altstack = (struct altstack){
+			.sp = new.flags & SS_DISABLE ? 0 : new.sp,
+			.size = new.flags & SS_DISABLE ? 0 : new.size,
+			.flags = new.flags & ~SS_ONSTACK,
+		};
+	}
+	if (!r->rsi)
+		return 0;
+	if (inside)
+		old.flags |= SS_ONSTACK;
+	return __dune_copy_out(r->rsi, &old, sizeof(old));
+}

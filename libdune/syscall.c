@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+/*
+ * System calls that are not simply forwarded: those about the thread itself are
+ * elsewhere; here are those that would take libdune's memory or descriptor away, and those that
+ * cannot work.  HR3.
+ */
+#include <asm/prctl.h>
+#include <linux/fcntl.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <linux/uio.h>
+
+#include "internal.h"
+#include "pgtable.h"
+
+/* ---- helpers ---- */
+
+/* The guest's call as it is. */
+long __dune_forward(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+
+	return dune_syscall6(r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+}
+
+/*
+ * The program's pointers may be bad, and a fault here would kill it where the kernel says -EFAULT:
+ * have the kernel copy.
+ */
+static int copy(long nr, void *local, unsigned long remote, size_t size)
+{
+	struct iovec here = { local, size };
+	struct iovec there = { (void *)remote, size };
+	long ret;
+
+	if (!size)
+		return 0;
+	ret = dune_syscall6(nr, dune_syscall0(__NR_getpid), &here, 1, &there, 1, 0);
+	if (ret == (long)size)
+		return 0;
+	if (ret != -ENOSYS && ret != -EPERM)
+		return -EFAULT;
+	/* This kernel, or a filter of the program's, forbids it: trust the pointer. */
+	if (nr == __NR_process_vm_readv)
+		memcpy(local, (void *)remote, size);
+	else
+		memcpy((void *)remote, local, size);
+	return 0;
+}
+
+int __dune_copy_in(void *to, unsigned long from, size_t size)
+{
+	return copy(__NR_process_vm_readv, to, from, size);
+}
+
+int __dune_copy_out(unsigned long to, const void *from, size_t size)
+{
+	return copy(__NR_process_vm_writev, (void *)from, to, size);
+}
+
+/* Does [start, start + length) touch libdune's granule?  Page-aligned as the kernel does it. */
+static bool ours(unsigned long start, unsigned long length)
+{
+	unsigned long region = __dune_vm.region;
+	unsigned long end;
+
+	if (__builtin_add_overflow(start, length, &end))
+		return false;		/* for the kernel to refuse */
+	return end > region && start < region + DUNE_GRANULE_SIZE;
+}
+
+static void tell_once(bool *told, const char *what)
+{
+	if (!__atomic_exchange_n(told, true, __ATOMIC_RELAXED))
+		__dune_message("%s is not supported in Dune mode", what);
+}
+
+/* ---- memory ---- */
+
+static long sys_mmap(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+
+	if (r->r10 & (MAP_FIXED | MAP_FIXED_NOREPLACE) && ours(r->rdi, r->rsi))
+		return r->r10 & MAP_FIXED_NOREPLACE ? -EEXIST : -EPERM;
+	return __dune_forward(t);
+}
+
+/* munmap, mprotect, pkey_mprotect, madvise, mseal, ...: (start, length, ...) */
+static long sys_range(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+
+	return ours(r->rdi, r->rsi) ? -EPERM : __dune_forward(t);
+}
+
+/* mremap(old, old_size, new_size, flags, new) */
+static long sys_mremap(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+
+	if (ours(r->rdi, r->rsi) || (r->r10 & MREMAP_FIXED && ours(r->r8, r->rdx)))
+		return -EPERM;
+	return __dune_forward(t);
+}
+
+/* shmat(id, address, flags): only with SHM_REMAP does it replace a mapping. */
+static long sys_shmat(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	const unsigned long shm_remap = 040000;
+
+	if (r->rdx & shm_remap && ours(r->rsi, PAGE_SIZE))
+		return -EPERM;
+	return __dune_forward(t);
+}
+
+/* ---- descriptors: libdune's does not exist for the program ---- */
+
+static long sys_fd0(struct dune_thread *t)
+{
+	return (int)t->run->regs.rdi == t->fd ? -EBADF : __dune_forward(t);
+}
+
+static long sys_dup2(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+
+	return (int)r->rdi == t->fd || (int)r->rsi == t->fd ? -EBADF : __dune_forward(t);
+}
+
+/* close_range(first, last, flags), in two parts */
+static long sys_close_range(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	unsigned int first = r->rdi, last = r->rsi, fd = t->fd;
+	long ret = 0;
+
+	if (first > last || fd < first || fd > last)
+		return __dune_forward(t);
+	if (first < fd)
+		ret = dune_syscall3(__NR_close_range, first, fd - 1, r->rdx);
+	if (!ret && fd < last)
+		ret = dune_syscall3(__NR_close_range, fd + 1, last, r->rdx);
+	return ret;
+}
+
+/* ---- the thread ---- */
+
+static long sys_arch_prctl(struct dune_thread *t)
+{
+	switch (t->run->regs.rdi) {
+	case ARCH_SET_FS:	/* both travel with the task: its own are the guest's */
+	case ARCH_GET_FS:
+	case ARCH_SET_GS:
+	case ARCH_GET_GS:
+		return __dune_forward(t);
+	case ARCH_SET_CPUID:
+		return -ENODEV;
+	case ARCH_GET_CPUID:
+		return 1;
+	}
+	return -EINVAL;		/* AMX, shadow stacks, address masking */
+}
+
+static long sys_prctl(struct dune_thread *t)
+{
+	static bool told_seccomp, told_dispatch;
+
+	switch ((int)t->run->regs.rdi) {
+	case PR_SET_SECCOMP:
+		tell_once(&told_seccomp, "installing a seccomp filter");
+		return -EINVAL;
+	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
+		if (t->run->regs.rsi)
+			tell_once(&told_dispatch, "system call user dispatch");
+		return -EINVAL;
+	case PR_SET_TSC:
+		return -EINVAL;
+	}
+	return __dune_forward(t);
+}
+
+static long sys_seccomp(struct dune_thread *t)
+{
+	static bool told;
+
+	if (t->run->regs.rdi > 1)	/* questions */
+		return __dune_forward(t);
+	tell_once(&told, "installing a seccomp filter");
+	return -EINVAL;
+}
+
+static long sys_nosys(struct dune_thread *t)
+{
+	(void)t;
+	return -ENOSYS;
+}
+
+static long sys_perm(struct dune_thread *t)
+{
+	(void)t;
+	return -EPERM;
+}
+
+static long sys_nospc(struct dune_thread *t)
+{
+	(void)t;
+	return -ENOSPC;
+}
+
+/* Newer than the headers of the oldest system that this builds on. */
+#define NR_pkey_mprotect	329
+#define NR_map_shadow_stack	453
+#define NR_mseal		462
+
+/* What is absent is forwarded by the trampoline without a look. */
+const syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
+	[__NR_clone] = __dune_sys_clone,
+	[__NR_clone3] = __dune_sys_clone3,
+	[__NR_fork] = __dune_sys_fork,
+	[__NR_vfork] = __dune_sys_vfork,
+	[__NR_execve] = __dune_sys_execve,
+	[__NR_execveat] = __dune_sys_execveat,
+	[__NR_exit] = __dune_sys_exit,
+
+	[__NR_rt_sigaction] = __dune_sys_sigaction,
+	[__NR_rt_sigreturn] = __dune_sys_sigreturn,
+	[__NR_sigaltstack] = __dune_sys_sigaltstack,
+
+	[__NR_mmap] = sys_mmap,
+	[__NR_munmap] = sys_range,
+	[__NR_mprotect] = sys_range,
+	[NR_pkey_mprotect] = sys_range,
+	[__NR_madvise] = sys_range,
+	[__NR_mremap] = sys_mremap,
+	[__NR_remap_file_pages] = sys_range,
+	[__NR_shmat] = sys_shmat,
+	[NR_mseal] = sys_range,
+
+	[__NR_close] = sys_fd0,
+	[__NR_dup2] = sys_dup2,
+	[__NR_dup3] = sys_dup2,
+	[__NR_close_range] = sys_close_range,
+
+	[__NR_arch_prctl] = sys_arch_prctl,
+	[__NR_prctl] = sys_prctl,
+	[__NR_seccomp] = sys_seccomp,
+	[__NR_rseq] = sys_nosys,
+	[__NR_modify_ldt] = sys_nosys,
+	[NR_map_shadow_stack] = sys_nosys,
+	[__NR_iopl] = sys_perm,
+	[__NR_ioperm] = sys_perm,
+	[__NR_pkey_alloc] = sys_nospc,
+};
+
+/* ---- dispatch ---- */
+
+static void private_raise(struct dune_thread *t)
+{
+	const struct raise *raise = (const struct raise *)t->run->regs.rdi;
+
+	if (!raise->tf)
+		__dune_raise(raise->signo, raise->code, raise->addr);
+	__dune_signal_exception(t, raise);
+}
+
+static void private_leave(struct dune_thread *t)
+{
+	struct dune_regs regs = t->run->regs;
+
+	regs.rax = (unsigned long)t;
+	__dune_resume_host(&regs);
+}
+
+/* A number that the trampoline does not forward. */
+void __dune_host_care(struct dune_thread *t)
+{
+	struct dune_regs *r = &t->run->regs;
+	unsigned int nr = r->rax;	/* so many bits has a number for the kernel */
+	long ret;
+
+	if (r->rax == PRIVATE_LEAVE)
+		private_leave(t);
+	if (r->rax == PRIVATE_RAISE) {
+		private_raise(t);
+		return;
+	}
+	if (r->rax == PRIVATE_MAP_OWNERS) {
+		r->rax = __dune_map_owners();
+		return;
+	}
+	/* Beyond the table are the x32 calls: the same ones, past this table. */
+	if (nr >= NR_SYSCALLS)
+		ret = -ENOSYS;
+	else if (__dune_syscall_table[nr])
+		ret = __dune_syscall_table[nr](t);
+	else
+		ret = __dune_forward(t);
+	t->run->regs.rax = ret;
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Threads and processes that a thread in Dune mode makes: they begin in Dune mode too,
+ * with its registers.  HR3.
+ *
+ * A child that shares memory (a thread, vfork, posix_spawn) gets a thread area, so a host
+ * stack, before it exists.  A child with memory of its own gets a copy of its parent's
+ * host stack and area, but not of the page shared with the kernel: its contents are kept on the
+ * host stack meanwhile.
+ */
+#include <linux/fcntl.h>
+#include <linux/sched.h>
+
+#include "internal.h"
+#include "pgtable.h"
+
+/* In the child: a vCPU that goes on where @run stands, with result 0. */
+static void resume_guest(struct dune_thread *t, const struct dune_run *run)
+{
+	int ret = __dune_vcpu_create(t);
+
+	if (ret)
+		__dune_fatal(SIGKILL, "a new thread or process cannot enter Dune mode: error %d", -ret);
+	t->run->regs = run->regs;
+	t->run->kernel_gs_base = run->kernel_gs_base;
+	t->run->cr2 = run->cr2;
+	t->run->cpl = run->cpl;
+	t->run->regs.rax = 0;
+	t->run->immediate_exit = t->deferred;
+}
+
+/* ---- children that share memory ---- */
+
+/* The first thing that a new thread runs, on its host stack; signals are blocked. */
+void __dune_thread_main(struct dune_thread *t)
+{
+	resume_guest(t, &t->boot);
+	__dune_signals_restore(t->boot_mask);
+}
+
+/* @stack: RSP of the child in the guest, 0 for its parent's. */
+static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t flags, unsigned long stack)
+{
+	struct dune_thread *child = __dune_thread_alloc();
+
+	if (!child)
+		return NULL;
+	child->fd = parent->fd;
+	child->vfork_child = flags & CLONE_VFORK;
+	child->boot = *parent->run;
+	if (stack)
+		child->boot.regs.rsp = stack;
+	__dune_signals_clone(child, parent, flags);
+	((unsigned long *)child->host_top)[-1] = (unsigned long)__dune_thread_start;
+	return child;
+}
+
+/*
+ * The child runs at once, on its own host stack, so @ret comes only in the parent.  A parent
+ * of vfork gets its child's area back here: the child has called exec, or is gone.
+ */
+static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
+{
+	if (is_error(ret)) {
+		__dune_thread_free(child);
+	} else if (flags & CLONE_VFORK) {
+		__dune_vcpu_destroy(child);
+		__dune_thread_free(child);
+	}
+}
+
+/* ---- children with memory of their own ---- */
+
+/* Bind libdune's descriptor to this process.  Returns 0 or -errno. */
+static int attach(struct dune_thread *t, uint64_t flags)
+{
+	long fd, ret;
+
+	fd = dune_syscall3(__NR_ioctl, t->fd, DUNE_ATTACH, O_CLOEXEC);
+	if (is_error(fd))
+		return fd;
+	if (flags & CLONE_FILES) {	/* the number is its parent's still */
+		t->fd = __dune_move_fd(fd);
+	} else {
+		ret = dune_syscall3(__NR_dup3, fd, t->fd, O_CLOEXEC);
+		dune_syscall1(__NR_close, fd);
+		if (is_error(ret))
+			return ret;
+	}
+	__dune_vm.fd = t->fd;
+	return 0;
+}
+
+static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uint64_t flags)
+{
+	int ret;
+
+	__dune_vm.pid = dune_syscall0(__NR_getpid);
+	__dune_vm.owners_mapped = false;
+	__dune_thread_keep_only(t);
+	ret = attach(t, flags);
+	if (ret)
+		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);
+	resume_guest(t, run);
+}
+
+/* ---- the system calls ---- */
+
+static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned long stack,
+			     long nr, const long args[5])
+{
+	struct dune_run run = *t->run;
+	uint64_t mask = __dune_signals_block();
+	long ret;
+
+	__dune_granules_lock();
+	ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
+	__dune_granules_unlock();
+	if (!ret) {
+		if (stack)
+			run.regs.rsp = stack;
+		child_of_fork(t, &run, flags);
+	}
+	__dune_signals_restore(mask);
+	return ret;
+}
+
+/* clone(flags, stack, parent_tid, child_tid, tls) */
+static long do_clone(struct dune_thread *t, const long guest_args[5])
+{
+	uint64_t flags = (unsigned int)guest_args[0];
+	unsigned long stack = guest_args[1];
+	long args[5] = { flags, 0, guest_args[2], guest_args[3], guest_args[4] };
+	struct dune_thread *child;
+	uint64_t mask;
+	long ret;
+
+	if (!(flags & CLONE_VM))
+		return fork_with_memory(t, flags, stack, __NR_clone, args);
+	child = prepare_child(t, flags, stack);
+	if (!child)
+		return -EAGAIN;
+	mask = __dune_signals_block();
+	child->boot_mask = t->deferred ? t->deferred_mask : mask;
+	args[1] = child->host_top - sizeof(long);
+	ret = dune_syscall5(__NR_clone, args[0], args[1], args[2], args[3], args[4]);
+	parent_done(child, flags, ret);
+	__dune_signals_restore(mask);
+	return ret;
+}
+
+long __dune_sys_clone(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	const long args[5] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8 };
+
+	return do_clone(t, args);
+}
+
+long __dune_sys_fork(struct dune_thread *t)
+{
+	const long args[5] = { SIGCHLD };
+
+	return do_clone(t, args);
+}
+
+long __dune_sys_vfork(struct dune_thread *t)
+{
+	const long args[5] = { CLONE_VM | CLONE_VFORK | SIGCHLD };
+
+	return do_clone(t, args);
+}
+
+/* More than any kernel knows; what is beyond the known must be 0, which the kernel checks. */
+#define CLONE_ARGS_MAX	256
+
+long __dune_sys_clone3(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	union {
+		struct clone_args args;
+		char bytes[CLONE_ARGS_MAX];
+	} u;
+	unsigned long size = r->rsi, stack;
+	const long fork_args[5] = { (long)&u, size };
+	struct dune_thread *child;
+	uint64_t mask;
+	long ret;
+
+	if (size > sizeof(u))
+		return -E2BIG;
+	if (size < CLONE_ARGS_SIZE_VER0)
+		return -EINVAL;
+	ret = __dune_copy_in(&u, r->rdi, size);
+	if (ret)
+		return ret;
+	/* Half a stack is an error of the caller's: let the kernel say so. */
+	if (!u.args.stack != !u.args.stack_size)
+		return dune_syscall2(__NR_clone3, &u, size);
+	stack = u.args.stack + u.args.stack_size;
+	u.args.stack = 0;
+	u.args.stack_size = 0;
+	if (!(u.args.flags & CLONE_VM))
+		return fork_with_memory(t, u.args.flags, stack, __NR_clone3, fork_args);
+	child = prepare_child(t, u.args.flags, stack);
+	if (!child)
+		return -EAGAIN;
+	mask = __dune_signals_block();
+	child->boot_mask = t->deferred ? t->deferred_mask : mask;
+	u.args.stack = child->host_top - PAGE_SIZE;
+	u.args.stack_size = PAGE_SIZE - sizeof(long);
+	ret = dune_syscall2(__NR_clone3, &u, size);
+	parent_done(child, u.args.flags, ret);
+	__dune_signals_restore(mask);
+	return ret;
+}
+
+/* The end of one thread; its area goes to the next one. */
+long __dune_sys_exit(struct dune_thread *t)
+{
+	long status = t->run->regs.rdi;
+
+	__dune_signals_block();
+	if (t->vfork_child)
+		return __dune_forward(t);
+	__dune_vcpu_destroy(t);
+	__dune_exit_thread(status, __dune_thread_slot(t));
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Descriptor tables: the IDT of the process, GDT and TSS of each thread.
+ */
+#include "internal.h"
+
+/* SDM, "64-Bit IDT Gate Descriptors" */
+struct gate {
+	uint16_t offset_low;
+	uint16_t selector;
+	uint8_t ist;
+	uint8_t type;
+	uint16_t offset_middle;
+	uint32_t offset_high;
+	uint32_t reserved;
+};
+
+_Static_assert(sizeof(struct gate) == GATE_SIZE, "a gate is 16 bytes");
+
+#define GATE_INTERRUPT	0x8e	/* present, DPL 0, 64-bit interrupt gate */
+#define GATE_DPL3	0x60
+
+#define STUB_SIZE	16
+
+#define IST_TRAP	1
+#define IST_DBLFLT	2
+
+void __dune_fill_gate(unsigned int vector)
+{
+	struct gate *gates = (struct gate *)(__dune_vm.region + REGION_IDT);
+	uint64_t stub = (uint64_t)__dune_trap_stubs + vector * STUB_SIZE;
+
+	gates[vector] = (struct gate){
+		.offset_low = stub,
+		.offset_middle = stub >> 16,
+		.offset_high = stub >> 32,
+		.selector = DUNE_SEL_KERNEL_CS,
+		.ist = vector == T_DBLFLT ? IST_DBLFLT : IST_TRAP,
+		.type = GATE_INTERRUPT | (vector == T_BRKPT || vector == T_OFLOW ? GATE_DPL3 : 0),
+	};
+}
+
+/*
+ * The CPU's own.  The others, for INT n, are filled when the program has a handler for them; until
+ * then they are "not present" (T_SEGNP).
+ */
+void __dune_fill_idt(void)
+{
+	for (unsigned int vector = 0; vector < 256; vector++)
+		if (vector < NR_EXCEPTIONS || __dune_handles(vector))
+			__dune_fill_gate(vector);
+}
+
+void __dune_fill_tss(struct dune_thread *t)
+{
+	unsigned long ist = thread_area(t) + AREA_IST;
+
+	t->tss.rsp[0] = t->trap_top;
+	t->tss.ist[IST_DBLFLT - 1] = ist + IST_SIZE;
+	t->tss.ist[IST_TRAP - 1] = ist + 2 * IST_SIZE;
+	t->tss.io_bitmap = sizeof(t->tss);	/* behind the limit: no ports */
+}
+
+/* The layout of 64-bit Linux; the entry of DUNE_SEL_CPUNODE is the kernel's. */
+void __dune_fill_gdt(struct dune_thread *t)
+{
+	__u64 *gdt = t->run->gdt;
+	uint64_t base = (uint64_t)&t->tss;
+	uint64_t limit = sizeof(t->tss) - 1;
+
+	gdt[0] = 0;
+	gdt[1] = 0x00cf9b000000ffff;	/* 32-bit code, ring 0 */
+	gdt[DUNE_SEL_KERNEL_CS / 8] = 0x00af9b000000ffff;
+	gdt[DUNE_SEL_KERNEL_DS / 8] = 0x00cf93000000ffff;
+	gdt[4] = 0x00cffb000000ffff;	/* 32-bit code, ring 3 */
+	gdt[DUNE_SEL_USER_DS / 8] = 0x00cff3000000ffff;
+	gdt[DUNE_SEL_USER_CS / 8] = 0x00affb000000ffff;
+	/* SDM, "TSS Descriptor in 64-bit mode": busy, because it is loaded from the start */
+	gdt[DUNE_SEL_TSS / 8] = limit | (base & 0xffffff) << 16 | 0x8bUL << 40 | (base >> 24 & 0xff) << 56;
+	gdt[DUNE_SEL_TSS / 8 + 1] = base >> 32;
+}

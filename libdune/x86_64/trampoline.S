@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HR3: runs the guest and makes its system calls, on the thread's host stack.
+ *
+ * The round trip of a system call of the program in GR0:
+ *
+ *  1. GR0	`syscall` goes to the LSTAR stub (entry.S), which is a VMCALL.
+ *  2. HR0	the module saves the registers in struct dune_run; DUNE_RUN returns DUNE_EXIT_SYSCALL.
+ *  3. HR3	RIP behind the stub: the call came by `syscall`, so what that put into RCX and R11
+ *		becomes RIP and RFLAGS.  Any other VMCALL has RIP right already.
+ *  4. HR3	a number in __dune_syscall_table goes to its C function; for all others
+ *  5. HR3	the real `syscall` is made with the guest's registers: seccomp, ptrace, audit and
+ *		signals see the thread itself call.
+ *  6. HR3	its result becomes the guest's RAX; DUNE_RUN.
+ *  7. GR0	goes on behind its `syscall`; no code of ours runs there.
+ *
+ * There is one syscall instruction, __dune_syscall_site: a seccomp filter can be
+ * taught that the calls made there by DUNE_RUN are the library's.
+ */
+#include "asm-offsets.h"
+#include "layout.h"
+#include "cfi.h"
+
+	.text
+
+/* So backtraces go on into the guest: its registers are in struct dune_run, at RBX. */
+	.macro	guest_is_caller
+	.cfi_signal_frame
+	cfa_at	0x73, R_RSP
+	saved_at 0, 0x73, R_RAX
+	saved_at 1, 0x73, R_RDX
+	saved_at 2, 0x73, R_RCX
+	saved_at 3, 0x73, R_RBX
+	saved_at 4, 0x73, R_RSI
+	saved_at 5, 0x73, R_RDI
+	saved_at 6, 0x73, R_RBP
+	saved_at 8, 0x73, R_R8
+	saved_at 9, 0x73, R_R9
+	saved_at 10, 0x73, R_R10
+	saved_at 11, 0x73, R_R11
+	saved_at 12, 0x73, R_R12
+	saved_at 13, 0x73, R_R13
+	saved_at 14, 0x73, R_R14
+	saved_at 15, 0x73, R_R15
+	saved_at 16, 0x73, R_RIP
+	.endm
+
+/* The same for what a signal interrupted: struct sigcontext, in struct ucontext at RSP. */
+	.macro	signal_is_caller
+	.cfi_signal_frame
+	cfa_at	0x77, UC_RSP
+	saved_at 0, 0x77, UC_RAX
+	saved_at 1, 0x77, UC_RDX
+	saved_at 2, 0x77, UC_RCX
+	saved_at 3, 0x77, UC_RBX
+	saved_at 4, 0x77, UC_RSI
+	saved_at 5, 0x77, UC_RDI
+	saved_at 6, 0x77, UC_RBP
+	saved_at 8, 0x77, UC_R8
+	saved_at 9, 0x77, UC_R9
+	saved_at 10, 0x77, UC_R10
+	saved_at 11, 0x77, UC_R11
+	saved_at 12, 0x77, UC_R12
+	saved_at 13, 0x77, UC_R13
+	saved_at 14, 0x77, UC_R14
+	saved_at 15, 0x77, UC_R15
+	saved_at 16, 0x77, UC_RIP
+	.endm
+
+/*
+ * long dune_syscall(long nr, long a, long b, long c, long d, long e, long f)
+ *
+ * HR3 and GR0.  __dune_syscall_site takes the kernel's registers.
+ */
+	.globl	dune_syscall, __dune_syscall_site
+	.type	dune_syscall, @function
+	.type	__dune_syscall_site, @function
+	.hidden	__dune_syscall_site
+	.balign	16
+dune_syscall:
+	.cfi_startproc
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	mov	%rdx, %rsi
+	mov	%rcx, %rdx
+	mov	%r8, %r10
+	mov	%r9, %r8
+	mov	8(%rsp), %r9
+__dune_syscall_site:
+	syscall
+	ret
+	.cfi_endproc
+	.size	dune_syscall, . - dune_syscall
+
+/*
+ * long __dune_enter_guest(struct dune_thread *t)
+ *
+ * Called in HR3, returns 0 in GR0: gives the guest the caller's registers and runs it.
+ */
+	.globl	__dune_enter_guest
+	.hidden	__dune_enter_guest
+	.type	__dune_enter_guest, @function
+	.balign	16
+__dune_enter_guest:
+	.cfi_startproc
+	mov	T_RUN(%rdi), %rdx
+	mov	%rbx, R_RBX(%rdx)
+	mov	%rbp, R_RBP(%rdx)
+	mov	%r12, R_R12(%rdx)
+	mov	%r13, R_R13(%rdx)
+	mov	%r14, R_R14(%rdx)
+	mov	%r15, R_R15(%rdx)
+	movq	$0, R_RAX(%rdx)
+	mov	(%rsp), %rax
+	mov	%rax, R_RIP(%rdx)
+	lea	8(%rsp), %rax
+	mov	%rax, R_RSP(%rdx)
+	pushfq
+	popq	R_RFLAGS(%rdx)
+	mov	T_HOST_TOP(%rdi), %rsp
+	jmp	__dune_run_loop
+	.cfi_endproc
+	.size	__dune_enter_guest, . - __dune_enter_guest
+
+/*
+ * Where a thread made by clone() begins, with RSP at the top of its host stack.
+ */
+	.globl	__dune_thread_start
+	.hidden	__dune_thread_start
+	.type	__dune_thread_start, @function
+	.balign	16
+__dune_thread_start:
+	.cfi_startproc
+	.cfi_undefined rip
+	lea	-1(%rsp), %rbp
+	and	$-AREA_SIZE, %rbp
+	add	$AREA_THREAD, %rbp
+	mov	%rbp, %rdi
+	call	__dune_thread_main
+	mov	%rbp, %rdi
+	jmp	__dune_run_loop
+	.cfi_endproc
+	.size	__dune_thread_start, . - __dune_thread_start
+
+/*
+ * RDI: the thread.  RSP: in its host stack, a multiple of 16.  Never returns.
+ *
+ * RBX struct dune_run, RBP the thread, R12 the table of calls that need care, R13 lstar_return.
+ *
+ * A signal can come at any instruction; the labels tell sigframe.c how far the guest's call has come.
+ */
+	.globl	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
+	.hidden	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
+	.globl	__dune_care
+	.hidden	__dune_care
+	.type	__dune_run_loop, @function
+	.balign	16
+__dune_run_loop:
+	.cfi_startproc
+	.cfi_undefined rip
+	mov	%rdi, %rbp
+	mov	T_RUN(%rbp), %rbx
+	guest_is_caller
+	lea	__dune_syscall_table(%rip), %r12
+	mov	T_LSTAR_RETURN(%rbp), %r13
+
+.Lrun:
+	mov	T_RUN_NR(%rbp), %rax
+	mov	T_RUN_ARG0(%rbp), %rdi
+	mov	T_RUN_ARG1(%rbp), %rsi
+	mov	T_RUN_ARG2(%rbp), %rdx
+	call	__dune_syscall_site
+__dune_run_return:
+	cmp	$EXIT_SYSCALL, %rax
+	jne	.Lexit
+
+	movl	$0, T_FAULT_COUNT(%rbp)
+	cmp	%r13, R_RIP(%rbx)
+	jne	.Ldispatch
+	mov	R_RCX(%rbx), %rcx
+	mov	R_R11(%rbx), %r11
+	mov	%r11, R_RFLAGS(%rbx)
+	mov	%rcx, R_RIP(%rbx)		/* last: signal delivery looks at it */
+
+.Ldispatch:
+	mov	R_RAX(%rbx), %rax
+	cmp	$NR_SYSCALLS, %rax
+	jae	__dune_care
+	cmpq	$0, (%r12,%rax,8)
+	jne	__dune_care
+	mov	R_RDI(%rbx), %rdi
+	mov	R_RSI(%rbx), %rsi
+	mov	R_RDX(%rbx), %rdx
+	mov	R_R10(%rbx), %r10
+	mov	R_R8(%rbx), %r8
+	mov	R_R9(%rbx), %r9
+	call	__dune_syscall_site
+__dune_call_return:
+	mov	%rax, R_RAX(%rbx)
+__dune_run_again:
+	jmp	.Lrun
+
+__dune_care:
+	mov	%rbp, %rdi
+	call	__dune_host_care
+	jmp	.Lrun
+
+.Lexit:
+	mov	%rbp, %rdi
+	mov	%rax, %rsi
+	call	__dune_host_exit
+	jmp	.Lrun
+	.cfi_endproc
+	.size	__dune_run_loop, . - __dune_run_loop
+
+/*
+ * void __dune_resume_host(const struct dune_regs *regs)
+ *
+ * HR3: goes on with the registers of @regs outside the guest, but for RCX, which has RIP then, as
+ * after SYSCALL.  Nothing is written to the program's stack.  (IRETQ could keep RCX, but
+ * QEMU 7.2 makes its reads of the stack those of ring 0, which SMAP forbids.)
+ */
+	.globl	__dune_resume_host
+	.hidden	__dune_resume_host
+	.type	__dune_resume_host, @function
+	.balign	16
+__dune_resume_host:
+	.cfi_startproc
+	pushq	R_RFLAGS(%rdi)
+	.cfi_adjust_cfa_offset 8
+	mov	R_RAX(%rdi), %rax
+	mov	R_RIP(%rdi), %rcx
+	mov	R_RDX(%rdi), %rdx
+	mov	R_RBX(%rdi), %rbx
+	mov	R_RBP(%rdi), %rbp
+	mov	R_RSI(%rdi), %rsi
+	mov	R_R8(%rdi), %r8
+	mov	R_R9(%rdi), %r9
+	mov	R_R10(%rdi), %r10
+	mov	R_R11(%rdi), %r11
+	mov	R_R12(%rdi), %r12
+	mov	R_R13(%rdi), %r13
+	mov	R_R14(%rdi), %r14
+	mov	R_R15(%rdi), %r15
+	popfq
+	.cfi_adjust_cfa_offset -8
+	mov	R_RSP(%rdi), %rsp
+	mov	R_RDI(%rdi), %rdi
+	jmp	*%rcx
+	.cfi_endproc
+	.size	__dune_resume_host, . - __dune_resume_host
+
+/*
+ * void __dune_exit_thread(long status, uint8_t *slot)
+ *
+ * HR3: marks the thread's area free and ends the thread.  From that mark on another
+ * thread may use the host stack, so leave it first.  Exiting threads can share a stack: all
+ * write the same return address to it.
+ */
+	.globl	__dune_exit_thread
+	.hidden	__dune_exit_thread
+	.type	__dune_exit_thread, @function
+	.balign	16
+__dune_exit_thread:
+	.cfi_startproc
+	lea	exit_stack_top(%rip), %rsp
+	movb	$SLOT_CLEAN, (%rsi)
+	mov	$NR_EXIT, %eax
+	call	__dune_syscall_site
+	ud2
+	.cfi_endproc
+	.size	__dune_exit_thread, . - __dune_exit_thread
+
+/* The kernel returns here from a host signal handler. */
+	.globl	__dune_sigreturn
+	.hidden	__dune_sigreturn
+	.type	__dune_sigreturn, @function
+	.balign	16
+	.cfi_startproc
+	signal_is_caller
+	nop				/* unwinders look at the address before */
+__dune_sigreturn:
+	mov	$NR_RT_SIGRETURN, %eax
+	jmp	__dune_syscall_site
+	.cfi_endproc
+	.size	__dune_sigreturn, . - __dune_sigreturn
+
+/*
+ * void __dune_host_sigreturn(const void *context)
+ *
+ * HR3: has the kernel load all of a struct ucontext, as at the end of a signal handler.
+ */
+	.globl	__dune_host_sigreturn
+	.hidden	__dune_host_sigreturn
+	.type	__dune_host_sigreturn, @function
+	.balign	16
+__dune_host_sigreturn:
+	mov	%rdi, %rsp
+	mov	$NR_RT_SIGRETURN, %eax
+	jmp	__dune_syscall_site
+	.size	__dune_host_sigreturn, . - __dune_host_sigreturn
+
+/*
+ * void __dune_touch_read(unsigned long hva), void __dune_touch_write(unsigned long hva)
+ *
+ * HR3: the access that the guest could not make, made by user code: the kernel resolves it
+ * or sends the signal that it deserves.
+ */
+	.globl	__dune_touch_read, __dune_touch_write
+	.hidden	__dune_touch_read, __dune_touch_write
+	.type	__dune_touch_read, @function
+	.type	__dune_touch_write, @function
+	.balign	16
+__dune_touch_read:
+	.cfi_startproc
+	movzbl	(%rdi), %eax
+	ret
+	.cfi_endproc
+	.size	__dune_touch_read, . - __dune_touch_read
+__dune_touch_write:
+	.cfi_startproc
+	lock orb $0, (%rdi)
+	ret
+	.cfi_endproc
+	.size	__dune_touch_write, . - __dune_touch_write
+	.globl	__dune_touch_end
+	.hidden	__dune_touch_end
+__dune_touch_end:
+
+	.bss
+	.balign	16
+	.skip	64
+exit_stack_top:
+
+	.section .note.GNU-stack, "", @progbits
