@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+#
+# Tests. Every tests/unit/*.c is a cmocka program for this machine; sources and
+# objects that it tests are stated as further prerequisites:
+#
+#	build/tests/unit/tdp: kern/mmu/tdp.c
+#
+# Programs for the testbed's machines are those that tests/list names: static,
+# with libdune where there is one. Further sources and flags likewise, as
+# prerequisites and target-specific CFLAGS, LDFLAGS and LDLIBS.
+
+T := $(B)/tests
+LIBDUNE_A := $(filter %/libdune.a,$(LIBS))
+
+UNIT_TESTS += $(patsubst tests/%.c,$(T)/%,$(wildcard tests/unit/*.c))
+
+listed_programs := $(shell sed 's/\#.*//' tests/list 2>/dev/null | awk '$$1 != "default" && NF > 1 { print $$2 }' | sort -u)
+GUEST_TESTS += $(patsubst tests/%.c,$(T)/%,$(wildcard $(listed_programs:%=tests/%.c)))
+
+export UNIT_TESTS
+
+$(T)/%: CPPFLAGS += -Itests/include
+$(T)/%: CFLAGS += -pthread
+
+$(T)/unit/%: tests/unit/%.c
+	$(call say,UNIT)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.S %.o %.a,$^) $(LDFLAGS) -lcmocka $(LDLIBS)
+
+STATIC := -static
+
+define guest_program
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(STATIC) -MMD -MP -MF $@.d -o $@ $(filter %.c %.S %.o,$^) $(LDFLAGS) $(filter %.a,$^) $(LDLIBS)
+endef
+
+$(T)/guest/%: tests/guest/%.c $(LIBDUNE_A)
+	$(guest_program)
+
+$(T)/abi/%: tests/abi/%.c $(LIBDUNE_A)
+	$(guest_program)
+
+# Wherever the kernel puts it.
+$(T)/guest/mem-aslr: CFLAGS += -fPIE
+$(T)/guest/mem-aslr: STATIC := -static-pie
+
+# Guests made directly on the ABI.
+RAW_TESTS := $(filter $(T)/abi/% $(T)/guest/hostile-% $(T)/guest/cpu-%,$(GUEST_TESTS))
+$(RAW_TESTS): tests/lib/raw.c tests/lib/raw-stubs.S
+$(RAW_TESTS): CFLAGS += -Wno-missing-field-initializers
+
+$(T)/guest-runner: tests/runner/guest-runner.c
+	$(guest_program)
+GUEST_TESTS += $(T)/guest-runner
+
+# Pure parts of kern/, with stand-ins for the kernel's headers.
+KERN_UNITS := $(T)/unit/test_tdp $(T)/unit/test_granule
+$(KERN_UNITS): CPPFLAGS += -Itests/unit/stubs
+$(KERN_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
+$(KERN_UNITS): tests/unit/stubs/memory.c
+$(T)/unit/test_tdp: kern/mmu/tdp.c kern/vmx/ept.c kern/svm/npt.c
+$(T)/unit/test_granule: kern/mmu/granule.c
+
+# Pure parts of libdune.
+LIBDUNE_UNITS := $(T)/unit/test_format $(T)/unit/test_layout $(T)/unit/test_syscalls
+$(LIBDUNE_UNITS): CPPFLAGS += -Ilibdune
+$(T)/unit/test_format: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
+$(T)/unit/test_format: libdune/format.c
+$(T)/unit/test_syscalls: $(B)/lib/libdune.a
+
+# The ways to link a program with libdune.
+LINK_TESTS := $(addprefix $(T)/link/hello-,shared musl-static musl-shared)
+GUEST_TESTS += $(LINK_TESTS)
+$(T)/link/hello-shared: LINK = $(CC) $(CFLAGS) -L$(B)/lib -Wl,-rpath,/usr/lib -ldune
+$(T)/link/hello-musl-static: LINK = musl-gcc $(CFLAGS) -static
+$(T)/link/hello-musl-shared: LINK = musl-gcc $(CFLAGS)
+$(LINK_TESTS): apps/hello/hello.c $(LIBDUNE_A) | $(B)/lib/libdune.so
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(firstword $(LINK)) -Ilibdune/include $< -o $@ $(wordlist 2,99,$(LINK)) $(if $(findstring -ldune,$(LINK)),,$(LIBDUNE_A))
+
+GUEST_TESTS += $(T)/link/where
+$(T)/link/where: tests/link/where.c
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $<

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+/*
+ * After 1,000 enters and exits, and after 200 processes that were in Dune mode, as much
+ * memory is in use as before: pages, slabs, page tables, per-CPU memory, and what the module counts.
+ */
+#include "mem.h"
+
+#include <dirent.h>
+
+#define ENTERS		1000
+#define PROCESSES	200
+
+/* KiB of noise: a page for each time would be ten, or two and a half, times as much. */
+#define NOISE		400
+#define NOISE_SLAB	300
+
+static const char *const keys[] = {
+	"MemFree:", "Cached:", "Buffers:", "Slab:", "SUnreclaim:", "PageTables:", "KernelStack:",
+	"Percpu:", "VmallocUsed:", "AnonPages:", "Mlocked:",
+};
+
+enum { MEM_FREE, CACHED, BUFFERS, SLAB, SLAB_KEPT, PAGE_TABLES, STACKS, PERCPU, VMALLOC, ANON_PAGES };
+
+/* KiB that are free, but kept by a CPU for itself. */
+static long kept_by_cpus(void)
+{
+	FILE *file = fopen("/proc/zoneinfo", "re");
+	long count, pages = 0;
+	char line[256];
+
+	CHECK(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, " count: %ld", &count) == 1)
+			pages += count;
+	fclose(file);
+	return pages * (PAGE / 1024);
+}
+
+static void measure(long *values)
+{
+	/* Let what waits for RCU and for work queues be freed. */
+	write_text("/proc/sys/vm/drop_caches", "3");
+	usleep(300000);
+	write_text("/proc/sys/vm/drop_caches", "3");
+	write_text("/proc/sys/vm/stat_refresh", "1");
+	for (unsigned int i = 0; i < N_ELEMENTS(keys); i++)
+		values[i] = read_key("/proc/meminfo", keys[i]);
+	values[MEM_FREE] += kept_by_cpus();
+}
+
+/* Growth of @after over @before, in KiB. */
+static void compare(const char *what, const long *before, const long *after)
+{
+	long used = before[MEM_FREE] + before[CACHED] + before[BUFFERS] -
+		    after[MEM_FREE] - after[CACHED] - after[BUFFERS];
+
+	printf("%s: KiB more in use: %ld of %ld", what, used, before[MEM_FREE]);
+	for (unsigned int i = SLAB; i < N_ELEMENTS(keys); i++)
+		printf(", %s %ld", keys[i], after[i] - before[i]);
+	printf("\n");
+	fflush(stdout);
+	CHECK(used < NOISE);
+	CHECK(after[SLAB_KEPT] - before[SLAB_KEPT] < NOISE_SLAB);
+	CHECK(after[PAGE_TABLES] - before[PAGE_TABLES] < 100);
+	CHECK(after[STACKS] - before[STACKS] < 200);
+	CHECK(after[PERCPU] - before[PERCPU] < 100);
+	CHECK(after[VMALLOC] - before[VMALLOC] < 200);
+}
+
+/* The test of the test: a page for each of 200 processes would be seen. */
+static void measure_is_fine_enough(const long *before)
+{
+	long after[N_ELEMENTS(keys)];
+	char *p = map(NULL, PROCESSES * PAGE, RW, ANON | MAP_POPULATE, -1);
+
+	measure(after);
+	CHECK(before[MEM_FREE] - after[MEM_FREE] > NOISE);
+	munmap(p, PROCESSES * PAGE);
+}
+
+static unsigned int mappings_and_files(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	DIR *files = opendir("/proc/self/fd");
+	unsigned int n = 0;
+	int c;
+
+	CHECK(maps && files);
+	while ((c = getc(maps)) != EOF)
+		n += c == '\n';
+	while (readdir(files))
+		n += 1000;
+	fclose(maps);
+	closedir(files);
+	return n;
+}
+
+static void enter_and_leave(unsigned int times)
+{
+	for (unsigned int i = 0; i < times; i++) {
+		CHECK_EQ(dune_enter(), 0);
+		CHECK(dune_in_dune_mode());
+		CHECK_EQ(dune_leave(), 0);
+		CHECK(!dune_in_dune_mode());
+	}
+}
+
+/* Each maps, touches and forks, in granules of its own, and ends in one of several ways. */
+static void one_process(unsigned int i)
+{
+	char *p;
+	pid_t pid;
+
+	enter();
+	p = map((char *)(20UL << 40) + i * GIB, 64 * PAGE, RW, ANON, -1);
+	for (unsigned int n = 0; n < 64; n++)
+		p[n * PAGE] = n;
+	switch (i % 4) {
+	case 0:
+		_exit(0);
+	case 1:
+		dune_leave();
+		_exit(0);
+	case 2:
+		kill(getpid(), SIGKILL);
+		_exit(1);
+	case 3:
+		pid = fork();
+		if (!pid) {
+			p[5 * PAGE] = 1;
+			_exit(0);
+		}
+		expect_exit(pid);
+		_exit(0);
+	}
+}
+
+static void processes(unsigned int count)
+{
+	int status;
+
+	for (unsigned int i = 0; i < count; i++) {
+		pid_t pid = fork();
+
+		CHECK(pid >= 0);
+		if (!pid)
+			one_process(i);
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK_EQ(status, i % 4 == 2 ? SIGKILL : 0);
+	}
+}
+
+static void *thread(void *arg)
+{
+	(void)arg;
+	enter_and_leave(1);
+	CHECK_EQ(dune_enter(), 0);
+	return NULL;
+}
+
+/* Threads that enter, and end in Dune mode. */
+static void threads(unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		pthread_t t;
+
+		CHECK(!pthread_create(&t, NULL, thread, NULL));
+		CHECK(!pthread_join(t, NULL));
+	}
+}
+
+int main(void)
+{
+	long before[N_ELEMENTS(keys)], after[N_ELEMENTS(keys)];
+	unsigned int kept;
+
+	if (no_dune())
+		SKIP("nothing to do without Dune mode");
+
+	/* The first round of each fills caches. */
+	processes(20);
+	processes(20);
+	measure(before);
+	measure_is_fine_enough(before);
+	processes(PROCESSES);
+	measure(after);
+	compare("200 processes", before, after);
+
+	CHECK_EQ(dune_init(true), 0);
+	enter_and_leave(100);
+	threads(10);
+	measure(before);
+	kept = mappings_and_files();
+	enter_and_leave(ENTERS);
+	measure(after);
+	compare("1,000 enters", before, after);
+	CHECK_EQ(mappings_and_files(), kept);
+
+	threads(100);
+	measure(after);
+	compare("100 threads", before, after);
+	CHECK_EQ(mappings_and_files(), kept);
+	return 0;
+}

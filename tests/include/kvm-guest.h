@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A KVM guest that checks itself: in 64-bit mode it executes SYSCALL and RDTSCP again and again and looks
+ * whether it arrives at its own LSTAR and finds its own TSC_AUX.  Those are in MSRs that KVM leaves
+ * live in the CPU, so it notices when somebody forgets to put them back.
+ */
+#ifndef KVM_GUEST_H
+#define KVM_GUEST_H
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define KVM_GUEST_PORT		0x10
+#define KVM_GUEST_ROUNDS	200		/* for each exit */
+
+struct kvm_guest {
+	int kvm, vm, vcpu;
+	struct kvm_run *run;
+	char *memory;
+};
+
+#define KVM_GUEST_CODE		0x4000
+#define KVM_GUEST_LSTAR		0x5000
+#define KVM_GUEST_MEMORY	0x8000
+#define KVM_GUEST_AUX		0x5a5a
+
+static const unsigned char kvm_guest_code[] = {
+	0xbb, KVM_GUEST_ROUNDS & 255, KVM_GUEST_ROUNDS >> 8, 0, 0,	/* mov $ROUNDS, %ebx */
+	0x0f, 0x01, 0xf9,				/* 1: rdtscp */
+	0x81, 0xf9, 0x5a, 0x5a, 0x00, 0x00,		/* cmp $AUX, %ecx */
+	0x75, 0x15,					/* jne 2f */
+	0x31, 0xf6,					/* xor %esi, %esi */
+	0x0f, 0x05,					/* syscall: at LSTAR %esi becomes 0x1234 */
+	0x81, 0xfe, 0x34, 0x12, 0x00, 0x00,		/* cmp $0x1234, %esi */
+	0x75, 0x09,					/* jne 2f */
+	0xff, 0xcb,					/* dec %ebx */
+	0x75, 0xe5,					/* jnz 1b */
+	0xe6, KVM_GUEST_PORT,				/* out %al, $PORT */
+	0xeb, 0xdc,					/* jmp the start */
+	0x90,
+	0xf4,						/* 2: hlt */
+};
+
+static const unsigned char kvm_guest_lstar[] = {
+	0xbe, 0x34, 0x12, 0x00, 0x00,			/* mov $0x1234, %esi */
+	0xff, 0xe1,					/* jmp *%rcx */
+};
+
+/* 0, or what failed. */
+__attribute__((unused)) static const char *kvm_guest_open(struct kvm_guest *g)
+{
+	struct kvm_userspace_memory_region region = { .memory_size = KVM_GUEST_MEMORY };
+	struct { struct kvm_msrs head; struct kvm_msr_entry entries[4]; } msrs = {
+		.head.nmsrs = 4,
+		.entries = {
+			{ .index = 0xc0000081, .data = 0x0023000800000000 },	/* STAR */
+			{ .index = 0xc0000082, .data = KVM_GUEST_LSTAR },
+			{ .index = 0xc0000084, .data = 0 },
+			{ .index = 0xc0000103, .data = KVM_GUEST_AUX },
+		},
+	};
+	static struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entries[256]; } cpuid;
+	struct kvm_segment code = { .limit = ~0U, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
+	struct kvm_segment data = { .limit = ~0U, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
+	struct kvm_regs regs = { .rip = KVM_GUEST_CODE, .rsp = KVM_GUEST_MEMORY, .rflags = 2 };
+	struct kvm_sregs sregs;
+	uint64_t *tables;
+	int size;
+
+	memset(g, 0, sizeof(*g));
+	g->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (g->kvm < 0)
+		return "/dev/kvm";
+	g->vm = ioctl(g->kvm, KVM_CREATE_VM, 0);
+	if (g->vm < 0)
+		return "KVM_CREATE_VM";
+	g->memory = mmap(NULL, KVM_GUEST_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (g->memory == MAP_FAILED)
+		return "mmap";
+	region.userspace_addr = (uintptr_t)g->memory;
+	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &region))
+		return "KVM_SET_USER_MEMORY_REGION";
+	g->vcpu = ioctl(g->vm, KVM_CREATE_VCPU, 0);
+	size = ioctl(g->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (g->vcpu < 0 || size < 0)
+		return "KVM_CREATE_VCPU";
+	g->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, g->vcpu, 0);
+	if (g->run == MAP_FAILED)
+		return "mmap of the vCPU";
+	cpuid.head.nent = 256;
+	if (ioctl(g->kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) || ioctl(g->vcpu, KVM_SET_CPUID2, &cpuid))
+		return "KVM_SET_CPUID2";
+
+	/* Identity: one leaf of 2 MiB. */
+	tables = (uint64_t *)(g->memory + 0x1000);
+	tables[0] = 0x2003;
+	tables[512] = 0x3003;
+	tables[1024] = 0x83;
+	memcpy(g->memory + KVM_GUEST_CODE, kvm_guest_code, sizeof(kvm_guest_code));
+	memcpy(g->memory + KVM_GUEST_LSTAR, kvm_guest_lstar, sizeof(kvm_guest_lstar));
+	if (ioctl(g->vcpu, KVM_GET_SREGS, &sregs))
+		return "KVM_GET_SREGS";
+	sregs.cr0 = 0x80000033;
+	sregs.cr3 = 0x1000;
+	sregs.cr4 = 0x20;
+	sregs.efer = 0x501;		/* SCE, LME, LMA */
+	sregs.cs = code;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+	if (ioctl(g->vcpu, KVM_SET_SREGS, &sregs) || ioctl(g->vcpu, KVM_SET_REGS, &regs))
+		return "KVM_SET_SREGS";
+	if (ioctl(g->vcpu, KVM_SET_MSRS, &msrs) != 4)
+		return "KVM_SET_MSRS";
+	return NULL;
+}
+
+/* KVM_GUEST_ROUNDS rounds.  Did each go well? */
+__attribute__((unused)) static bool kvm_guest_run(struct kvm_guest *g)
+{
+	return !ioctl(g->vcpu, KVM_RUN, 0) && g->run->exit_reason == KVM_EXIT_IO &&
+	       g->run->io.port == KVM_GUEST_PORT;
+}
+
+__attribute__((unused)) static void kvm_guest_close(struct kvm_guest *g)
+{
+	munmap(g->run, ioctl(g->kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
+	close(g->vcpu);
+	close(g->vm);
+	close(g->kvm);
+	munmap(g->memory, KVM_GUEST_MEMORY);
+}
+
+#endif
