@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+/* What is measured. */
+#include <cpuid.h>
+#include <dune.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define PAGE		4096UL
+#define FAULT_PAGES	1024UL
+
+/* Proof that the timed region does its work: every result goes in here. */
+static uint64_t checksum;
+
+uint64_t cases_checksum(void)
+{
+	return checksum;
+}
+
+/* ---- system calls ---- */
+
+static inline long raw_getpid(void)
+{
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result) : "0"(SYS_getpid) : "rcx", "r11", "memory");
+	return result;
+}
+
+/* Intel's CPUs have VMCALL, all others VMMCALL. */
+static bool has_vmmcall;
+
+__attribute__((constructor))
+static void find_vendor(void)
+{
+	unsigned int eax, ebx, ecx, edx;
+
+	__cpuid(0, eax, ebx, ecx, edx);
+	has_vmmcall = ebx != signature_INTEL_ebx;
+}
+
+static inline long vmcall_getpid(void)
+{
+	long result;
+
+	if (has_vmmcall)
+		__asm__ volatile("vmmcall" : "=a"(result) : "0"(SYS_getpid) : "memory");
+	else
+		__asm__ volatile("vmcall" : "=a"(result) : "0"(SYS_getpid) : "memory");
+	return result;
+}
+
+static uint64_t empty(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	(void)i;
+	return ticks() - start;
+}
+
+static uint64_t getpid_syscall(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	(void)i;
+	checksum += raw_getpid();
+	return ticks() - start;
+}
+
+static uint64_t getpid_vmcall(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	(void)i;
+	checksum += vmcall_getpid();
+	return ticks() - start;
+}
+
+static uint64_t cpuid(unsigned int i)
+{
+	uint32_t a = 0, b, c = 0, d;
+	uint64_t start = ticks();
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	checksum += a + b + c + d + i;
+	return ticks() - start;
+}
+
+/* What a process pays for one run of the loop in HR3 without a guest: an ioctl that does least. */
+static uint64_t trivial_ioctl(unsigned int i)
+{
+	long result;
+	uint64_t start = ticks();
+
+	__asm__ volatile("syscall" : "=a"(result)
+			 : "0"(SYS_ioctl), "D"(1), "S"(0xdd7f), "d"(i) : "rcx", "r11", "memory");
+	checksum += result;
+	return ticks() - start;
+}
+
+static uint64_t trivial_lseek(unsigned int i)
+{
+	static int fds[2];
+	long result;
+	uint64_t start;
+
+	if (!fds[0] && pipe(fds))
+		abort();
+	start = ticks();
+	__asm__ volatile("syscall" : "=a"(result)
+			 : "0"(SYS_lseek), "D"(fds[0]), "S"((long)i), "d"(0) : "rcx", "r11", "memory");
+	checksum += result;
+	return ticks() - start;
+}
+
+/* ---- faults: each sample touches a page of its own ---- */
+
+static unsigned char *pages;
+
+static void fresh_pages(unsigned int i)
+{
+	if (i % FAULT_PAGES)
+		return;
+	if (pages)
+		munmap(pages, FAULT_PAGES * PAGE);
+	pages = mmap(NULL, FAULT_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pages == MAP_FAILED)
+		abort();
+	madvise(pages, FAULT_PAGES * PAGE, MADV_NOHUGEPAGE);
+}
+
+static volatile unsigned char *page(unsigned int i)
+{
+	return pages + i % FAULT_PAGES * PAGE;
+}
+
+static uint64_t touch_write(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	*page(i) = 1;
+	return ticks() - start;
+}
+
+static uint64_t touch_read(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	checksum += *page(i);
+	return ticks() - start;
+}
+
+static void read_pages(unsigned int i)
+{
+	fresh_pages(i);
+	checksum += *page(i);
+}
+
+/* The host has the page already, the guest does not: the pages are written by the kernel. */
+static void fill_pages(unsigned int i)
+{
+	static int zero = -1;
+
+	if (i % FAULT_PAGES)
+		return;
+	fresh_pages(i);
+	if (zero < 0)
+		zero = syscall(SYS_openat, -100, "/dev/zero", 0, 0);
+	if (read(zero, pages, FAULT_PAGES * PAGE) != (ssize_t)(FAULT_PAGES * PAGE))
+		abort();
+}
+
+/* ---- processes ---- */
+
+static uint64_t fork_wait(unsigned int i)
+{
+	uint64_t start = ticks();
+	pid_t child = fork();
+	int status;
+
+	(void)i;
+	if (!child)
+		_exit(3);
+	if (waitpid(child, &status, 0) != child || WEXITSTATUS(status) != 3)
+		abort();
+	return ticks() - start;
+}
+
+void cases_begin(void)
+{
+	pages = NULL;
+}
+
+const struct bench_case bench_cases[] = {
+	{ "nothing (what the clock costs)",	NULL, empty, 200, 1, WHERE_BOTH },
+	{ "getpid",				NULL, getpid_syscall, 400, 1, WHERE_BOTH },
+	{ "getpid by vmcall",			NULL, getpid_vmcall, 400, 1, WHERE_DUNE },
+	{ "CPUID (bare exit and entry)",	NULL, cpuid, 400, 1, WHERE_BOTH },
+	{ "trivial ioctl",			NULL, trivial_ioctl, 400, 1, WHERE_LINUX },
+	{ "trivial lseek",			NULL, trivial_lseek, 400, 1, WHERE_LINUX },
+	{ "first write to a page",		fresh_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
+	{ "first read of a page",		fresh_pages, touch_read, FAULT_PAGES, 1, WHERE_BOTH },
+	{ "write after read",			read_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
+	{ "first write, the host has the page",	fill_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
+	{ "fork + exit + wait",			NULL, fork_wait, 10, 1, WHERE_BOTH },
+};
+
+const unsigned int nr_bench_cases = sizeof(bench_cases) / sizeof(bench_cases[0]);
