@@ -196,6 +196,24 @@ static void open_kernel_log(void)
 	lseek(kmsg_fd, 0, SEEK_END);
 }
 
+/* Where things lie this time: with that, addresses of a machine that hangs say something. */
+static void say_addresses(void)
+{
+	FILE *symbols = fopen("/proc/kallsyms", "re");
+	char *module = read_file("/sys/module/" MODULE_UNDER_TEST "/sections/.text", NULL);
+	char line[512];
+
+	while (symbols && fgets(line, sizeof(line), symbols)) {
+		if (!strstr(line, " _text\n"))
+			continue;
+		say(FRAME_KLOG, "testbed: kernel's .text at 0x%.16s, module's at %s\n", line, module ? strtok(module, "\n") : "none");
+		break;
+	}
+	if (symbols)
+		fclose(symbols);
+	free(module);
+}
+
 /* A record reads "priority,sequence,microseconds,flags;text\n" and lines of tags. */
 static void send_kernel_log(void)
 {
@@ -456,6 +474,7 @@ int main(void)
 		ready = false;
 		usleep(100000);
 	}
+	say_addresses();
 
 	if (shell) {
 		run_shell();

@@ -3,7 +3,7 @@
  * Runs an emulator, takes apart the frames that its machine sends
  * (channel.h), and tells how it ended.
  *
- *	monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE EMULATOR [ARG...]
+ *	monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE QUESTION STATE EMULATOR [ARG...]
  *
  * CHANNEL is a FIFO that the emulator writes to. The command's output goes to
  * our stdout and stderr as it comes, the kernel log to the file KLOG, and one
@@ -11,6 +11,9 @@
  * SILENCE seconds without a sign of life) or "stopped" (by a signal to us). The emulator runs on
  * a terminal of its own (Bochs needs one) whose text is dropped; with -t on
  * ours, where Ctrl-C is for the emulator.
+ *
+ * When the time is out, QUESTION is typed on the emulator's terminal, and what
+ * it says to that goes to the file STATE: where its CPUs are.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -161,14 +164,34 @@ static bool drain_channel(struct machine *m)
 	return true;
 }
 
-static void drain_terminal(struct machine *m)
+/* Reads once what the emulator says, and keeps it if `file` is not -1. */
+static void drain_terminal(struct machine *m, int file)
 {
 	char buffer[4096];
+	ssize_t n = read(m->terminal, buffer, sizeof(buffer));
 
-	if (read(m->terminal, buffer, sizeof(buffer)) <= 0) {
+	if (n <= 0) {
 		close(m->terminal);
 		m->terminal = -1;
+	} else if (file >= 0) {
+		write_all(file, (const uint8_t *)buffer, n);
 	}
+}
+
+/* Time for the emulator to answer. */
+#define ANSWER_SECONDS	5
+
+static void ask_for_state(struct machine *m, const char *question, const char *path)
+{
+	double end = now() + ANSWER_SECONDS;
+	struct pollfd terminal = { .fd = m->terminal, .events = POLLIN };
+	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	write_all(m->terminal, (const uint8_t *)question, strlen(question));
+	while (m->terminal >= 0 && now() < end)
+		if (poll(&terminal, 1, 200) > 0)
+			drain_terminal(m, file);
+	close(file);
 }
 
 static void start_emulator(struct machine *m, bool our_terminal, char **argv)
@@ -201,7 +224,7 @@ static void start_emulator(struct machine *m, bool our_terminal, char **argv)
 /* One that has said its last word has this long to power off. */
 #define POWER_OFF_SECONDS	30
 
-static const char *watch(struct machine *m, double end, double silence)
+static const char *watch(struct machine *m, double end, double silence, const char *question, const char *state)
 {
 	struct pollfd fds[2];
 	bool alive = true;
@@ -213,7 +236,7 @@ static const char *watch(struct machine *m, double end, double silence)
 		fds[1] = (struct pollfd){ .fd = m->terminal, .events = POLLIN };
 		poll(fds, 2, 200);
 		if (fds[1].revents)
-			drain_terminal(m);
+			drain_terminal(m, -1);
 		alive = waitpid(m->pid, NULL, WNOHANG) == 0;
 		if (fds[0].revents || !alive)
 			while (drain_channel(m) && m->boots < 2)
@@ -224,6 +247,8 @@ static const char *watch(struct machine *m, double end, double silence)
 			break;
 	}
 	if (alive) {
+		if (!stopped && m->status < 0 && m->boots < 2 && m->terminal >= 0)
+			ask_for_state(m, question, state);
 		kill(m->pid, SIGKILL);
 		waitpid(m->pid, NULL, 0);
 		if (m->status < 0 && m->boots < 2)
@@ -241,8 +266,8 @@ int main(int argc, char **argv)
 
 	argc -= our_terminal;
 	argv += our_terminal;
-	if (argc < 7) {
-		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE EMULATOR [ARG...]\n");
+	if (argc < 9) {
+		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE QUESTION STATE EMULATOR [ARG...]\n");
 		return 2;
 	}
 	prctl(PR_SET_PDEATHSIG, SIGTERM);	/* our caller takes the emulator with it */
@@ -259,8 +284,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	fcntl(m.channel, F_SETPIPE_SZ, 1 << 20);
-	start_emulator(&m, our_terminal, argv + 6);
-	outcome = watch(&m, now() + atof(argv[4]), atof(argv[5]));
+	start_emulator(&m, our_terminal, argv + 8);
+	outcome = watch(&m, now() + atof(argv[4]), atof(argv[5]), argv[6], argv[7]);
 	if (m.status >= 0)
 		fprintf(file, "exit %d\n", m.status);
 	else
