@@ -1,20 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Turning virtualization on, by riding on KVM, and noticing when it goes off.
- *
- * KVM turns VMX or SVM on while it has a VM, on every CPU that is online, and sees to CPU
- * hotplug, suspend, reboot and crash.  So one VM of KVM's, with nothing in it, is held for as
- * long as this module is loaded; KVM's guests and Dune's run at the same time.
- */
+/* Choosing the vendor's part, and following the CPUs as they come and go. */
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
-#include <linux/file.h>
-#include <linux/fs.h>
-#include <linux/fdtable.h>
-#include <linux/kmod.h>
-#include <linux/kvm.h>
-#include <linux/magic.h>
-#include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/reboot.h>
@@ -22,6 +9,7 @@
 #include <asm/cpufeature.h>
 #include <asm/processor.h>
 
+#include "enable.h"
 #include "hw.h"
 
 const struct dune_hw_ops *dune_hw __ro_after_init;
@@ -31,89 +19,21 @@ DEFINE_STATIC_CALL_NULL(dune_hw_vcpu_load, dune_hw_vcpu_fn);
 DEFINE_STATIC_CALL_NULL(dune_hw_vcpu_put, dune_hw_vcpu_fn);
 DEFINE_STATIC_CALL_NULL(dune_hw_run, dune_hw_vcpu_fn);
 
-static struct file *kvm_vm;
 static enum cpuhp_state cpu_state;
 DEFINE_PER_CPU(bool, dune_cpu_usable);
 
 static const struct dune_hw_ops * const vendors[] = { &vmx_ops, &svm_ops };
 
-/* ---- KVM ---------------------------------------------------------------- */
-
-#define KVM_PATH	"/dev/kvm"
-
-static struct file *open_kvm(void)
-{
-	struct file *kvm = filp_open(KVM_PATH, O_RDWR | O_CLOEXEC, 0);
-	struct inode *inode;
-
-	if (IS_ERR(kvm)) {
-		pr_err("cannot open %s (error %ld): load KVM first (modprobe kvm_intel or kvm_amd)\n",
-		       KVM_PATH, PTR_ERR(kvm));
-		return kvm;
-	}
-	/* The path is the loader's to fake, the device number is not. */
-	inode = file_inode(kvm);
-	if (!S_ISCHR(inode->i_mode) || inode->i_rdev != MKDEV(MISC_MAJOR, KVM_MINOR) ||
-	    !kvm->f_op->unlocked_ioctl) {
-		pr_err("%s is not KVM's device (character device %d:%d)\n", KVM_PATH, MISC_MAJOR, KVM_MINOR);
-		filp_close(kvm, NULL);
-		return ERR_PTR(-ENODEV);
-	}
-	return kvm;
-}
-
-/* Only KVM can give a file of the kernel's own anonymous inode this name. */
-static bool is_kvm_vm(const struct file *file)
-{
-	return file->f_path.dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
-	       !strcmp(file->f_path.dentry->d_name.name, "kvm-vm");
-}
-
-/*
- * KVM installs the VM as a descriptor of the process that loads the module, in which another
- * thread may put something else at the same number: look at what was got.
- */
-static int hold_vm(struct file *kvm)
-{
-	long fd = kvm->f_op->unlocked_ioctl(kvm, KVM_CREATE_VM, 0);
-	struct file *vm;
-
-	if (fd < 0) {
-		pr_err("KVM does not create a VM (error %ld)\n", fd);
-		return fd;
-	}
-	vm = fget(fd);
-	if (!vm || !is_kvm_vm(vm)) {
-		pr_err("the descriptor of KVM's VM was replaced by another thread of the loading process\n");
-		if (vm)
-			fput(vm);
-		return -EBADF;
-	}
-	close_fd(fd);
-	kvm_vm = vm;
-	return 0;
-}
-
-static int acquire_kvm(void)
-{
-	struct file *kvm;
-	int error;
-
-	/* It is a part of KVM, so this fails only where there is none. */
-	request_module("%s", dune_hw->vendor == 1 ? "kvm_intel" : "kvm_amd");
-	kvm = open_kvm();
-	if (IS_ERR(kvm))
-		return PTR_ERR(kvm);
-	error = hold_vm(kvm);
-	filp_close(kvm, NULL);
-	return error;
-}
-
 /* ---- CPUs come and go --------------------------------------------------- */
 
-static void enable_here(void *unused)
+static void enable_here(void *error)
 {
-	this_cpu_write(dune_cpu_usable, true);
+	unsigned long flags;
+
+	local_irq_save(flags);
+	*(int *)error = dune_enable_here();
+	this_cpu_write(dune_cpu_usable, !*(int *)error);
+	local_irq_restore(flags);
 }
 
 static void disable_here(void *unused)
@@ -123,14 +43,17 @@ static void disable_here(void *unused)
 	local_irq_save(flags);
 	this_cpu_write(dune_cpu_usable, false);
 	dune_hw->cpu_disable();
+	dune_disable_here();
 	local_irq_restore(flags);
 }
 
 /* A state of CPUHP_AP_ONLINE_DYN: taken down before KVM's. */
 static int cpu_online_callback(unsigned int cpu)
 {
-	enable_here(NULL);
-	return 0;
+	int error;
+
+	enable_here(&error);
+	return error;
 }
 
 static int cpu_offline_callback(unsigned int cpu)
@@ -142,6 +65,8 @@ static int cpu_offline_callback(unsigned int cpu)
 /* Before suspend: no guest runs from here to the end of it, on any CPU. */
 static int pm_callback(struct notifier_block *block, unsigned long event, void *unused)
 {
+	int error;
+
 	switch (event) {
 	case PM_SUSPEND_PREPARE:
 	case PM_HIBERNATION_PREPARE:
@@ -149,7 +74,7 @@ static int pm_callback(struct notifier_block *block, unsigned long event, void *
 		break;
 	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
-		on_each_cpu(enable_here, NULL, 1);
+		on_each_cpu(enable_here, &error, 1);	/* said in the log; the CPU stays unusable */
 		break;
 	}
 	return NOTIFY_DONE;
@@ -205,12 +130,12 @@ int dune_hw_init(void)
 	error = choose_vendor();
 	if (error)
 		return error;
-	error = acquire_kvm();
+	error = dune_enable_acquire();
 	if (error)
 		return error;
 	error = dune_hw->setup(&dune_hw_caps);
 	if (error)
-		goto release_kvm;
+		goto release;
 	error = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "dune:online", cpu_online_callback,
 				  cpu_offline_callback);
 	if (error < 0)
@@ -233,8 +158,8 @@ remove_state:
 	cpuhp_remove_state(cpu_state);
 teardown:
 	dune_hw->teardown();
-release_kvm:
-	fput(kvm_vm);
+release:
+	dune_enable_release();
 	return error;
 }
 
@@ -244,5 +169,5 @@ void dune_hw_exit(void)
 	unregister_pm_notifier(&pm_notifier);
 	cpuhp_remove_state(cpu_state);	/* runs cpu_offline_callback() on each CPU */
 	dune_hw->teardown();
-	fput(kvm_vm);
+	dune_enable_release();
 }

@@ -71,6 +71,7 @@ struct dune_hw_caps {
  */
 struct dune_hw_ops {
 	const char *name;
+	const char *kvm_module;
 	u32 vendor;			/* DUNE_VENDOR_* */
 	size_t vcpu_size;		/* of the vendor's struct, of which struct dune_vcpu is the first member */
 
@@ -78,8 +79,19 @@ struct dune_hw_ops {
 	int (*check)(void);
 	int (*setup)(struct dune_hw_caps *caps);
 	void (*teardown)(void);
-	/* Stop using this CPU: called on it, before KVM turns virtualization off there.  Interrupts are off or all tasks are frozen. */
+	/* Stop using this CPU: called on it, before virtualization is turned off there.  Interrupts are off or all tasks are frozen. */
 	void (*cpu_disable)(void);
+
+	/*
+	 * The hardware's switch, on this CPU; interrupts are off.  own_*() serve where KVM does not: own_setup()
+	 * is 0 or -errno (-EOPNOTSUPP after a line in the log: the kernel does not export what it takes), own_on()
+	 * -EBUSY where somebody else has it on.  on and off do nothing the second time.
+	 */
+	bool (*is_on)(void);
+	int (*own_setup)(void);
+	void (*own_teardown)(void);
+	int (*own_on)(void);
+	void (*own_off)(void);
 
 	/* vCPU.  Process context, may sleep.  config has been validated; vcpu_reset() may be called again on a vCPU that does not run. */
 	int (*vcpu_create)(struct dune_vcpu *vcpu);
@@ -105,7 +117,6 @@ struct dune_hw_ops {
 	/* MSRs that the guest may use and that the vendor keeps.  Loaded.  false: not one of them. */
 	bool (*get_msr)(struct dune_vcpu *vcpu, u32 msr, u64 *value);
 	bool (*set_msr)(struct dune_vcpu *vcpu, u32 msr, u64 value);
-
 };
 
 extern const struct dune_hw_ops vmx_ops;

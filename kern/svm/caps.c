@@ -2,7 +2,6 @@
 /* What SVM can do on this machine. */
 #include <linux/cpu.h>
 #include <linux/printk.h>
-#include <linux/smp.h>
 #include <asm/cpufeature.h>
 #include <asm/msr-index.h>
 #include <asm/processor.h>
@@ -55,30 +54,15 @@ static u64 cr4_allowed(void)
 	return bits;
 }
 
-/* KVM has turned it on, and given the CPU a page for the host's state in VMRUN. */
-static void check_enabled(void *argument)
-{
-	atomic_t *off = argument;
-
-	if (!(read_msr(MSR_EFER) & EFER_SVME) || !read_msr(MSR_VM_HSAVE_PA))
-		atomic_inc(off);
-}
-
 int svm_caps_read(void)
 {
 	struct svm_caps *caps = &svm_caps;
 	u32 nr_asids = cpuid_ebx(LEAF_SVM), features = cpuid_edx(LEAF_SVM);
 	u32 capacity = cpuid_ebx(LEAF_CAPACITY);
-	atomic_t off = ATOMIC_INIT(0);
 
 	if (!(features & SVM_NESTED_PAGING) || nr_asids < 2) {
 		pr_err("this CPU's SVM lacks nested paging\n");
 		return -EOPNOTSUPP;
-	}
-	on_each_cpu(check_enabled, &off, 1);
-	if (atomic_read(&off)) {
-		pr_err("KVM has not enabled SVM on every CPU\n");
-		return -EIO;
 	}
 	caps->asid = nr_asids - 1;
 	caps->nrips = features & SVM_NRIPS;

@@ -444,12 +444,18 @@ static void svm_flush_tlb(struct dune_vcpu *vcpu)
 
 const struct dune_hw_ops svm_ops = {
 	.name		= "SVM",
+	.kvm_module	= "kvm_amd",
 	.vendor		= DUNE_VENDOR_SVM,
 	.vcpu_size	= sizeof(struct svm_vcpu),
 	.check		= svm_check,
 	.setup		= svm_setup,
 	.teardown	= svm_teardown,
 	.cpu_disable	= svm_cpu_disable,
+	.is_on		= svm_is_on,
+	.own_setup	= svm_own_setup,
+	.own_teardown	= svm_own_teardown,
+	.own_on		= svm_own_on,
+	.own_off	= svm_own_off,
 	.vcpu_create	= svm_vcpu_create,
 	.vcpu_reset	= svm_vcpu_reset,
 	.vcpu_destroy	= svm_vcpu_destroy,

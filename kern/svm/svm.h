@@ -26,6 +26,13 @@ extern struct svm_caps svm_caps;
 int svm_check(void);
 int svm_caps_read(void);
 
+/* enable.c: see struct dune_hw_ops */
+bool svm_is_on(void);
+int svm_own_setup(void);
+void svm_own_teardown(void);
+int svm_own_on(void);
+void svm_own_off(void);
+
 struct svm_vcpu {
 	struct dune_vcpu vcpu;		/* first: the neutral part */
 

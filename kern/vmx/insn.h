@@ -25,7 +25,7 @@
 	__ok;								\
 })
 
-/* These two take the physical address of a VMCS from memory. */
+/* These take the physical address of a VMCS from memory. */
 static __always_inline bool vmptrld(const u64 *pa)
 {
 	return VMX_INSN("vmptrld %[pa]", [pa] "m"(*pa));
@@ -34,6 +34,20 @@ static __always_inline bool vmptrld(const u64 *pa)
 static __always_inline bool vmclear(const u64 *pa)
 {
 	return VMX_INSN("vmclear %[pa]", [pa] "m"(*pa));
+}
+
+/* ... or of the region that the CPU wants for itself, of a page that begins like one. */
+static __always_inline bool vmxon(const u64 *pa)
+{
+	return VMX_INSN("vmxon %[pa]", [pa] "m"(*pa));
+}
+
+static __always_inline void vmxoff(void)
+{
+	asm volatile("1:	vmxoff\n"
+		     "2:\n"
+		     _ASM_EXTABLE(1b, 2b)
+		     : : : "cc", "memory");
 }
 
 /* Flush what was cached through one EPT pointer, on this CPU. */

@@ -497,12 +497,18 @@ static void vmx_flush_tlb(struct dune_vcpu *vcpu)
 
 const struct dune_hw_ops vmx_ops = {
 	.name		= "VT-x",
+	.kvm_module	= "kvm_intel",
 	.vendor		= DUNE_VENDOR_VMX,
 	.vcpu_size	= sizeof(struct vmx_vcpu),
 	.check		= vmx_check,
 	.setup		= vmx_setup,
 	.teardown	= vmcs_teardown,
 	.cpu_disable	= vmcs_clear_all_here,
+	.is_on		= vmx_is_on,
+	.own_setup	= vmx_own_setup,
+	.own_teardown	= vmx_own_teardown,
+	.own_on		= vmx_own_on,
+	.own_off	= vmx_own_off,
 	.vcpu_create	= vmx_vcpu_create,
 	.vcpu_reset	= vmx_vcpu_reset,
 	.vcpu_destroy	= vmx_vcpu_destroy,

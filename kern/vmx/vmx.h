@@ -34,6 +34,12 @@ extern struct vmx_caps vmx_caps;
 int vmx_check(void);
 int vmx_caps_read(void);
 
+/* enable.c: see struct dune_hw_ops */
+bool vmx_is_on(void);
+int vmx_own_setup(void);
+void vmx_own_teardown(void);
+int vmx_own_on(void);
+void vmx_own_off(void);
 
 /*
  * MSRs that SYSCALL uses, and TSC_AUX.  The guest runs with its own LSTAR; the
