@@ -3,13 +3,13 @@
  * Runs an emulator, takes apart the frames that its machine sends
  * (channel.h), and tells how it ended.
  *
- *	monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE QUESTION STATE EMULATOR [ARG...]
+ *	monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE BOOT QUESTION STATE EMULATOR [ARG...]
  *
  * CHANNEL is a FIFO that the emulator writes to. The command's output goes to
  * our stdout and stderr as it comes, the kernel log to the file KLOG, and one
  * line to the file OUTCOME: "exit N", "died", "timeout" (SECONDS in all, or
- * SILENCE seconds without a sign of life) or "stopped" (by a signal to us). The emulator runs on
- * a terminal of its own (Bochs needs one) whose text is dropped; with -t on
+ * SILENCE seconds without a sign of life), "absent" (PID 1 has not said a word in BOOT
+ * seconds) or "stopped" (by a signal to us). The emulator runs on a terminal of its own (Bochs needs one) whose text is dropped; with -t on
  * ours, where Ctrl-C is for the emulator.
  *
  * When the time is out, QUESTION is typed on the emulator's terminal, and what
@@ -218,18 +218,18 @@ static void start_emulator(struct machine *m, bool our_terminal, char **argv)
 		fcntl(m->terminal, F_SETFD, FD_CLOEXEC);
 }
 
-/* A machine that is not up yet has no way to show that it lives. */
-#define BOOT_SECONDS	240
-
 /* One that has said its last word has this long to power off. */
 #define POWER_OFF_SECONDS	30
 
-static const char *watch(struct machine *m, double end, double silence, const char *question, const char *state)
+struct limits {
+	double seconds, silence, boot;
+};
+
+static const char *watch(struct machine *m, const struct limits *limits, const char *question, const char *state)
 {
 	struct pollfd fds[2];
+	double end = now() + limits->seconds, boot_end = now() + limits->boot;
 	bool alive = true;
-
-	m->heard = now() + BOOT_SECONDS;
 
 	while (alive && !stopped && m->boots < 2) {
 		fds[0] = (struct pollfd){ .fd = m->channel, .events = POLLIN };
@@ -243,7 +243,7 @@ static const char *watch(struct machine *m, double end, double silence, const ch
 				;
 		if (m->status >= 0 && now() + POWER_OFF_SECONDS < end)
 			end = now() + POWER_OFF_SECONDS;
-		if (alive && (now() > end || now() > m->heard + silence))
+		if (alive && (now() > end || (m->boots ? now() > m->heard + limits->silence : now() > boot_end)))
 			break;
 	}
 	if (alive) {
@@ -252,7 +252,7 @@ static const char *watch(struct machine *m, double end, double silence, const ch
 		kill(m->pid, SIGKILL);
 		waitpid(m->pid, NULL, 0);
 		if (m->status < 0 && m->boots < 2)
-			return stopped ? "stopped" : "timeout";
+			return stopped ? "stopped" : !m->boots && now() < end ? "absent" : "timeout";
 	}
 	return m->status < 0 ? "died" : "exit";
 }
@@ -260,14 +260,15 @@ static const char *watch(struct machine *m, double end, double silence, const ch
 int main(int argc, char **argv)
 {
 	struct machine m = { .terminal = -1, .status = -1 };
+	struct limits limits;
 	const char *outcome;
 	bool our_terminal = argc > 1 && !strcmp(argv[1], "-t");
 	FILE *file;
 
 	argc -= our_terminal;
 	argv += our_terminal;
-	if (argc < 9) {
-		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE QUESTION STATE EMULATOR [ARG...]\n");
+	if (argc < 10) {
+		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE BOOT QUESTION STATE EMULATOR [ARG...]\n");
 		return 2;
 	}
 	prctl(PR_SET_PDEATHSIG, SIGTERM);	/* our caller takes the emulator with it */
@@ -284,8 +285,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	fcntl(m.channel, F_SETPIPE_SZ, 1 << 20);
-	start_emulator(&m, our_terminal, argv + 8);
-	outcome = watch(&m, now() + atof(argv[4]), atof(argv[5]), argv[6], argv[7]);
+	start_emulator(&m, our_terminal, argv + 9);
+	limits = (struct limits){ .seconds = atof(argv[4]), .silence = atof(argv[5]), .boot = atof(argv[6]) };
+	outcome = watch(&m, &limits, argv[7], argv[8]);
 	if (m.status >= 0)
 		fprintf(file, "exit %d\n", m.status);
 	else
