@@ -46,7 +46,7 @@ $(T)/guest/mem-aslr: CFLAGS += -fPIE
 $(T)/guest/mem-aslr: STATIC := -static-pie
 
 # Guests made directly on the ABI.
-RAW_TESTS := $(filter $(T)/abi/% $(T)/guest/hostile-% $(T)/guest/cpu-%,$(GUEST_TESTS))
+RAW_TESTS := $(filter $(T)/abi/% $(T)/guest/hostile-% $(T)/guest/cpu-% $(T)/guest/life-kvm,$(GUEST_TESTS))
 $(RAW_TESTS): tests/lib/raw.c tests/lib/raw-stubs.S
 $(RAW_TESTS): CFLAGS += -Wno-missing-field-initializers
 

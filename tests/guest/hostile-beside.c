@@ -4,31 +4,16 @@
  * on and check themselves all the time: a Dune process with libdune, one on the bare ABI, a KVM guest, and
  * a process that knows of neither.
  */
-#include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <dune.h>
 
 #include "check.h"
+#include "companions.h"
 #include "kvm-guest.h"
 #include "raw.h"
-
-/* Shared with the companions: rounds of each, and the line that failed. */
-static struct shared {
-	atomic_ulong rounds;
-	atomic_uint failed;
-} *shared;
-
-#define FAIL_UNLESS(condition, self) do {				\
-	if (!(condition)) {						\
-		(self)->failed = __LINE__;				\
-		_exit(1);						\
-	}								\
-} while (0)
 
 /* ---- the companions ----------------------------------------------------------- */
 
@@ -136,10 +121,7 @@ static void plain_program(struct shared *self)
 	}
 }
 
-static const struct companion {
-	const char *name;
-	void (*run)(struct shared *self);
-} companions[] = {
+static const struct companion companions[] = {
 	{ "the program with libdune", dune_program },
 	{ "the guest on the ABI", raw_program },
 	{ "the KVM guest", kvm_program },
@@ -148,35 +130,9 @@ static const struct companion {
 
 #define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
 
-static pid_t pids[NR_COMPANIONS];
-
-static void start(unsigned int i)
-{
-	pids[i] = fork();
-	if (pids[i])
-		return;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	companions[i].run(&shared[i]);
-}
-
 static bool all_go_on(const char *during)
 {
-	unsigned long before[NR_COMPANIONS];
-	bool good = true;
-	double end;
-
-	for (unsigned int i = 0; i < NR_COMPANIONS; i++)
-		before[i] = shared[i].rounds;
-	for (unsigned int i = 0; i < NR_COMPANIONS; i++) {
-		int status = 0;
-
-		for (end = check_seconds() + 10; shared[i].rounds == before[i] && !shared[i].failed && check_seconds() < end;)
-			usleep(5000);
-		good &= CHECK(!shared[i].failed, "%s, %s: failed at line %u", during, companions[i].name, shared[i].failed);
-		good &= CHECK(!waitpid(pids[i], &status, WNOHANG), "%s, %s: ended with %#x", during, companions[i].name, status);
-		good &= CHECK(shared[i].rounds > before[i], "%s, %s: stands still", during, companions[i].name);
-	}
-	return good;
+	return companions_go_on(companions, NR_COMPANIONS, 1, during);
 }
 
 static void run_program(const char *path)
@@ -196,16 +152,10 @@ static void run_program(const char *path)
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	shared = mmap(NULL, RAW_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (unsigned int i = 0; i < NR_COMPANIONS; i++)
-		start(i);
+	companions_start(companions, NR_COMPANIONS);
 	if (all_go_on("at first"))
 		for (int i = 1; i < argc; i++)
 			run_program(argv[i]);
-	for (unsigned int i = 0; i < NR_COMPANIONS; i++) {
-		printf("%s: %lu rounds\n", companions[i].name, shared[i].rounds);
-		kill(pids[i], SIGKILL);
-		waitpid(pids[i], NULL, 0);
-	}
+	companions_end(companions, NR_COMPANIONS);
 	return check_result();
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A KVM guest that checks itself: in 64-bit mode it executes SYSCALL and RDTSCP again and again and looks
- * whether it arrives at its own LSTAR and finds its own TSC_AUX.  Those are in MSRs that KVM leaves
- * live in the CPU, so it notices when somebody forgets to put them back.
+ * whether it arrives at its own LSTAR, with its own STAR and FMASK, and finds its own TSC_AUX, CR2 and DR0.  KVM
+ * leaves those live in the CPU, so the guest notices when somebody forgets to put them back.
  */
 #ifndef KVM_GUEST_H
 #define KVM_GUEST_H
@@ -25,31 +25,56 @@ struct kvm_guest {
 };
 
 #define KVM_GUEST_CODE		0x4000
-#define KVM_GUEST_LSTAR		0x5000
 #define KVM_GUEST_MEMORY	0x8000
 #define KVM_GUEST_AUX		0x5a5a
+#define KVM_GUEST_CR2		0x77665544332000
+#define KVM_GUEST_DR0		0x12345678
+#define KVM_GUEST_STAR_CS	0x38		/* not Linux's */
 
-static const unsigned char kvm_guest_code[] = {
-	0xbb, KVM_GUEST_ROUNDS & 255, KVM_GUEST_ROUNDS >> 8, 0, 0,	/* mov $ROUNDS, %ebx */
-	0x0f, 0x01, 0xf9,				/* 1: rdtscp */
-	0x81, 0xf9, 0x5a, 0x5a, 0x00, 0x00,		/* cmp $AUX, %ecx */
-	0x75, 0x15,					/* jne 2f */
-	0x31, 0xf6,					/* xor %esi, %esi */
-	0x0f, 0x05,					/* syscall: at LSTAR %esi becomes 0x1234 */
-	0x81, 0xfe, 0x34, 0x12, 0x00, 0x00,		/* cmp $0x1234, %esi */
-	0x75, 0x09,					/* jne 2f */
-	0xff, 0xcb,					/* dec %ebx */
-	0x75, 0xe5,					/* jnz 1b */
-	0xe6, KVM_GUEST_PORT,				/* out %al, $PORT */
-	0xeb, 0xdc,					/* jmp the start */
-	0x90,
-	0xf4,						/* 2: hlt */
-};
+extern const char kvm_guest_code[], kvm_guest_lstar[], kvm_guest_end[];
 
-static const unsigned char kvm_guest_lstar[] = {
-	0xbe, 0x34, 0x12, 0x00, 0x00,			/* mov $0x1234, %esi */
-	0xff, 0xe1,					/* jmp *%rcx */
-};
+#define KVM_STRING_(x)	#x
+#define KVM_STRING(x)	KVM_STRING_(x)
+
+__asm__(
+"	.pushsection .rodata\n"
+"kvm_guest_code:\n"
+"	movl	$" KVM_STRING(KVM_GUEST_DR0) ", %eax\n"
+"	movq	%rax, %dr0\n"
+"	movl	$" KVM_STRING(KVM_GUEST_ROUNDS) ", %ebx\n"
+"1:	rdtscp\n"
+"	cmpl	$" KVM_STRING(KVM_GUEST_AUX) ", %ecx\n"
+"	jne	2f\n"
+"	movq	%dr0, %rax\n"
+"	cmpl	$" KVM_STRING(KVM_GUEST_DR0) ", %eax\n"
+"	jne	2f\n"
+"	movabsq	$" KVM_STRING(KVM_GUEST_CR2) ", %rdx\n"
+"	movq	%cr2, %rax\n"
+"	cmpq	%rdx, %rax\n"
+"	jne	2f\n"
+"	xorl	%esi, %esi\n"
+"	std\n"
+"	syscall\n"			/* at LSTAR %esi becomes 0x1234 */
+"	cmpl	$0x1234, %esi\n"
+"	jne	2f\n"
+"	decl	%ebx\n"
+"	jnz	1b\n"
+"	outb	%al, $" KVM_STRING(KVM_GUEST_PORT) "\n"
+"	jmp	kvm_guest_code\n"
+"2:	hlt\n"
+"kvm_guest_lstar:\n"
+"	pushfq\n"
+"	popq	%rax\n"
+"	testl	$0x400, %eax\n"	/* FMASK has cleared the direction flag */
+"	jnz	2b\n"
+"	movl	%cs, %eax\n"
+"	cmpw	$" KVM_STRING(KVM_GUEST_STAR_CS) ", %ax\n"
+"	jne	2b\n"
+"	movl	$0x1234, %esi\n"
+"	jmp	*%rcx\n"
+"kvm_guest_end:\n"
+"	.popsection\n"
+);
 
 /* 0, or what failed. */
 __attribute__((unused)) static const char *kvm_guest_open(struct kvm_guest *g)
@@ -58,9 +83,9 @@ __attribute__((unused)) static const char *kvm_guest_open(struct kvm_guest *g)
 	struct { struct kvm_msrs head; struct kvm_msr_entry entries[4]; } msrs = {
 		.head.nmsrs = 4,
 		.entries = {
-			{ .index = 0xc0000081, .data = 0x0023000800000000 },	/* STAR */
-			{ .index = 0xc0000082, .data = KVM_GUEST_LSTAR },
-			{ .index = 0xc0000084, .data = 0 },
+			{ .index = 0xc0000081, .data = (uint64_t)KVM_GUEST_STAR_CS << 32 },
+			{ .index = 0xc0000082, .data = KVM_GUEST_CODE + (kvm_guest_lstar - kvm_guest_code) },
+			{ .index = 0xc0000084, .data = 0x400 },			/* FMASK */
 			{ .index = 0xc0000103, .data = KVM_GUEST_AUX },
 		},
 	};
@@ -101,11 +126,11 @@ __attribute__((unused)) static const char *kvm_guest_open(struct kvm_guest *g)
 	tables[0] = 0x2003;
 	tables[512] = 0x3003;
 	tables[1024] = 0x83;
-	memcpy(g->memory + KVM_GUEST_CODE, kvm_guest_code, sizeof(kvm_guest_code));
-	memcpy(g->memory + KVM_GUEST_LSTAR, kvm_guest_lstar, sizeof(kvm_guest_lstar));
+	memcpy(g->memory + KVM_GUEST_CODE, kvm_guest_code, kvm_guest_end - kvm_guest_code);
 	if (ioctl(g->vcpu, KVM_GET_SREGS, &sregs))
 		return "KVM_GET_SREGS";
 	sregs.cr0 = 0x80000033;
+	sregs.cr2 = KVM_GUEST_CR2;
 	sregs.cr3 = 0x1000;
 	sregs.cr4 = 0x20;
 	sregs.efer = 0x501;		/* SCE, LME, LMA */

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+/*
+ * KVM's guests come and go while Dune processes run, on the same CPU and on another one: no wrong byte in
+ * either, no register of one seen by the other, and the host's debug registers stay the host's.
+ *
+ *	life-kvm KVM-GUESTS	how many are made and destroyed
+ */
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <dune.h>
+
+#include "check.h"
+#include "companions.h"
+#include "kvm-guest.h"
+#include "raw.h"
+
+static void stay_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	DIE_UNLESS(!sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
+}
+
+/* ---- the companions ----------------------------------------------------------- */
+
+#define WORDS	8192
+
+/* A Dune process that writes and reads memory, in ring 0 of its guest. */
+static void memory_program(struct shared *self)
+{
+	pid_t pid = getpid();
+
+	stay_on(0);
+	FAIL_UNLESS(!dune_init_and_enter(), self);
+	for (unsigned long seed = 1;; seed++) {
+		volatile uint64_t *memory = mmap(NULL, WORDS * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		FAIL_UNLESS(memory != MAP_FAILED, self);
+		for (unsigned long i = 0; i < WORDS; i += 16)
+			memory[i] = i * seed;
+		for (unsigned long i = 0; i < WORDS; i += 16)
+			FAIL_UNLESS(memory[i] == i * seed, self);
+		FAIL_UNLESS(!munmap((void *)memory, WORDS * 8) && syscall(SYS_getpid) == pid, self);
+		self->rounds++;
+	}
+}
+
+/* One thread in Dune mode that runs a KVM guest: the system call is forwarded. */
+static void in_turn_program(struct shared *self)
+{
+	struct kvm_guest guest;
+
+	stay_on(0);
+	FAIL_UNLESS(!dune_init_and_enter(), self);
+	FAIL_UNLESS(!kvm_guest_open(&guest), self);
+	for (;;) {
+		FAIL_UNLESS(kvm_guest_run(&guest), self);
+		FAIL_UNLESS(dune_in_dune_mode(), self);
+		self->rounds++;
+	}
+}
+
+static volatile uint64_t watched;
+
+/* Counts the writes to `watched` by a debug register of the host's. */
+static int watch(void)
+{
+	struct perf_event_attr attributes = {
+		.type = PERF_TYPE_BREAKPOINT,
+		.size = sizeof(attributes),
+		.bp_type = HW_BREAKPOINT_W,
+		.bp_addr = (uintptr_t)&watched,
+		.bp_len = HW_BREAKPOINT_LEN_8,
+		.exclude_kernel = 1,
+		.exclude_hv = 1,
+	};
+
+	return syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
+}
+
+/* The same on the ABI, where a KVM guest runs between two exits of ours; with a breakpoint in the host's debug registers. */
+static void registers_program(struct shared *self)
+{
+	/* mov %cr2, %rax; mov %rcx, %cr2; rdtscp; the VMCALL comes behind it */
+	static const char code[] = "\x0f\x20\xd0\x0f\x22\xd1\x0f\x01\xf9";
+	int breakpoint = watch();
+	struct kvm_guest guest;
+	uint64_t seed = 5, count = 0, writes = 0;
+	struct raw_vcpu vcpu;
+	struct raw_vm vm;
+
+	stay_on(0);
+	FAIL_UNLESS(breakpoint >= 0, self);
+	FAIL_UNLESS(!kvm_guest_open(&guest), self);
+	raw_open(&vm);
+	raw_vcpu(&vm, &vcpu, 0);
+	for (;;) {
+		uint64_t old = raw_random(&seed), new = raw_random(&seed);
+		struct raw_outcome outcome;
+
+		raw_load(&vcpu, code, sizeof(code) - 1, 0);
+		vcpu.run->cr2 = old;
+		vcpu.run->regs.rcx = new;
+		FAIL_UNLESS(kvm_guest_run(&guest), self);
+		raw_outcome(&vcpu, &outcome);
+		FAIL_UNLESS(outcome.kind == RAW_CALL || outcome.kind == RAW_EXCEPTION, self);
+		FAIL_UNLESS(vcpu.run->cr2 == new, self);
+		/* What RDTSCP says is Linux's, not the KVM guest's: the CPU's number. */
+		FAIL_UNLESS((uint32_t)vcpu.run->regs.rcx == 0, self);
+		watched = new;
+		FAIL_UNLESS(read(breakpoint, &count, sizeof(count)) == sizeof(count) && count == ++writes, self);
+		self->rounds++;
+	}
+}
+
+static const struct companion companions[] = {
+	{ "memory", memory_program },
+	{ "a KVM guest in Dune mode", in_turn_program },
+	{ "a KVM guest between two exits", registers_program },
+};
+
+#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
+
+/* ---- KVM's guests ---------------------------------------------------------------- */
+
+#define GUESTS	3
+
+int main(int argc, char **argv)
+{
+	unsigned long wanted = argc > 1 ? strtoul(argv[1], NULL, 10) : 100, made = 0;
+	struct kvm_guest guests[GUESTS];
+	bool open[GUESTS] = { };
+	uint64_t seed = 17;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	companions_start(companions, NR_COMPANIONS);
+	if (!companions_go_on(companions, NR_COMPANIONS, 1, "at first"))
+		return check_result();
+	while (made < wanted && !check_failures) {
+		uint64_t random = raw_random(&seed);
+		unsigned int i = random % GUESTS;
+
+		if (random >> 60 == 0)
+			stay_on(random >> 59 & 1);
+		if (open[i]) {
+			if (random >> 32 & 1)
+				CHECK(kvm_guest_run(&guests[i]), "the KVM guest found something wrong: exit %u",
+				      guests[i].run->exit_reason);
+			if (random >> 33 & 1) {
+				kvm_guest_close(&guests[i]);
+				open[i] = false;
+			}
+		} else {
+			const char *failed = kvm_guest_open(&guests[i]);
+
+			CHECK(!failed, "KVM: %s: %s", failed, strerror(errno));
+			open[i] = !failed;
+			made++;
+		}
+		if (made % 100 == 0 && !companions_go_on(companions, NR_COMPANIONS, 1, "beside KVM guests"))
+			break;
+	}
+	printf("%lu KVM guests\n", made);
+	companions_go_on(companions, NR_COMPANIONS, 1, "at last");
+	companions_end(companions, NR_COMPANIONS);
+	return check_result();
+}

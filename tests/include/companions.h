@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes that check themselves all the time, while something else goes on in the machine.  A program that uses
+ * them has the table companions[] and calls companions_start().
+ */
+#ifndef COMPANIONS_H
+#define COMPANIONS_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+/* Shared with the companions: rounds of each, and the line that failed. */
+struct shared {
+	atomic_ulong rounds;
+	atomic_uint failed;
+};
+
+#define FAIL_UNLESS(condition, self) do {				\
+	if (!(condition)) {						\
+		(self)->failed = __LINE__;				\
+		_exit(1);						\
+	}								\
+} while (0)
+
+struct companion {
+	const char *name;
+	void (*run)(struct shared *self);	/* forever */
+};
+
+#define COMPANIONS_MAX	8
+
+static struct shared *companions_shared;
+static pid_t companions_pids[COMPANIONS_MAX];
+
+static void companions_start(const struct companion *companions, unsigned int count)
+{
+	companions_shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (unsigned int i = 0; i < count; i++) {
+		companions_pids[i] = fork();
+		if (companions_pids[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		companions[i].run(&companions_shared[i]);
+	}
+}
+
+/* Each has done @rounds more. */
+static bool companions_go_on(const struct companion *companions, unsigned int count, unsigned long rounds,
+			     const char *during)
+{
+	unsigned long before[COMPANIONS_MAX];
+	bool good = true;
+	double end;
+
+	for (unsigned int i = 0; i < count; i++)
+		before[i] = companions_shared[i].rounds;
+	for (unsigned int i = 0; i < count; i++) {
+		struct shared *s = &companions_shared[i];
+		int status = 0;
+
+		for (end = check_seconds() + 10; s->rounds < before[i] + rounds && !s->failed && check_seconds() < end;)
+			usleep(5000);
+		good &= CHECK(!s->failed, "%s, %s: failed at line %u", during, companions[i].name, s->failed);
+		good &= CHECK(!waitpid(companions_pids[i], &status, WNOHANG), "%s, %s: ended with %#x", during,
+			      companions[i].name, status);
+		good &= CHECK(s->rounds >= before[i] + rounds, "%s, %s: stands still", during, companions[i].name);
+	}
+	return good;
+}
+
+static void companions_end(const struct companion *companions, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		printf("%s: %lu rounds\n", companions[i].name, companions_shared[i].rounds);
+		kill(companions_pids[i], SIGKILL);
+		waitpid(companions_pids[i], NULL, 0);
+	}
+}
+
+#endif
