@@ -51,6 +51,20 @@ static void memory_program(struct shared *self)
 	}
 }
 
+/* A KVM guest that is preempted again and again, in favour of the others on its CPU. */
+static void long_program(struct shared *self)
+{
+	struct kvm_guest guest;
+
+	stay_on(0);
+	FAIL_UNLESS(!kvm_guest_open(&guest), self);
+	kvm_guest_rounds(&guest, 100000);
+	for (;;) {
+		FAIL_UNLESS(kvm_guest_run(&guest), self);
+		self->rounds++;
+	}
+}
+
 /* One thread in Dune mode that runs a KVM guest: the system call is forwarded. */
 static void in_turn_program(struct shared *self)
 {
@@ -121,6 +135,7 @@ static void registers_program(struct shared *self)
 
 static const struct companion companions[] = {
 	{ "memory", memory_program },
+	{ "a KVM guest that runs long", long_program },
 	{ "a KVM guest in Dune mode", in_turn_program },
 	{ "a KVM guest between two exits", registers_program },
 };

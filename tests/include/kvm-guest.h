@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define KVM_GUEST_PORT		0x10
-#define KVM_GUEST_ROUNDS	200		/* for each exit */
+#define KVM_GUEST_ROUNDS	200		/* for each exit, if not said otherwise */
 
 struct kvm_guest {
 	int kvm, vm, vcpu;
@@ -25,6 +25,7 @@ struct kvm_guest {
 };
 
 #define KVM_GUEST_CODE		0x4000
+#define KVM_GUEST_NUMBER	0x7000		/* of rounds: see kvm_guest_rounds() */
 #define KVM_GUEST_MEMORY	0x8000
 #define KVM_GUEST_AUX		0x5a5a
 #define KVM_GUEST_CR2		0x77665544332000
@@ -41,7 +42,7 @@ __asm__(
 "kvm_guest_code:\n"
 "	movl	$" KVM_STRING(KVM_GUEST_DR0) ", %eax\n"
 "	movq	%rax, %dr0\n"
-"	movl	$" KVM_STRING(KVM_GUEST_ROUNDS) ", %ebx\n"
+"	movl	" KVM_STRING(KVM_GUEST_NUMBER) ", %ebx\n"
 "1:	rdtscp\n"
 "	cmpl	$" KVM_STRING(KVM_GUEST_AUX) ", %ecx\n"
 "	jne	2f\n"
@@ -54,6 +55,7 @@ __asm__(
 "	jne	2f\n"
 "	xorl	%esi, %esi\n"
 "	std\n"
+"	stc\n"
 "	syscall\n"			/* at LSTAR %esi becomes 0x1234 */
 "	cmpl	$0x1234, %esi\n"
 "	jne	2f\n"
@@ -63,9 +65,10 @@ __asm__(
 "	jmp	kvm_guest_code\n"
 "2:	hlt\n"
 "kvm_guest_lstar:\n"
+"	jnc	2b\n"			/* FMASK has left the carry flag, which Linux's clears, */
 "	pushfq\n"
 "	popq	%rax\n"
-"	testl	$0x400, %eax\n"	/* FMASK has cleared the direction flag */
+"	testl	$0x400, %eax\n"	/* and has cleared the direction flag */
 "	jnz	2b\n"
 "	movl	%cs, %eax\n"
 "	cmpw	$" KVM_STRING(KVM_GUEST_STAR_CS) ", %ax\n"
@@ -75,6 +78,12 @@ __asm__(
 "kvm_guest_end:\n"
 "	.popsection\n"
 );
+
+/* With many rounds, the guest's thread is preempted in KVM_RUN: then KVM leaves its registers in the CPU. */
+__attribute__((unused)) static void kvm_guest_rounds(struct kvm_guest *g, uint32_t rounds)
+{
+	memcpy(g->memory + KVM_GUEST_NUMBER, &rounds, sizeof(rounds));
+}
 
 /* 0, or what failed. */
 __attribute__((unused)) static const char *kvm_guest_open(struct kvm_guest *g)
@@ -127,6 +136,7 @@ __attribute__((unused)) static const char *kvm_guest_open(struct kvm_guest *g)
 	tables[512] = 0x3003;
 	tables[1024] = 0x83;
 	memcpy(g->memory + KVM_GUEST_CODE, kvm_guest_code, kvm_guest_end - kvm_guest_code);
+	kvm_guest_rounds(g, KVM_GUEST_ROUNDS);
 	if (ioctl(g->vcpu, KVM_GET_SREGS, &sregs))
 		return "KVM_GET_SREGS";
 	sregs.cr0 = 0x80000033;
