@@ -7,8 +7,10 @@
 #ifndef KVM_GUEST_H
 #define KVM_GUEST_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -54,8 +56,9 @@ __asm__(
 "	cmpq	%rdx, %rax\n"
 "	jne	2f\n"
 "	xorl	%esi, %esi\n"
-"	std\n"
-"	stc\n"
+"	pushfq\n"
+"	orl	$0x200400, (%rsp)\n"
+"	popfq\n"
 "	syscall\n"			/* at LSTAR %esi becomes 0x1234 */
 "	cmpl	$0x1234, %esi\n"
 "	jne	2f\n"
@@ -65,11 +68,11 @@ __asm__(
 "	jmp	kvm_guest_code\n"
 "2:	hlt\n"
 "kvm_guest_lstar:\n"
-"	jnc	2b\n"			/* FMASK has left the carry flag, which Linux's clears, */
 "	pushfq\n"
 "	popq	%rax\n"
-"	testl	$0x400, %eax\n"	/* and has cleared the direction flag */
-"	jnz	2b\n"
+"	andl	$0x200400, %eax\n"	/* FMASK has cleared DF, but not ID, which Linux's clears */
+"	cmpl	$0x200000, %eax\n"
+"	jne	2b\n"
 "	movl	%cs, %eax\n"
 "	cmpw	$" KVM_STRING(KVM_GUEST_STAR_CS) ", %ax\n"
 "	jne	2b\n"
@@ -153,11 +156,16 @@ __attribute__((unused)) static const char *kvm_guest_open(struct kvm_guest *g)
 	return NULL;
 }
 
-/* KVM_GUEST_ROUNDS rounds.  Did each go well? */
+/* So many rounds.  Did each go well? */
 __attribute__((unused)) static bool kvm_guest_run(struct kvm_guest *g)
 {
-	return !ioctl(g->vcpu, KVM_RUN, 0) && g->run->exit_reason == KVM_EXIT_IO &&
-	       g->run->io.port == KVM_GUEST_PORT;
+	int error;
+
+	/* The freezer of a suspend interrupts it. */
+	do
+		error = ioctl(g->vcpu, KVM_RUN, 0);
+	while (error && errno == EINTR);
+	return !error && g->run->exit_reason == KVM_EXIT_IO && g->run->io.port == KVM_GUEST_PORT;
 }
 
 __attribute__((unused)) static void kvm_guest_close(struct kvm_guest *g)

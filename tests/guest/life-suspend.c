@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The machine sleeps and wakes while processes run in Dune mode, and a guest of KVM's beside them: all go
+ * on, and no byte of their memory is wrong.
+ *
+ *	life-suspend STATE	what to write to /sys/power/state
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <dune.h>
+
+#include "check.h"
+#include "companions.h"
+#include "kvm-guest.h"
+
+#define WAKE_ALARM	"/sys/class/rtc/rtc0/wakealarm"
+#define STATE		"/sys/power/state"
+#define ROUNDS		3
+#define SLEEP_SECONDS	"+2"
+#define WORDS		8192
+
+static void dune_program(struct shared *self)
+{
+	volatile uint64_t *memory;
+
+	FAIL_UNLESS(!dune_init_and_enter(), self);
+	memory = mmap(NULL, WORDS * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	FAIL_UNLESS(memory != MAP_FAILED, self);
+	for (unsigned long seed = 1;; seed++) {
+		for (unsigned long i = 0; i < WORDS; i++)
+			memory[i] = i * seed;
+		for (unsigned long i = 0; i < WORDS; i++)
+			FAIL_UNLESS(memory[i] == i * seed, self);
+		FAIL_UNLESS(dune_in_dune_mode() && syscall(SYS_getppid) > 0, self);
+		self->rounds++;
+	}
+}
+
+static void kvm_program(struct shared *self)
+{
+	struct kvm_guest guest;
+
+	FAIL_UNLESS(!kvm_guest_open(&guest), self);
+	for (;;) {
+		FAIL_UNLESS(kvm_guest_run(&guest), self);
+		self->rounds++;
+	}
+}
+
+static const struct companion companions[] = {
+	{ "a process in Dune mode", dune_program },
+	{ "another one", dune_program },
+	{ "the KVM guest", kvm_program },
+};
+
+#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
+
+static bool put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+static double seconds_asleep(void)
+{
+	struct timespec awake, all;
+
+	clock_gettime(CLOCK_MONOTONIC, &awake);
+	clock_gettime(CLOCK_BOOTTIME, &all);
+	return all.tv_sec - awake.tv_sec + (all.tv_nsec - awake.tv_nsec) / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+	/* Without KVM, the module switches virtualization off and on itself. */
+	unsigned int count = NR_COMPANIONS - (access("/dev/kvm", F_OK) ? 1 : 0);
+	const char *state = argc > 1 ? argv[1] : "freeze";
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (access(WAKE_ALARM, W_OK) || access(STATE, W_OK)) {
+		printf("this machine cannot sleep, or nothing can wake it\n");
+		return CHECK_SKIP;
+	}
+	companions_start(companions, count);
+	companions_go_on(companions, count, 2, "at first");
+	for (unsigned int i = 0; i < ROUNDS && !check_failures; i++) {
+		double before = seconds_asleep();
+
+		CHECK(put(WAKE_ALARM, "0") && put(WAKE_ALARM, SLEEP_SECONDS), "the alarm: %s", strerror(errno));
+		CHECK(put(STATE, state), "%s to " STATE ": %s", state, strerror(errno));
+		CHECK(seconds_asleep() > before + 0.5, "it did not sleep");
+		companions_go_on(companions, count, 2, "awake again");
+	}
+	companions_end(companions, count);
+	return check_result();
+}
