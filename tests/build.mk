@@ -52,7 +52,7 @@ $(RAW_TESTS): CFLAGS += -Wno-missing-field-initializers
 
 $(T)/guest-runner: tests/runner/guest-runner.c
 	$(guest_program)
-GUEST_TESTS += $(T)/guest-runner
+GUEST_TESTS += $(T)/guest-runner $(T)/guest/life-reboot
 
 # Pure parts of kern/, with stand-ins for the kernel's headers.
 KERN_UNITS := $(T)/unit/test_tdp $(T)/unit/test_granule

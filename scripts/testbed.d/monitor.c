@@ -9,7 +9,7 @@
  * our stdout and stderr as it comes, the kernel log to the file KLOG, and one
  * line to the file OUTCOME: "exit N", "died", "timeout" (SECONDS in all, or
  * SILENCE seconds without a sign of life), "absent" (PID 1 has not said a word in BOOT
- * seconds) or "stopped" (by a signal to us). The emulator runs on a terminal of its own (Bochs needs one) whose text is dropped; with -t on
+ * seconds), "again" (another kernel came up after it) or "stopped" (by a signal to us). The emulator runs on a terminal of its own (Bochs needs one) whose text is dropped; with -t on
  * ours, where Ctrl-C is for the emulator.
  *
  * When the time is out, QUESTION is typed on the emulator's terminal, and what
@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include <sys/prctl.h>
@@ -35,6 +36,7 @@
 struct machine {
 	pid_t pid;
 	int terminal;		/* -1: closed */
+	int screen;		/* Bochs' screen; -1: not found yet */
 	int channel;
 	int klog;
 	int boots;
@@ -178,6 +180,54 @@ static void drain_terminal(struct machine *m, int file)
 	}
 }
 
+/*
+ * Bochs with a debugger shows its screen on a terminal of its own, whose other side it expects a person to open. While
+ * nobody does, what it writes there (the cursor blinks) piles up in the kernel, and when that has no room left, after
+ * some minutes, Bochs waits for ever.
+ */
+static int open_screen(pid_t pid)
+{
+	struct termios raw;
+	char path[64], text[256];
+	FILE *info;
+	int fd, index, screen;
+	ssize_t n;
+
+	for (fd = 3; fd < 16; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+		n = readlink(path, text, sizeof(text) - 1);
+		if (n < 4 || memcmp(text + n - 4, "ptmx", 4))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+		info = fopen(path, "re");
+		index = -1;
+		while (info && fgets(text, sizeof(text), info))
+			sscanf(text, "tty-index: %d", &index);
+		if (info)
+			fclose(info);
+		snprintf(path, sizeof(path), "/dev/pts/%d", index);
+		screen = index < 0 ? -1 : open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+		if (screen < 0)
+			continue;
+		if (!tcgetattr(screen, &raw)) {
+			cfmakeraw(&raw);
+			tcsetattr(screen, TCSANOW, &raw);
+		}
+		return screen;
+	}
+	return -1;
+}
+
+static void drain_screen(struct machine *m)
+{
+	char buffer[4096];
+
+	if (m->screen < 0)
+		m->screen = open_screen(m->pid);
+	while (m->screen >= 0 && read(m->screen, buffer, sizeof(buffer)) > 0)
+		;
+}
+
 /* Time for the emulator to answer. */
 #define ANSWER_SECONDS	5
 
@@ -235,6 +285,7 @@ static const char *watch(struct machine *m, const struct limits *limits, const c
 		fds[0] = (struct pollfd){ .fd = m->channel, .events = POLLIN };
 		fds[1] = (struct pollfd){ .fd = m->terminal, .events = POLLIN };
 		poll(fds, 2, 200);
+		drain_screen(m);
 		if (fds[1].revents)
 			drain_terminal(m, -1);
 		alive = waitpid(m->pid, NULL, WNOHANG) == 0;
@@ -254,12 +305,12 @@ static const char *watch(struct machine *m, const struct limits *limits, const c
 		if (m->status < 0 && m->boots < 2)
 			return stopped ? "stopped" : !m->boots && now() < end ? "absent" : "timeout";
 	}
-	return m->status < 0 ? "died" : "exit";
+	return m->status >= 0 ? "exit" : m->boots > 1 ? "again" : "died";
 }
 
 int main(int argc, char **argv)
 {
-	struct machine m = { .terminal = -1, .status = -1 };
+	struct machine m = { .terminal = -1, .screen = -1, .status = -1 };
 	struct limits limits;
 	const char *outcome;
 	bool our_terminal = argc > 1 && !strcmp(argv[1], "-t");

@@ -74,7 +74,7 @@ static bool companions_go_on(const struct companion *companions, unsigned int co
 	return good;
 }
 
-static void companions_end(const struct companion *companions, unsigned int count)
+__attribute__((unused)) static void companions_end(const struct companion *companions, unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++) {
 		printf("%s: %lu rounds\n", companions[i].name, companions_shared[i].rounds);

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The machine is restarted, or another kernel started in its place, while processes run in Dune mode. The
+ * test is that it does so, which tests/life/run looks at from outside.
+ *
+ *	life-reboot [KERNEL INITRD ARGUMENTS]	for kexec
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+
+#include <dune.h>
+
+#include "check.h"
+#include "companions.h"
+
+static void dune_program(struct shared *self)
+{
+	FAIL_UNLESS(!dune_init_and_enter(), self);
+	for (;;) {
+		void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		*(volatile char *)page = 1;
+		munmap(page, 4096);
+		self->rounds++;
+	}
+}
+
+static const struct companion companions[] = {
+	{ "a process in Dune mode", dune_program },
+	{ "another one", dune_program },
+	{ "a third", dune_program },
+};
+
+#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
+
+int main(int argc, char **argv)
+{
+	int how = RB_AUTOBOOT;
+
+	companions_start(companions, NR_COMPANIONS);
+	companions_go_on(companions, NR_COMPANIONS, 10, "at first");
+	if (argc > 3) {
+		int kernel = open(argv[1], O_RDONLY), initrd = open(argv[2], O_RDONLY);
+
+		DIE_UNLESS(kernel >= 0 && initrd >= 0, "the kernel or its initrd");
+		DIE_UNLESS(!syscall(SYS_kexec_file_load, kernel, initrd, strlen(argv[3]) + 1, argv[3], 0UL),
+			   "kexec_file_load");
+		how = RB_KEXEC;
+	}
+	companions_go_on(companions, NR_COMPANIONS, 10, "before the end");
+	if (!check_failures)
+		reboot(how);
+	perror("reboot");
+	return 1;
+}
