@@ -122,23 +122,23 @@ static uint64_t trivial_lseek(unsigned int i)
 
 /* ---- faults: each sample touches a page of its own ---- */
 
-static unsigned char *pages;
+static unsigned char *area;
 
 static void fresh_pages(unsigned int i)
 {
 	if (i % FAULT_PAGES)
 		return;
-	if (pages)
-		munmap(pages, FAULT_PAGES * PAGE);
-	pages = mmap(NULL, FAULT_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pages == MAP_FAILED)
+	if (area)
+		munmap(area, FAULT_PAGES * PAGE);
+	area = mmap(NULL, FAULT_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (area == MAP_FAILED)
 		abort();
-	madvise(pages, FAULT_PAGES * PAGE, MADV_NOHUGEPAGE);
+	madvise(area, FAULT_PAGES * PAGE, MADV_NOHUGEPAGE);
 }
 
 static volatile unsigned char *page(unsigned int i)
 {
-	return pages + i % FAULT_PAGES * PAGE;
+	return area + i % FAULT_PAGES * PAGE;
 }
 
 static uint64_t touch_write(unsigned int i)
@@ -173,7 +173,7 @@ static void fill_pages(unsigned int i)
 	fresh_pages(i);
 	if (zero < 0)
 		zero = syscall(SYS_openat, -100, "/dev/zero", 0, 0);
-	if (read(zero, pages, FAULT_PAGES * PAGE) != (ssize_t)(FAULT_PAGES * PAGE))
+	if (read(zero, area, FAULT_PAGES * PAGE) != (ssize_t)(FAULT_PAGES * PAGE))
 		abort();
 }
 
@@ -195,7 +195,7 @@ static uint64_t fork_wait(unsigned int i)
 
 void cases_begin(void)
 {
-	pages = NULL;
+	area = NULL;
 }
 
 const struct bench_case bench_cases[] = {

@@ -3,7 +3,7 @@
 # libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc
 
 LIBDUNE_VERSION := 1.0
-LIBDUNE_SRC := init.c enter.c pgtable.c trap.c syscall.c thread.c exec.c signal.c sigframe.c format.c log.c \
+LIBDUNE_SRC := init.c enter.c pgtable.c page.c trap.c syscall.c thread.c exec.c signal.c sigframe.c format.c log.c \
 	x86_64/desc.c x86_64/entry.S x86_64/trampoline.S
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
 LIBDUNE_OFFSETS := $(B)/libdune/asm-offsets.h
@@ -20,7 +20,7 @@ $(LIBDUNE_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
 $(LIBDUNE_OBJ): | $(LIBDUNE_OFFSETS)
 $(B)/pic/libdune/x86_64/entry.o $(B)/pic/libdune/x86_64/trampoline.o: $(LIBDUNE_OFFSETS)
 
-$(LIBDUNE_OFFSETS): libdune/asm-offsets.c libdune/internal.h libdune/layout.h libdune/include/dune.h kern/uapi/linux/dune.h
+$(LIBDUNE_OFFSETS): libdune/asm-offsets.c libdune/internal.h libdune/layout.h libdune/include/dune.h libdune/include/dune-vm.h kern/uapi/linux/dune.h
 	$(call say,GEN)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(LIBDUNE_CPPFLAGS) $(CFLAGS) $(LIBDUNE_CFLAGS) -S -o $@.s $<

@@ -251,6 +251,7 @@ int __dune_copy_out(unsigned long to, const void *from, size_t size);
 #define PRIVATE_LEAVE		PRIVATE_CALL(0)
 #define PRIVATE_RAISE		PRIVATE_CALL(1)	/* RDI: struct raise */
 #define PRIVATE_MAP_OWNERS	PRIVATE_CALL(2)	/* RAX: 0 or -errno */
+#define PRIVATE_POOL_EXTEND	PRIVATE_CALL(3)	/* RDI: pages; RAX: 0 or -errno */
 
 /* An exception that has become a signal. */
 struct raise {

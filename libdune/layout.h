@@ -8,6 +8,7 @@
  *	260 KiB		the root of the page table
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
  *	1.5 MiB		more thread areas, each aligned to its size
+ *	768 MiB		struct page of each page of the pool
  *	1022 MiB	the kernel's table of granules, mapped when it is needed
  *
  * What every process needs lies in one range without a gap, and in few pages: one VMA, one table of the
@@ -26,6 +27,8 @@
 #define REGION_PDPT	(REGION_ROOT + PAGE_SIZE)
 #define REGION_TABLES_END	(REGION_PDPT + 256 * PAGE_SIZE)
 #define REGION_AREAS	0x180000		/* of all threads but the first */
+#define REGION_PAGES	0x30000000
+#define REGION_PAGES_SIZE	0x1000000
 #define REGION_GRANULES	0x3fe00000
 #define MAX_THREADS	2048
 

@@ -5,8 +5,7 @@
  */
 #include <linux/mman.h>
 
-#include "internal.h"
-#include "pgtable.h"
+#include "vm.h"
 
 static uint64_t *root(void)
 {
@@ -54,44 +53,7 @@ void __dune_granule_set(uint64_t va, uint64_t gpa)
  * Where such an entry is used first, by a program that has mapped something at the old address
  * again, nothing is behind it: the access fails, and __dune_granule_recheck() drops it.
  */
-static uint32_t lock;
-
-#define RFLAGS_IF	0x200UL
-
-/* Nobody who holds the lock may be interrupted by a handler of the program's. */
-static uint64_t granules_lock(void)
-{
-	uint64_t state;
-
-	if (dune_in_guest())
-		__asm__ volatile("pushfq; popq %0; cli" : "=r"(state) : : "memory");
-	else
-		state = __dune_signals_block();
-	while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
-		__builtin_ia32_pause();
-	return state;
-}
-
-static void granules_unlock(uint64_t state)
-{
-	__atomic_store_n(&lock, 0, __ATOMIC_RELEASE);
-	if (!dune_in_guest())
-		__dune_signals_restore(state);
-	else if (state & RFLAGS_IF)
-		__asm__ volatile("sti" : : : "memory");
-}
-
-/* Around fork(), with signals blocked already. */
-void __dune_granules_lock(void)
-{
-	while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
-		__builtin_ia32_pause();
-}
-
-void __dune_granules_unlock(void)
-{
-	__atomic_store_n(&lock, 0, __ATOMIC_RELEASE);
-}
+uint32_t __dune_vm_mutex;
 
 /* HR3: map the kernel's table of what granule of the process each guest-physical one stands for, plus 1. */
 long __dune_map_owners(void)
@@ -162,7 +124,7 @@ long __dune_granule_request(uint64_t va)
 }
 
 /* With the lock held. */
-static long get_granule(uint64_t va)
+long __dune_granule_get(uint64_t va)
 {
 	long ret;
 
@@ -175,11 +137,11 @@ static long get_granule(uint64_t va)
 /* HR3: an access has met @gpa, where there is no granule.  Drop the entry that leads there if it has become stale. */
 void __dune_granule_recheck(uint64_t gpa)
 {
-	uint64_t state = granules_lock();
+	uint64_t state = vm_lock();
 
 	if (gpa >> PDPT_SHIFT < __dune_vm.nr_granules)
 		drop_stale();
-	granules_unlock(state);
+	vm_unlock(state);
 }
 
 /* ---- adding granules ---- */
@@ -194,11 +156,11 @@ long __dune_granule_map(uint64_t va)
 		return -EFAULT;
 	if (__dune_granule_present(va))
 		return 0;
-	state = granules_lock();
-	gpa = get_granule(va);
+	state = vm_lock();
+	gpa = __dune_granule_get(va);
 	if (!is_error(gpa))
 		__dune_granule_set(va, gpa);
-	granules_unlock(state);
+	vm_unlock(state);
 	return is_error(gpa) ? gpa : 0;
 }
 
@@ -223,10 +185,10 @@ long __dune_granules_map(uint64_t first, uint64_t last)
 
 PUBLIC long dune_get_granule(const void *va)
 {
-	uint64_t state = granules_lock();
-	long ret = get_granule((uint64_t)va);
+	uint64_t state = vm_lock();
+	long ret = __dune_granule_get((uint64_t)va);
 
-	granules_unlock(state);
+	vm_unlock(state);
 	return ret;
 }
 

@@ -65,7 +65,7 @@ long __dune_granules_map(uint64_t first, uint64_t last);
 void __dune_granule_recheck(uint64_t gpa);
 long __dune_map_owners(void);
 long __dune_granule_request(uint64_t va);
-void __dune_granules_lock(void);
-void __dune_granules_unlock(void);
+/* With the lock of vm.h held: the place of a granule, or -errno. */
+long __dune_granule_get(uint64_t va);
 
 #endif /* LIBDUNE_PGTABLE_H */

@@ -11,7 +11,7 @@
 #include <linux/uio.h>
 
 #include "internal.h"
-#include "pgtable.h"
+#include "vm.h"
 
 /* ---- helpers ---- */
 
@@ -58,7 +58,7 @@ int __dune_copy_out(unsigned long to, const void *from, size_t size)
 	return copy(__NR_process_vm_writev, (void *)from, to, size);
 }
 
-/* Does [start, start + length) touch libdune's granule?  Page-aligned as the kernel does it. */
+/* Does [start, start + length) touch libdune's granule, or the page pool?  Page-aligned as the kernel does it. */
 static bool ours(unsigned long start, unsigned long length)
 {
 	unsigned long region = __dune_vm.region;
@@ -66,6 +66,8 @@ static bool ours(unsigned long start, unsigned long length)
 
 	if (__builtin_add_overflow(start, length, &end))
 		return false;		/* for the kernel to refuse */
+	if (num_pages && __dune_pool_touches(start, end))
+		return true;
 	return end > region && start < region + DUNE_GRANULE_SIZE;
 }
 
@@ -288,6 +290,10 @@ void __dune_host_care(struct dune_thread *t)
 	}
 	if (r->rax == PRIVATE_MAP_OWNERS) {
 		r->rax = __dune_map_owners();
+		return;
+	}
+	if (r->rax == PRIVATE_POOL_EXTEND) {
+		r->rax = __dune_pool_extend(r->rdi);
 		return;
 	}
 	/* Beyond the table are the x32 calls: the same ones, past this table. */

@@ -12,7 +12,7 @@
 #include <linux/sched.h>
 
 #include "internal.h"
-#include "pgtable.h"
+#include "vm.h"
 
 /* In the child: a vCPU that goes on where @run stands, with result 0. */
 static void resume_guest(struct dune_thread *t, const struct dune_run *run)
@@ -113,9 +113,9 @@ static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned lon
 	uint64_t mask = __dune_signals_block();
 	long ret;
 
-	__dune_granules_lock();
+	mutex_lock();
 	ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
-	__dune_granules_unlock();
+	mutex_unlock();
 	if (!ret) {
 		if (stack)
 			run.regs.rsp = stack;

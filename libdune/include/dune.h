@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dune-vm.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -186,9 +188,6 @@ void dune_die(void) __attribute__((noreturn));
  * mapped at @va, or another -errno.
  */
 long dune_get_granule(const void *va);
-
-/** dune_va_to_pa - the guest-physical address of @va; 0 if nothing is mapped there */
-uintptr_t dune_va_to_pa(const void *va);
 
 /* ---- time ---- */
 

@@ -9,14 +9,14 @@
 #include "proc.h"
 
 static volatile unsigned long faults, last_addr, last_error;
-static char *pages;
+static char *area;
 
 static void open_page(uintptr_t addr, uint64_t error, struct dune_tf *tf)
 {
 	faults++;
 	last_addr = addr;
 	last_error = error;
-	if (addr - (uintptr_t)pages < 64 * 4096)
+	if (addr - (uintptr_t)area < 64 * 4096)
 		dune_syscall(10 /* mprotect */, addr & -4096UL, 4096, PROT_READ | PROT_WRITE, 0, 0, 0);
 	else
 		tf->rip = tf->rax;
@@ -49,14 +49,14 @@ int main(int argc, char **argv)
 		return CHECK_SKIP;
 	signal(SIGSEGV, signalled);
 	dune_register_pgflt_handler(open_page);
-	pages = mmap(NULL, 65 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	area = mmap(NULL, 65 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (int i = 0; i < 64; i++)
-		pages[i * 4096] = i;
+		area[i * 4096] = i;
 	CHECK_EQUAL(faults, 64, "faults of protected pages");
-	CHECK_EQUAL(last_addr, (long)pages + 63 * 4096, "the address");
+	CHECK_EQUAL(last_addr, (long)area + 63 * 4096, "the address");
 	CHECK_EQUAL(last_error & 2, 2, "the error code of a write");
 	for (int i = 0; i < 64; i++)
-		CHECK_EQUAL(pages[i * 4096], i, "what was written");
+		CHECK_EQUAL(area[i * 4096], i, "what was written");
 	CHECK_EQUAL(faults, 64, "faults in the end");
 
 	near = mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -69,11 +69,11 @@ int main(int argc, char **argv)
 	CHECK_EQUAL(last_addr, 24, "a null pointer: address");
 	ACCESS("movb $1, (%0)", (char *)0x123456789000);
 	CHECK_EQUAL(last_addr, 0x123456789000, "nothing far and wide: address");
-	ACCESS("movb $1, (%0)", pages + 64 * 4096);
-	CHECK_EQUAL(last_addr, (long)pages + 64 * 4096, "a page without permission: address");
+	ACCESS("movb $1, (%0)", area + 64 * 4096);
+	CHECK_EQUAL(last_addr, (long)area + 64 * 4096, "a page without permission: address");
 	CHECK_EQUAL(faults, 67, "faults");
 
 	dune_register_pgflt_handler(NULL);
-	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); pages[64 * 4096] = 1), SIGSEGV, "without a handler");
+	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); area[64 * 4096] = 1), SIGSEGV, "without a handler");
 	return check_result();
 }

@@ -40,13 +40,7 @@ struct raw_tss {
 } __attribute__((packed));
 
 /* Page-table entries */
-#define PTE_P		0x001ULL
-#define PTE_W		0x002ULL
-#define PTE_U		0x004ULL
-#define PTE_A		0x020ULL
-#define PTE_D		0x040ULL
-#define PTE_PS		0x080ULL
-#define PTE_NX		(1ULL << 63)
+#include <dune-vm.h>
 #define PTE_TABLE	(PTE_P | PTE_W | PTE_U | PTE_A)
 #define PTE_LEAF	(PTE_TABLE | PTE_D)
 #define RAW_TABLES	8

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The page pool: addresses of MAX_PAGES pages, reserved at the first use, of which more become memory as
+ * they are needed, and never fewer.  The struct pages lie in libdune's own granule.
+ */
+#include <linux/mman.h>
+
+#include "vm.h"
+
+#define POOL_SIZE	(MAX_PAGES << PGSHIFT)
+
+/* The pool grows by as many pages as it has, between these. */
+#define GROW_MIN	64
+#define GROW_MAX	8192
+
+PUBLIC struct page *pages;
+PUBLIC int num_pages;
+
+static bool reserved;		/* the addresses are the pool's */
+static struct page *free_pages;	/* linked by next: index + 1 */
+static unsigned int used;
+long __dune_page_credit = -1;
+
+_Static_assert(sizeof(struct page) * MAX_PAGES <= REGION_PAGES_SIZE, "there is room for all struct pages");
+
+bool __dune_pool_touches(uint64_t start, uint64_t end)
+{
+	return end > PAGEBASE && start < PAGEBASE + POOL_SIZE;
+}
+
+/* ---- growing ---- */
+
+static long reserve(void)
+{
+	long ret = dune_syscall6(__NR_mmap, PAGEBASE, POOL_SIZE, PROT_NONE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (ret == (long)PAGEBASE)
+		return 0;
+	if (is_error(ret))
+		return ret;
+	dune_syscall2(__NR_munmap, ret, POOL_SIZE);	/* a kernel that takes it for a hint */
+	return -EEXIST;
+}
+
+/* Make memory of what is needed for pages from @first up to @end, in steps of @size bytes for each. */
+static long open_memory(unsigned long base, unsigned long first, unsigned long end, unsigned long size)
+{
+	unsigned long low = (base + first * size) & -(unsigned long)PAGE_SIZE;
+	unsigned long high = (base + end * size + PAGE_SIZE - 1) & -(unsigned long)PAGE_SIZE;
+
+	return dune_syscall3(__NR_mprotect, low, high - low, PROT_READ | PROT_WRITE);
+}
+
+long __dune_pool_extend(unsigned long nr_pages)
+{
+	unsigned long first = num_pages;
+	long ret;
+
+	if (!reserved) {
+		ret = reserve();
+		if (ret)
+			return ret;
+		reserved = true;
+	}
+	ret = open_memory(__dune_vm.region + REGION_PAGES, first, nr_pages, sizeof(struct page));
+	return ret ? ret : open_memory(PAGEBASE, first, nr_pages, PGSIZE);
+}
+
+/*
+ * In every address space, and at the same guest-physical address: all at once, before there is another address
+ * space.
+ */
+static long map_pool(void)
+{
+	for (uint64_t va = PAGEBASE; va < PAGEBASE + POOL_SIZE; va += DUNE_GRANULE_SIZE) {
+		long gpa = __dune_granule_get(va);
+
+		if (is_error(gpa))
+			return gpa;
+		if ((uint64_t)gpa != va)
+			return -EBUSY;
+		__dune_granule_set(va, gpa);
+	}
+	return 0;
+}
+
+static long grow(void)
+{
+	unsigned long step = num_pages, size;
+	long ret;
+
+	if (step < GROW_MIN)
+		step = GROW_MIN;
+	if (step > GROW_MAX)
+		step = GROW_MAX;
+	size = num_pages + step;
+	if (size > MAX_PAGES)
+		size = MAX_PAGES;
+	if (size == (unsigned long)num_pages)
+		return -ENOMEM;
+	ret = dune_in_guest() ? __dune_vm.hypercall(PRIVATE_POOL_EXTEND, size, 0, 0) : __dune_pool_extend(size);
+	if (ret)
+		return ret;
+	if (!num_pages) {
+		ret = map_pool();
+		if (ret)
+			return ret;
+		pages = (struct page *)(__dune_vm.region + REGION_PAGES);
+	}
+	__atomic_store_n(&num_pages, size, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int __dune_pool_ready(void)
+{
+	return num_pages ? 0 : grow();
+}
+
+/* ---- taking and giving back ---- */
+
+struct page *__dune_page_take(void)
+{
+	static unsigned int never_used;		/* no page from here on ever was */
+	struct page *pg = free_pages;
+
+	if (!__dune_page_credit)
+		return NULL;
+	if (pg) {
+		free_pages = pg->next ? &pages[pg->next - 1] : NULL;
+	} else {
+		if (never_used == (unsigned int)num_pages && grow())
+			return NULL;
+		pg = &pages[never_used++];
+	}
+	if (__dune_page_credit > 0)
+		__dune_page_credit--;
+	pg->next = 0;
+	pg->flags = 0;
+	pg->pcid = 0;
+	used++;
+	__atomic_store_n(&pg->ref, 1, __ATOMIC_RELEASE);
+	return pg;
+}
+
+/* Nobody has a reference any more. */
+void __dune_page_give(struct page *pg)
+{
+	pg->ref = 0;
+	pg->next = free_pages ? free_pages - pages + 1 : 0;
+	free_pages = pg;
+	used--;
+}
+
+/* ---- for programs ---- */
+
+PUBLIC struct page *dune_page_alloc(void)
+{
+	uint64_t state;
+	struct page *pg;
+
+	if (!__dune_vm.pid)
+		return NULL;
+	state = vm_lock();
+	pg = __dune_page_take();
+	vm_unlock(state);
+	if (pg)
+		memset((void *)dune_page2pa(pg), 0, PGSIZE);
+	return pg;
+}
+
+static bool of_pool(const struct page *pg)
+{
+	return pg && pages && pg >= pages && pg < pages + num_pages;
+}
+
+PUBLIC void dune_page_free(struct page *pg)
+{
+	uint64_t state;
+
+	if (!of_pool(pg))
+		return;
+	state = vm_lock();
+	if (pg->ref)
+		__dune_page_give(pg);
+	vm_unlock(state);
+}
+
+PUBLIC void dune_page_put(struct page *pg)
+{
+	uint64_t ref;
+
+	if (!of_pool(pg))
+		return;
+	ref = __atomic_load_n(&pg->ref, __ATOMIC_RELAXED);
+	/* The last one is dropped with the lock held. */
+	while (ref > 1)
+		if (__atomic_compare_exchange_n(&pg->ref, &ref, ref - 1, false,
+						__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return;
+	if (ref) {
+		uint64_t state = vm_lock();
+
+		if (pg->ref && !__atomic_sub_fetch(&pg->ref, 1, __ATOMIC_ACQ_REL))
+			__dune_page_give(pg);
+		vm_unlock(state);
+	}
+}
+
+PUBLIC bool dune_page_isfrompool(physaddr_t pa)
+{
+	return page_of_pool(pa);
+}
+
+PUBLIC void dune_page_stats(void)
+{
+	dune_printf("page pool: %u of %d pages in use, %lu at most\n", READ_ONCE(used), num_pages, MAX_PAGES);
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+/* Stands in for the rest of libdune, and for the module, under its page tables. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "dune-stubs.h"
+
+/* <stdlib.h> and <unistd.h> do not go with the kernel's headers. */
+void abort(void);
+long syscall(long nr, ...);
+
+struct dune_vm __dune_vm;
+uint32_t stub_owners[STUB_GRANULES];	/* by guest-physical granule: the process's + 1 */
+bool (*stub_mapped)(uint64_t va);	/* has the process something in this granule?  NULL: always */
+unsigned long stub_calls[512];
+
+/* As kern/mmu/granule.c does it: the same address where that is free, else the highest. */
+static long get_granule(struct dune_granule *g)
+{
+	uint64_t va = g->va >> DUNE_GRANULE_SHIFT, gpa;
+
+	if (g->va >> 47)
+		return -EINVAL;
+	if (stub_mapped && !stub_mapped(g->va))
+		return -EFAULT;
+	for (gpa = 0; gpa < STUB_GRANULES; gpa++)
+		if (stub_owners[gpa] == va + 1)
+			goto found;
+	gpa = va;
+	if (va >= STUB_GRANULES || stub_owners[va])
+		for (gpa = STUB_GRANULES - 1; stub_owners[gpa]; gpa--)
+			if (!gpa)
+				return -ENOSPC;
+	stub_owners[gpa] = va + 1;
+found:
+	g->gpa = gpa << DUNE_GRANULE_SHIFT;
+	return 0;
+}
+
+long dune_syscall(long nr, long a, long b, long c, long d, long e, long f)
+{
+	long ret;
+
+	stub_calls[nr]++;
+	if (nr == __NR_ioctl && a == __dune_vm.fd && b == (long)DUNE_GET_GRANULE)
+		return get_granule((struct dune_granule *)c);
+	if (nr == __NR_mmap && e == __dune_vm.fd) {
+		void *p = mmap((void *)a, b, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+		if (p == MAP_FAILED)
+			return -errno;
+		__builtin_memcpy(p, stub_owners, sizeof(stub_owners));
+		return (long)p;
+	}
+	ret = syscall(nr, a, b, c, d, e, f);
+	return ret == -1 ? -errno : ret;
+}
+
+uint64_t __dune_signals_block(void)
+{
+	return 0;
+}
+
+void __dune_signals_restore(uint64_t mask)
+{
+	(void)mask;
+}
+
+int dune_printf(const char *fmt, ...)
+{
+	va_list args;
+	int ret;
+
+	va_start(args, fmt);
+	ret = vprintf(fmt, args);
+	va_end(args);
+	return ret;
+}
+
+void __dune_fatal(int signo, const char *fmt, ...)
+{
+	(void)signo;
+	fprintf(stderr, "fatal: %s\n", fmt);
+	abort();
+}
+
+void stub_begin(void)
+{
+	struct dune_granule g;
+	unsigned long size = DUNE_GRANULE_SIZE;
+	unsigned long start = (unsigned long)mmap(NULL, 2 * size, PROT_NONE,
+						  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	__dune_vm.fd = 12345;
+	__dune_vm.pid = 1;
+	__dune_vm.nr_granules = STUB_GRANULES;
+	__dune_vm.region = (start + size - 1) & -size;
+	mprotect((void *)(__dune_vm.region + AREA_TRAP), REGION_TABLES_END - AREA_TRAP, PROT_READ | PROT_WRITE);
+	g.va = __dune_vm.region;
+	if (get_granule(&g))
+		abort();
+	__dune_vm.region_gpa = g.gpa;
+}
+
+/* internal.h gives these names to memcpy() and memset(). */
+void *copy(void *to, const void *from, size_t size) __asm__("__dune_memcpy");
+void *copy(void *to, const void *from, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		((volatile char *)to)[i] = ((const char *)from)[i];
+	return to;
+}
+
+void *fill(void *to, int byte, size_t size) __asm__("__dune_memset");
+void *fill(void *to, int byte, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		((volatile char *)to)[i] = byte;
+	return to;
+}
