@@ -13,6 +13,7 @@
 
 static uint8_t slots[MAX_THREADS] = { SLOT_ZERO };	/* SLOT_*, atomic */
 static unsigned int slots_seen;		/* no slot from here on was ever used; atomic */
+uint32_t __dune_nr_threads;
 
 static unsigned long slot_area(unsigned int slot)
 {
@@ -72,12 +73,16 @@ struct dune_thread *__dune_thread_alloc(void)
 	t->fd = __dune_vm.fd;
 	t->sighand = &__dune_sighand;
 	t->altstack.flags = SS_DISABLE;
+	t->cr3 = __dune_vm.region_gpa + REGION_ROOT;
 	__dune_fill_tss(t);
+	/* Before it enters: whoever changes a page table then flushes its TLB too. */
+	__atomic_fetch_add(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
 	return t;
 }
 
 void __dune_thread_free(struct dune_thread *t)
 {
+	__atomic_fetch_sub(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(__dune_thread_slot(t), SLOT_CLEAN, __ATOMIC_RELEASE);
 }
 
@@ -90,6 +95,16 @@ bool __dune_thread_alone(struct dune_thread *t)
 		if (READ_ONCE(slots[slot]) == SLOT_BUSY && &slots[slot] != __dune_thread_slot(t))
 			return false;
 	return true;
+}
+
+bool __dune_thread_in(uint64_t gpa)
+{
+	unsigned int end = READ_ONCE(slots_seen);
+
+	for (unsigned int slot = 0; slot < end; slot++)
+		if (READ_ONCE(slots[slot]) == SLOT_BUSY && READ_ONCE(area_thread(slot_area(slot))->cr3) == gpa)
+			return true;
+	return false;
 }
 
 /*
@@ -106,6 +121,7 @@ void __dune_thread_keep_only(struct dune_thread *t)
 		dune_syscall6(__NR_mmap, slot_area(slot) + AREA_RUN, PAGE_SIZE, PROT_NONE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	}
+	__dune_nr_threads = t ? 1 : 0;
 }
 
 /* ---- vCPUs ---- */
@@ -125,7 +141,7 @@ int __dune_vcpu_create(struct dune_thread *t)
 {
 	struct dune_vcpu_config config = {
 		.flags = option(DUNE_OPT_STRICT) ? DUNE_VCPU_STRICT : 0,
-		.cr3 = __dune_vm.region_gpa + REGION_ROOT,
+		.cr3 = t->cr3,
 		.gdt_base = (unsigned long)t->run->gdt,
 		.gdt_limit = sizeof(t->run->gdt) - 1,
 		.idt_base = __dune_vm.region + REGION_IDT,
@@ -140,6 +156,7 @@ int __dune_vcpu_create(struct dune_thread *t)
 	ret = dune_syscall3(__NR_ioctl, t->fd, DUNE_CREATE_VCPU, &config);
 	if (ret)
 		return ret;
+	t->pcid = 0;
 	t->index = config.index;
 	if (__dune_vm.first_run_absent && (unsigned long)t->run == __dune_vm.region + AREA_RUN) {
 		where = MAP_FIXED_NOREPLACE;

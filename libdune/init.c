@@ -20,6 +20,9 @@
 
 struct dune_vm __dune_vm;
 
+PUBLIC ptent_t *pgroot;
+PUBLIC uintptr_t phys_limit, mmap_base, stack_base;
+
 /* By words, for CPUs on which only that is fast; then what is left. */
 void *memcpy(void *to, const void *from, size_t size)
 {
@@ -83,6 +86,15 @@ static void find_xsave(void)
 	__dune_vm.xsave_size = ebx;
 }
 
+#define CR4_PCIDE	(1UL << 17)
+
+static bool has_invpcid(void)
+{
+	uint32_t eax, ebx, ecx, edx;
+
+	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & 1 << 10;
+}
+
 static int open_device(void)
 {
 	struct dune_info info;
@@ -99,6 +111,7 @@ static int open_device(void)
 		return ret;
 	}
 	__dune_vm.nr_granules = info.nr_granules;
+	__dune_vm.pcid = info.cr4_allowed & CR4_PCIDE && has_invpcid();
 	if (info.vendor == DUNE_VENDOR_SVM) {
 		__dune_vm.hypercall = __dune_hypercall_svm;
 		__dune_vm.hypercall_return = (unsigned long)__dune_hypercall_svm_return;
@@ -167,6 +180,8 @@ static int reserve_region(void)
 	return 0;
 }
 
+#define MMAP_DISTANCE	(64 * DUNE_GRANULE_SIZE)
+
 static int fill_region(void)
 {
 	unsigned long region = __dune_vm.region;
@@ -182,6 +197,11 @@ static int fill_region(void)
 	__dune_vm.region_gpa = ret;
 	__dune_fill_idt();
 	__dune_granule_set(region, __dune_vm.region_gpa);
+	__dune_vm.full = true;
+	pgroot = (ptent_t *)(region + REGION_ROOT);
+	phys_limit = __dune_vm.nr_granules << DUNE_GRANULE_SHIFT;
+	stack_base = (uintptr_t)__builtin_frame_address(0) & -DUNE_GRANULE_SIZE;
+	mmap_base = stack_base - MMAP_DISTANCE;
 	return 0;
 }
 

@@ -59,6 +59,8 @@ struct dune_vm {
 	uint32_t xsave_size;
 	uint32_t options;	/* bits by DUNE_OPT_* */
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
+	bool full;		/* a first touch maps all memory of the process */
+	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
 };
 
 extern struct dune_vm __dune_vm;
@@ -137,6 +139,8 @@ struct dune_thread {
 	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
 	unsigned long trap_cr2;
 	bool vfork_child;		/* its parent frees the area */
+	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
+	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
 	struct tss tss;
 	struct dune_run boot;		/* what a new thread starts with */
 	uint64_t boot_mask;		/* and its signal mask */
@@ -158,6 +162,10 @@ struct dune_thread *__dune_thread_alloc(void);
 void __dune_thread_free(struct dune_thread *t);
 uint8_t *__dune_thread_slot(struct dune_thread *t);
 bool __dune_thread_alone(struct dune_thread *t);
+/* Is a thread in the address space with its root at @gpa? */
+bool __dune_thread_in(uint64_t gpa);
+/* How many areas are in use: no more threads can be in the guest.  Atomic. */
+extern uint32_t __dune_nr_threads;
 void __dune_thread_keep_only(struct dune_thread *t);
 int __dune_vcpu_create(struct dune_thread *t);
 void __dune_vcpu_destroy(struct dune_thread *t);

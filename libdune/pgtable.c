@@ -22,24 +22,21 @@ static uint64_t *pdpt(uint64_t va)
 	return (uint64_t *)(__dune_vm.region + pdpt_offset(va));
 }
 
-bool __dune_granule_present(uint64_t va)
+void __dune_pdpt_link(uint64_t va)
 {
-	if (!user_address(va) || !(READ_ONCE(root()[root_slot(va)]) & PTE_PRESENT))
-		return false;
-	return READ_ONCE(pdpt(va)[pdpt_slot(va)]) & PTE_PRESENT;
+	__atomic_store_n(&root()[root_slot(va)], table_entry(__dune_vm.region_gpa + pdpt_offset(va)),
+			 __ATOMIC_RELEASE);
 }
 
 /* Entries first: the CPU never sees a root slot whose table is not writable memory. */
 void __dune_granule_set(uint64_t va, uint64_t gpa)
 {
-	uint64_t table = table_entry(__dune_vm.region_gpa + pdpt_offset(va));
 	uint64_t absent = 0;
 
 	__atomic_compare_exchange_n(&pdpt(va)[pdpt_slot(va)], &absent, granule_entry(gpa), false,
 				    __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-	absent = 0;
-	__atomic_compare_exchange_n(&root()[root_slot(va)], &absent, table, false,
-				    __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+	if (!(root()[root_slot(va)] & PTE_PRESENT))
+		__dune_pdpt_link(va);
 }
 
 /* ---- granules that the kernel takes back ---- */
@@ -78,36 +75,65 @@ static const uint32_t *owners(void)
 	return (const uint32_t *)(__dune_vm.region + REGION_GRANULES);
 }
 
-/* With the lock held. */
-static void drop_if_stale(uint64_t *entry, uint64_t va, const uint32_t *owner)
+/* With the lock held.  Is nothing behind this leaf any more? */
+static bool is_stale(ptent_t v, const uint32_t *owner)
 {
-	uint64_t e = READ_ONCE(*entry), gpa = e & PTE_ADDRESS;
+	uint64_t granule = (v & PTE_ADDRESS) >> PDPT_SHIFT;
 
-	/* Others are the program's: it has split this one. */
-	if ((e & (PTE_PRESENT | PTE_LARGE)) != (PTE_PRESENT | PTE_LARGE))
-		return;
-	if (gpa >> PDPT_SHIFT < __dune_vm.nr_granules &&
-	    READ_ONCE(owner[gpa >> PDPT_SHIFT]) != (va >> PDPT_SHIFT) + 1)
-		__atomic_store_n(entry, 0, __ATOMIC_RELEASE);
+	return granule < __dune_vm.nr_granules && !READ_ONCE(owner[granule]);
+}
+
+/*
+ * In the table @t of @level, have a first touch map again what has become stale.  Returns whether there is
+ * nothing else in it.  Where that is shared, it is right for all who share it.
+ */
+static bool drop_from_table(struct space *s, ptent_t *t, int level, const uint32_t *owner)
+{
+	bool empty = true;
+
+	for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
+		ptent_t v = READ_ONCE(t[i]), fill = level == LEVEL_PDPT ? 0 : PTE_FILL;
+
+		if (is_table(v, level)) {
+			/* Only where TLBs are flushed before the table is used for something else. */
+			if (!drop_from_table(s, table_of(v), level - 1, owner) || !dune_in_guest() ||
+			    page_of(v)->ref != 1) {
+				empty = false;
+				continue;
+			}
+			__atomic_store_n(&t[i], fill, __ATOMIC_RELEASE);
+			__dune_walk_drop(s, v, level);
+		} else if (is_mapped(v) && is_stale(v, owner)) {
+			__atomic_store_n(&t[i], fill, __ATOMIC_RELEASE);
+		} else if (v != fill) {
+			empty = false;
+		}
+	}
+	return empty;
+}
+
+static void drop_from_root(struct space *s, ptent_t *t, const uint32_t *owner)
+{
+	for (unsigned int slot = 0; slot < USER_ROOT_SLOTS; slot++)
+		if (READ_ONCE(t[slot]) & PTE_PRESENT)
+			drop_from_table(s, table_of(t[slot]), LEVEL_PDPT, owner);
 }
 
 static int drop_stale(void)
 {
 	const uint32_t *owner = owners();
+	struct space s = { .flush_all = true };
 
 	if (!owner)
 		return -ENOMEM;
-	for (uint64_t slot = 0; slot < USER_ROOT_SLOTS; slot++) {
-		uint64_t va = slot << ROOT_SHIFT;
-
-		if (!(READ_ONCE(root()[slot]) & PTE_PRESENT))
-			continue;
-		for (unsigned int i = 0; i < TABLE_ENTRIES; i++, va += DUNE_GRANULE_SIZE)
-			drop_if_stale(&pdpt(va)[i], va, owner);
-	}
+	drop_from_root(&s, root(), owner);
+	for (int i = 0; i < num_pages; i++)
+		if (pages[i].ref && pages[i].flags & PAGE_ROOT)
+			drop_from_root(&s, (ptent_t *)dune_page2pa(&pages[i]), owner);
 	/* In HR3: the kernel has flushed what it took back, and no CPU can have loaded it again. */
-	if (dune_in_guest())
-		__dune_vm.hypercall(DUNE_HC_FLUSH_TLB, 0, 0, 0);
+	__dune_flush_everything();
+	s.flush_all = false;
+	__dune_space_close(&s, 0, 0);
 	return 0;
 }
 
@@ -146,22 +172,25 @@ void __dune_granule_recheck(uint64_t gpa)
 
 /* ---- adding granules ---- */
 
-/* Make the granule of @va reachable; -EFAULT if nothing is mapped at @va. */
+/*
+ * Make the granule of @va reachable, in the current address space.  -EFAULT: nothing is mapped at @va; -EINVAL: what
+ * the page table has there is the program's.
+ */
 long __dune_granule_map(uint64_t va)
 {
 	uint64_t state;
-	long gpa;
+	struct space s;
+	long ret;
 
 	if (!user_address(va))
 		return -EFAULT;
-	if (__dune_granule_present(va))
-		return 0;
 	state = vm_lock();
-	gpa = __dune_granule_get(va);
-	if (!is_error(gpa))
-		__dune_granule_set(va, gpa);
+	s.root = __dune_current_root();
+	s.full = s.root == root() ? __dune_vm.full :
+		 page_of_pool((uint64_t)s.root) && dune_pa2page((uint64_t)s.root)->flags & PAGE_FULL;
+	ret = __dune_walk_fill(&s, va);
 	vm_unlock(state);
-	return is_error(gpa) ? gpa : 0;
+	return ret == -EACCES ? -EINVAL : ret;
 }
 
 /* The same for every granule from @first to @last that has something mapped. */

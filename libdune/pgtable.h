@@ -58,8 +58,9 @@ static inline uint64_t granule_entry(uint64_t gpa)
 }
 
 /* pgtable.c */
-bool __dune_granule_present(uint64_t va);
 void __dune_granule_set(uint64_t va, uint64_t gpa);
+/* Have the root lead to the table of @va's slot. */
+void __dune_pdpt_link(uint64_t va);
 long __dune_granule_map(uint64_t va);
 long __dune_granules_map(uint64_t first, uint64_t last);
 void __dune_granule_recheck(uint64_t gpa);

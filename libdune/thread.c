@@ -46,6 +46,7 @@ static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t fl
 	if (!child)
 		return NULL;
 	child->fd = parent->fd;
+	child->cr3 = parent->cr3;
 	child->vfork_child = flags & CLONE_VFORK;
 	child->boot = *parent->run;
 	if (stack)

@@ -75,4 +75,131 @@ static inline bool page_of_pool(physaddr_t pa)
 	return pa - PAGEBASE < (uint64_t)(unsigned int)num_pages << PGSHIFT;
 }
 
+/* ---- entries ---- */
+
+/*
+ * What PTE_AVAIL says of an entry without PTE_P.  Below the PDPT, 0 is nothing; in a PDPT it is
+ * a granule that was not touched yet, if the address space is full.
+ */
+#define PTE_ABSENT	0x400UL		/* in a PDPT: nothing, by the program's wish */
+#define PTE_FILL	0x600UL		/* a first touch maps the process's memory here */
+#define PTE_KEPT	0x800UL		/* PERM_NONE: maps a page, for nobody */
+
+/* What dune_vm_mprotect() changes. */
+#define PTE_PERM	(PTE_P | PTE_W | PTE_U | PTE_PCD | PTE_COW | PTE_KEPT | PTE_NX | \
+			 PTE_USR1 | PTE_USR2 | PTE_USR3)
+
+/* What the CPU notes in an entry. */
+#define PTE_NOTED	(PTE_A | PTE_D)
+
+#define LEVEL_PT	0
+#define LEVEL_PD	1
+#define LEVEL_PDPT	2
+#define LEVEL_ROOT	3
+
+static inline uint64_t level_size(int level)
+{
+	return 1UL << PDSHIFT(level);
+}
+
+static inline bool is_table(ptent_t v, int level)
+{
+	return level && (v & (PTE_P | PTE_PS)) == PTE_P;
+}
+
+/* Does a leaf map something?  Not for tables. */
+static inline bool is_mapped(ptent_t v)
+{
+	return v & (PTE_P | PTE_KEPT);
+}
+
+/* Tables are in the pool, where addresses are equal, and those of pgroot in libdune's granule. */
+static inline ptent_t *table_of(ptent_t v)
+{
+	uint64_t pa = v & PTE_ADDRESS, offset = pa - __dune_vm.region_gpa;
+
+	return (ptent_t *)(offset < DUNE_GRANULE_SIZE ? __dune_vm.region + offset : pa);
+}
+
+static inline struct page *page_of(ptent_t v)
+{
+	return dune_pa2page(v & PTE_ADDRESS);
+}
+
+/* ---- walk.c; with the lock held ---- */
+
+/* An address space, and what a change of it leaves to do. */
+struct space {
+	ptent_t *root;
+	bool full;		/* a first touch maps granules */
+	bool flush_all;		/* tables were replaced */
+	bool unflushed;		/* entries that may be in a TLB were changed */
+	struct page *garbage;	/* free when the TLBs are flushed */
+};
+
+/* @root as the program gave it: 0 or -EINVAL, -EPERM. */
+int __dune_space_open(struct space *s, ptent_t *root);
+
+#define PIECE_OWN	1	/* make a copy of tables that are shared */
+#define PIECE_SPLIT	2	/* split leaves that the range has only a part of */
+#define PIECE_SPLIT_ALL	4	/* split all large leaves */
+#define PIECE_WHOLE	8	/* tables that the range has all of are a piece */
+#define PIECE_NOTHING	16	/* make room to note that nothing is mapped */
+
+/* @n entries side by side; more than 1 only of level 0. */
+struct piece {
+	ptent_t *e;
+	int level;
+	unsigned int n;
+	uint64_t next;		/* the address behind them */
+};
+
+/* The piece that begins at @va, below @end.  0 or -ENOMEM. */
+int __dune_walk_piece(struct space *s, uint64_t va, uint64_t end, unsigned int flags, struct piece *piece);
+/* The entry of @level for @va, made if it is not there; a larger leaf is split, a table may be there.  0 or -ENOMEM. */
+int __dune_walk_reach(struct space *s, uint64_t va, int level, ptent_t **out);
+/* Map the process's memory at @va where a first touch may.  0: it is mapped; -EACCES: not for libdune to do; -errno. */
+int __dune_walk_fill(struct space *s, uint64_t va);
+/* Put @v into the entry @e of @level; what was there is dropped. */
+void __dune_walk_set(struct space *s, ptent_t *e, ptent_t v, int level);
+/* @v is no longer in an entry of @level. */
+void __dune_walk_drop(struct space *s, ptent_t v, int level);
+/* Drop a reference that nobody's TLB may use any more after the next flush. */
+void __dune_space_put(struct space *s, struct page *pg);
+
+static inline ptent_t *walk_find(ptent_t *root, uint64_t va, int *level)
+{
+	ptent_t *e = &root[PDX(LEVEL_ROOT, va)];
+	int l = LEVEL_ROOT;
+
+	while (is_table(READ_ONCE(*e), l)) {
+		l--;
+		e = &table_of(*e)[PDX(l, va)];
+	}
+	*level = l;
+	return e;
+}
+
+/* ---- space.c ---- */
+
+/* Is nobody else's TLB concerned? */
+static inline bool vm_alone(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return READ_ONCE(__dune_nr_threads) <= 1;
+}
+
+/* With the lock held: after a change in [va, va + len), flush it and free the garbage. */
+void __dune_space_close(struct space *s, uint64_t va, uint64_t len);
+void __dune_flush_everything(void);
+/* GR0: of CR3; HR3: pgroot. */
+ptent_t *__dune_current_root(void);
+
+/* ---- vm.c ---- */
+
+/* 0, or -EINVAL for what no range may be; @size: what it must be a multiple of. */
+int __dune_check_range(uint64_t va, uint64_t len, uint64_t size);
+/* Does [start, end) touch what is libdune's own? */
+bool __dune_own_memory(uint64_t start, uint64_t end);
+
 #endif /* LIBDUNE_VM_H */

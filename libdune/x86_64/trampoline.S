@@ -264,6 +264,7 @@ __dune_resume_host:
 __dune_exit_thread:
 	.cfi_startproc
 	lea	exit_stack_top(%rip), %rsp
+	lock decl __dune_nr_threads(%rip)
 	movb	$SLOT_CLEAN, (%rsi)
 	mov	$NR_EXIT, %eax
 	call	__dune_syscall_site

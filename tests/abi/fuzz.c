@@ -19,7 +19,7 @@
 #define RUN_PAGES	4
 
 static struct raw_vm vm;
-static struct dune_run *pages[RUN_PAGES];
+static struct dune_run *run_pages[RUN_PAGES];
 static char *scratch;		/* at 2 MiB */
 #define SCRATCH_SIZE	(64 * RAW_PAGE)
 #define HUGE		(2UL << 20)
@@ -174,7 +174,7 @@ static void any_run(uint64_t *seed)
 	long result;
 
 	vcpu.index = raw_random(seed) & 15 ? raw_random(seed) % RUN_PAGES : interesting(seed);
-	run = vcpu.index < RUN_PAGES ? pages[vcpu.index] : NULL;
+	run = vcpu.index < RUN_PAGES ? run_pages[vcpu.index] : NULL;
 	if (run) {
 		for (unsigned int i = raw_random(seed) % 8; i; i--)
 			((uint64_t *)run)[raw_random(seed) % (sizeof(*run) / 8)] = interesting(seed);
@@ -271,7 +271,7 @@ static int attack_for(double seconds)
 	for (unsigned int i = 0; i < RUN_PAGES; i++) {
 		raw_vcpu(&vm, &vcpu, 0);
 		DIE_UNLESS(vcpu.index == i, "numbers of vCPUs");
-		pages[i] = vcpu.run;
+		run_pages[i] = vcpu.run;
 	}
 	map_scratch_only();
 	for (unsigned long i = 0; i < THREADS; i++)

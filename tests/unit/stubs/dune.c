@@ -13,6 +13,9 @@ void abort(void);
 long syscall(long nr, ...);
 
 struct dune_vm __dune_vm;
+uint32_t __dune_nr_threads;
+ptent_t *pgroot;
+uintptr_t phys_limit;
 uint32_t stub_owners[STUB_GRANULES];	/* by guest-physical granule: the process's + 1 */
 bool (*stub_mapped)(uint64_t va);	/* has the process something in this granule?  NULL: always */
 unsigned long stub_calls[512];
@@ -87,6 +90,12 @@ void __dune_fatal(int signo, const char *fmt, ...)
 	abort();
 }
 
+bool __dune_thread_in(uint64_t gpa)
+{
+	(void)gpa;
+	return false;
+}
+
 void stub_begin(void)
 {
 	struct dune_granule g;
@@ -103,6 +112,10 @@ void stub_begin(void)
 	if (get_granule(&g))
 		abort();
 	__dune_vm.region_gpa = g.gpa;
+	__dune_vm.full = true;
+	pgroot = (ptent_t *)(__dune_vm.region + REGION_ROOT);
+	phys_limit = (uint64_t)STUB_GRANULES << DUNE_GRANULE_SHIFT;
+	__dune_granule_set(__dune_vm.region, g.gpa);
 }
 
 /* internal.h gives these names to memcpy() and memset(). */

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Address spaces as the CPU has them: CR3, and the TLBs of all threads.
+ *
+ * Where the CPU has process-context identifiers, each address space has one, and what the TLB knows of it outlives
+ * a switch.  Pgroot's is 0; 1 is for roots that have none, of which nothing is kept.
+ */
+#include "vm.h"
+
+#define CR4_PCIDE	(1UL << 17)
+
+#define PCID_NONE	1
+#define NR_PCIDS	4096
+
+/* More pages than this are flushed by flushing everything. */
+#define FLUSH_MAX	32
+
+static uint64_t pcids[NR_PCIDS / 64] = { 3 };	/* in use: 0 and 1 */
+
+/* ---- the CPU; GR0 ---- */
+
+static inline uint64_t read_cr3(void)
+{
+	uint64_t cr3;
+
+	__asm__ volatile("mov %%cr3, %0" : "=r"(cr3) : : "memory");
+	return cr3;
+}
+
+static inline void write_cr3(uint64_t cr3)
+{
+	__asm__ volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
+}
+
+static inline uint64_t read_cr4(void)
+{
+	uint64_t cr4;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	return cr4;
+}
+
+static inline void invlpg(uint64_t va)
+{
+	__asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
+}
+
+#define INVPCID_CONTEXT	1UL
+
+static inline void invpcid_context(uint64_t pcid)
+{
+	struct {
+		uint64_t pcid, va;
+	} operand = { pcid, 0 };
+
+	__asm__ volatile("invpcid %0, %1" : : "m"(operand), "r"(INVPCID_CONTEXT) : "memory");
+}
+
+/* The GDT is in the run page, at the beginning of the thread's area. */
+static inline struct dune_thread *current_thread(void)
+{
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) gdtr;
+
+	__asm__ volatile("sgdt %0" : "=m"(gdtr));
+	return area_thread(gdtr.base & -(uint64_t)AREA_SIZE);
+}
+
+/* ---- roots ---- */
+
+static uint64_t root_gpa(const ptent_t *root)
+{
+	return root == pgroot ? __dune_vm.region_gpa + REGION_ROOT : (uint64_t)root;
+}
+
+static uint64_t root_pcid(const ptent_t *root)
+{
+	uint16_t pcid;
+
+	if (root == pgroot)
+		return 0;
+	pcid = dune_pa2page((uint64_t)root)->pcid;
+	return pcid ? pcid : PCID_NONE;
+}
+
+ptent_t *__dune_current_root(void)
+{
+	return dune_in_guest() ? table_of(read_cr3()) : pgroot;
+}
+
+PUBLIC ptent_t *dune_vm_current(void)
+{
+	return __dune_vm.pid ? __dune_current_root() : NULL;
+}
+
+static uint16_t pcid_alloc(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(pcids); i++) {
+		unsigned int bit;
+
+		if (pcids[i] == ~0UL)
+			continue;
+		bit = __builtin_ctzl(~pcids[i]);
+		pcids[i] |= 1UL << bit;
+		return i * 64 + bit;
+	}
+	return 0;
+}
+
+/* ---- flushing ---- */
+
+void __dune_flush_everything(void)
+{
+	if (dune_in_guest())
+		__dune_vm.hypercall(DUNE_HC_FLUSH_TLB, 0, 0, 0);
+}
+
+/* This CPU's translations of @root; nobody else has any. */
+static void flush_here(ptent_t *root, bool all, uint64_t va, uint64_t len)
+{
+	uint64_t cr3 = read_cr3();
+
+	if (root != table_of(cr3)) {
+		/* Without identifiers, loading CR3 has flushed them. */
+		if (__dune_vm.pcid && read_cr4() & CR4_PCIDE)
+			invpcid_context(root_pcid(root));
+	} else if (all || len > FLUSH_MAX * PGSIZE) {
+		write_cr3(cr3);
+	} else {
+		for (uint64_t end = va + len; va < end; va += PGSIZE)
+			invlpg(va);
+	}
+}
+
+void __dune_space_close(struct space *s, uint64_t va, uint64_t len)
+{
+	if ((s->unflushed || s->flush_all) && dune_in_guest()) {
+		if (vm_alone())
+			flush_here(s->root, s->flush_all, va, len);
+		else
+			__dune_flush_everything();
+	}
+	while (s->garbage) {
+		struct page *pg = s->garbage;
+
+		s->garbage = pg->next ? &pages[pg->next - 1] : NULL;
+		__dune_page_give(pg);
+	}
+}
+
+PUBLIC void dune_flush_tlb(void)
+{
+	if (!dune_in_guest())
+		return;
+	if (vm_alone() && !(read_cr4() & CR4_PCIDE))
+		write_cr3(read_cr3());
+	else
+		__dune_flush_everything();
+}
+
+PUBLIC void dune_flush_tlb_one(unsigned long addr)
+{
+	if (!dune_in_guest())
+		return;
+	if (vm_alone())
+		invlpg(addr);
+	else
+		__dune_flush_everything();
+}
+
+/* ---- switching ---- */
+
+#define PCID_UNKNOWN	0
+#define PCID_ON		1
+#define PCID_OFF	2
+
+/* The first switch of a thread.  The bit can be set only while CR3 names no identifier. */
+static void pcid_start(struct dune_thread *t)
+{
+	uint64_t cr4;
+
+	t->pcid = PCID_OFF;
+	if (!__dune_vm.pcid)
+		return;
+	cr4 = read_cr4();
+	if (!(cr4 & CR4_PCIDE)) {
+		__asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | CR4_PCIDE) : "memory");
+		/* What it has under identifier 0 may be another address space's than pgroot. */
+		write_cr3(read_cr3());
+	}
+	t->pcid = PCID_ON;
+}
+
+static inline void go_to(ptent_t *root, uint64_t noflush)
+{
+	struct dune_thread *t = current_thread();
+	uint64_t cr3 = root_gpa(root);
+
+	if (t->pcid == PCID_UNKNOWN)
+		pcid_start(t);
+	t->cr3 = cr3;
+	if (t->pcid == PCID_ON) {
+		uint64_t pcid = root_pcid(root);
+
+		cr3 |= pcid;
+		if (pcid != PCID_NONE)
+			cr3 |= noflush;
+	}
+	write_cr3(cr3);
+}
+
+static inline bool is_root(const ptent_t *root)
+{
+	return root == pgroot || (!((uint64_t)root & PGMASK) && page_of_pool((uint64_t)root) &&
+				  dune_pa2page((uint64_t)root)->ref);
+}
+
+PUBLIC int dune_vm_switch(ptent_t *root)
+{
+	if (!dune_in_guest())
+		return -EPERM;
+	if (!is_root(root))
+		return -EINVAL;
+	go_to(root, CR3_NOFLUSH);
+	return 0;
+}
+
+PUBLIC void load_cr3(unsigned long cr3)
+{
+	ptent_t *root = (ptent_t *)(cr3 & PTE_ADDRESS);
+
+	if ((uint64_t)root == root_gpa(pgroot))
+		root = pgroot;
+	if (dune_in_guest() && is_root(root))
+		go_to(root, cr3 & CR3_NOFLUSH);
+}
+
+/* ---- clones ---- */
+
+/* A copy of the PDPT in slot @i, which shares the tables below. */
+static int clone_pdpt(ptent_t *to, const ptent_t *from, unsigned int i)
+{
+	struct page *pg = __dune_page_take();
+	ptent_t *table;
+
+	if (!pg)
+		return -ENOMEM;
+	table = (ptent_t *)dune_page2pa(pg);
+	memcpy(table, table_of(from[i]), PGSIZE);
+	for (unsigned int j = 0; j < TABLE_ENTRIES; j++)
+		if (is_table(table[j], LEVEL_PDPT) && page_of_pool(table[j] & PTE_ADDRESS))
+			dune_page_get(page_of(table[j]));
+	to[i] = table_entry(dune_page2pa(pg));
+	return 0;
+}
+
+static void drop_root(struct space *s, struct page *pg)
+{
+	ptent_t *root = (ptent_t *)dune_page2pa(pg);
+
+	for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
+		if (root[i])
+			__dune_walk_drop(s, root[i], LEVEL_ROOT);
+	__dune_space_put(s, pg);
+}
+
+PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
+{
+	uint64_t state = vm_lock();
+	struct page *pg = NULL;
+	struct space s;
+	int ret;
+
+	ret = __dune_space_open(&s, root);
+	if (!ret)
+		ret = __dune_pool_ready();
+	if (ret)
+		goto unlock;
+	pg = __dune_page_take();
+	if (!pg)
+		goto unlock;
+	memset((void *)dune_page2pa(pg), 0, PGSIZE);
+	for (unsigned int i = 0; i < USER_ROOT_SLOTS && !ret; i++)
+		if (is_table(s.root[i], LEVEL_ROOT))
+			ret = clone_pdpt((ptent_t *)dune_page2pa(pg), s.root, i);
+	if (ret) {
+		drop_root(&s, pg);
+		__dune_space_close(&s, 0, 0);
+		pg = NULL;
+		goto unlock;
+	}
+	pg->flags = PAGE_ROOT | (s.full ? PAGE_FULL : 0);
+	pg->pcid = pcid_alloc();
+unlock:
+	vm_unlock(state);
+	return pg ? (ptent_t *)dune_page2pa(pg) : NULL;
+}
+
+PUBLIC int dune_vm_free(ptent_t *root)
+{
+	uint64_t state = vm_lock();
+	struct page *pg;
+	struct space s;
+	uint16_t pcid;
+	int ret;
+
+	ret = __dune_space_open(&s, root);
+	if (!ret && root == pgroot)
+		ret = -EINVAL;
+	if (!ret && __dune_thread_in(root_gpa(root)))
+		ret = -EBUSY;
+	if (ret)
+		goto unlock;
+	pg = dune_pa2page((uint64_t)root);
+	pcid = pg->pcid;
+	s.flush_all = true;
+	drop_root(&s, pg);
+	__dune_space_close(&s, 0, 0);
+	if (pcid)
+		pcids[pcid / 64] &= ~(1UL << pcid % 64);
+unlock:
+	vm_unlock(state);
+	return ret;
+}

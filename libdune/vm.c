@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Mapping, unmapping and permissions.
+ *
+ * A change of a range goes over it twice: first whatever needs memory, splits or copies tables, which changes nothing
+ * that the CPU sees; then, without a way to fail, the entries.
+ */
+#include "vm.h"
+
+/* ---- arguments ---- */
+
+bool __dune_own_memory(uint64_t start, uint64_t end)
+{
+	uint64_t region = __dune_vm.region;
+
+	return (end > region && start < region + DUNE_GRANULE_SIZE) || __dune_pool_touches(start, end);
+}
+
+int __dune_check_range(uint64_t va, uint64_t len, uint64_t size)
+{
+	uint64_t end;
+
+	if (!len || (va | len) & (size - 1) || __builtin_add_overflow(va, len, &end) || !user_address(end - 1))
+		return -EINVAL;
+	return __dune_own_memory(va, end) ? -EINVAL : 0;
+}
+
+static ptent_t flags_of(int perm)
+{
+	ptent_t v = PTE_P;
+
+	if (!(perm & PERM_R))
+		return PTE_KEPT;
+	if (perm & PERM_COW)
+		v |= PTE_COW;
+	else if (perm & PERM_W)
+		v |= PTE_W;
+	if (!(perm & PERM_X))
+		v |= PTE_NX;
+	if (perm & PERM_U)
+		v |= PTE_U;
+	if (perm & PERM_UC)
+		v |= PTE_PCD;
+	if (perm & PERM_USR1)
+		v |= PTE_USR1;
+	if (perm & PERM_USR2)
+		v |= PTE_USR2;
+	if ((perm & PERM_USR3) == PERM_USR3)
+		v |= PTE_USR3;
+	return v;
+}
+
+static int check_perm(int perm)
+{
+	const int known = PERM_R | PERM_W | PERM_X | PERM_U | PERM_UC | PERM_COW | PERM_USR3 | PERM_BIG | PERM_BIG_1GB;
+
+	return perm & ~known || (perm & (PERM_R | PERM_W)) == PERM_W ? -EINVAL : 0;
+}
+
+/* ---- permissions ---- */
+
+static bool all_present(const ptent_t *e, unsigned int n)
+{
+	for (; n >= 8; n -= 8, e += 8)
+		if (!(e[0] & e[1] & e[2] & e[3] & e[4] & e[5] & e[6] & e[7] & PTE_P))
+			return false;
+	while (n--)
+		if (!(*e++ & PTE_P))
+			return false;
+	return true;
+}
+
+/* Is something mapped by all entries of @piece, from @va on?  What a first touch would map is mapped. */
+static int check_piece(struct space *s, uint64_t va, const struct piece *piece)
+{
+	int ret;
+
+	if (all_present(piece->e, piece->n))
+		return 0;
+	for (unsigned int i = 0; i < piece->n; i++, va += PGSIZE) {
+		if (is_mapped(piece->e[i]))
+			continue;
+		ret = __dune_walk_fill(s, va);
+		if (ret)
+			return ret == -ENOMEM ? ret : -ENOENT;
+	}
+	return 0;
+}
+
+/* As two single instructions each, so that no bit gets lost that another CPU sets meanwhile. */
+#define CHANGE(prefix, i)							\
+	__asm__ volatile(prefix "andq %1, %c3(%0); " prefix "orq %2, %c3(%0)"	\
+			 : : "r"(e), "r"(keep), "r"(set), "i"(8 * (i)) : "memory")
+#define CHANGE_8(prefix)							\
+	do {									\
+		CHANGE(prefix, 0); CHANGE(prefix, 1); CHANGE(prefix, 2); CHANGE(prefix, 3);	\
+		CHANGE(prefix, 4); CHANGE(prefix, 5); CHANGE(prefix, 6); CHANGE(prefix, 7);	\
+	} while (0)
+
+/* In between an entry allows nothing that it did not allow before or does not afterwards. */
+static void change(ptent_t *e, unsigned int n, ptent_t set)
+{
+	ptent_t keep = ~(PTE_PERM & ~set);
+
+	if (vm_alone()) {
+		for (; n >= 8; n -= 8, e += 8)
+			CHANGE_8("");
+		for (; n; n--, e++)
+			CHANGE("", 0);
+	} else {
+		for (; n; n--, e++)
+			CHANGE("lock ", 0);
+	}
+}
+
+static int protect(struct space *s, uint64_t va, uint64_t end, ptent_t set)
+{
+	struct piece piece;
+	int ret;
+
+	for (uint64_t at = va; at < end; at = piece.next) {
+		do {
+			ret = __dune_walk_piece(s, at, end, PIECE_OWN | PIECE_SPLIT, &piece);
+			if (ret)
+				return ret;
+			if (is_mapped(*piece.e) && piece.level < LEVEL_ROOT)
+				break;
+			ret = __dune_walk_fill(s, at);
+			if (ret)
+				return ret == -ENOMEM ? ret : -ENOENT;
+		} while (1);
+		if (piece.level == LEVEL_PT) {
+			ret = check_piece(s, at, &piece);
+			if (ret)
+				return ret;
+		}
+	}
+	s->unflushed = true;
+	/* Nearly always there is only one piece, and it is still at hand. */
+	if (piece.next >= end && piece.level == LEVEL_PT && end - va == (uint64_t)piece.n << PGSHIFT) {
+		change(piece.e, piece.n, set);
+		return 0;
+	}
+	for (uint64_t at = va; at < end; at = piece.next) {
+		__dune_walk_piece(s, at, end, 0, &piece);
+		change(piece.e, piece.n, set);
+	}
+	return 0;
+}
+
+PUBLIC int dune_vm_mprotect(ptent_t *root, void *va, size_t len, int perm)
+{
+	uint64_t start = (uint64_t)va, state;
+	struct space s;
+	int ret;
+
+	ret = check_perm(perm);
+	if (!ret)
+		ret = __dune_check_range(start, len, PGSIZE);
+	if (ret)
+		return ret;
+	state = vm_lock();
+	ret = __dune_space_open(&s, root);
+	if (!ret) {
+		ret = protect(&s, start, start + len, flags_of(perm));
+		__dune_space_close(&s, start, len);
+	}
+	vm_unlock(state);
+	return ret;
+}
+
+/* ---- mapping ---- */
+
+/* Tables down to @level for the whole range. */
+static int make_tables(struct space *s, uint64_t va, uint64_t end, int level)
+{
+	uint64_t step = level_size(level + 1);
+	ptent_t *e;
+
+	for (; va < end; va = (va & -step) + step) {
+		int ret = __dune_walk_reach(s, va, level, &e);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Can an entry of @level map [pa, pa + len)?  A free page of the pool is somebody else's next. */
+static int check_pa(uint64_t pa, uint64_t len, int level)
+{
+	uint64_t end = pa + len;
+
+	if (pa & (level_size(level) - 1) || end < pa || end > __dune_vm.nr_granules << DUNE_GRANULE_SHIFT)
+		return -EINVAL;
+	if (!__dune_pool_touches(pa, end))
+		return 0;
+	if (level != LEVEL_PT)
+		return -EINVAL;
+	for (; pa < end; pa += PGSIZE)
+		if (pa - PAGEBASE < MAX_PAGES << PGSHIFT && !(page_of_pool(pa) && dune_pa2page(pa)->ref))
+			return -EEXIST;
+	return 0;
+}
+
+static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, ptent_t flags, int level)
+{
+	uint64_t step = level_size(level);
+	int ret;
+
+	ret = check_pa(pa, end - va, level);
+	if (!ret)
+		ret = make_tables(s, va, end, level);
+	if (ret)
+		return ret;
+	if (level)
+		flags |= PTE_PS;
+	while (va < end) {
+		ptent_t *e;
+
+		__dune_walk_reach(s, va, level, &e);	/* the tables are there */
+		do {
+			if (page_of_pool(pa))
+				dune_page_get(dune_pa2page(pa));
+			__dune_walk_set(s, e++, pa | flags, level);
+			va += step;
+			pa += step;
+		} while (va < end && (uint64_t)e & PGMASK);
+	}
+	return 0;
+}
+
+PUBLIC int dune_vm_map_phys(ptent_t *root, void *va, size_t len, void *pa, int perm)
+{
+	int level = perm & PERM_BIG_1GB ? LEVEL_PDPT : perm & PERM_BIG ? LEVEL_PD : LEVEL_PT;
+	uint64_t start = (uint64_t)va, state;
+	struct space s;
+	int ret;
+
+	ret = check_perm(perm);
+	if (!ret)
+		ret = __dune_check_range(start, len, level_size(level));
+	if (ret)
+		return ret;
+	state = vm_lock();
+	ret = __dune_space_open(&s, root);
+	if (!ret) {
+		ret = map_phys(&s, start, start + len, (uint64_t)pa, flags_of(perm), level);
+		__dune_space_close(&s, start, len);
+	}
+	vm_unlock(state);
+	return ret;
+}
+
+/* So many cleared pages, linked by next. */
+static struct page *take_pages(uint64_t n)
+{
+	struct page *first = NULL;
+
+	while (n--) {
+		struct page *pg = __dune_page_take();
+
+		if (!pg)
+			goto give;
+		memset((void *)dune_page2pa(pg), 0, PGSIZE);
+		pg->next = first ? first - pages + 1 : 0;
+		first = pg;
+	}
+	return first;
+
+give:
+	while (first) {
+		struct page *pg = first;
+
+		first = pg->next ? &pages[pg->next - 1] : NULL;
+		__dune_page_give(pg);
+	}
+	return NULL;
+}
+
+static int map_pages(struct space *s, uint64_t va, uint64_t end, ptent_t flags)
+{
+	struct page *pg;
+	ptent_t *e;
+	int ret;
+
+	if ((end - va) >> PGSHIFT > MAX_PAGES)
+		return -ENOMEM;
+	ret = make_tables(s, va, end, LEVEL_PT);
+	if (ret)
+		return ret;
+	pg = take_pages((end - va) >> PGSHIFT);
+	if (!pg)
+		return -ENOMEM;
+	for (; va < end; va += PGSIZE) {
+		__dune_walk_reach(s, va, LEVEL_PT, &e);
+		__dune_walk_set(s, e, dune_page2pa(pg) | flags, LEVEL_PT);
+		pg = pg->next ? &pages[pg->next - 1] : NULL;
+	}
+	return 0;
+}
+
+PUBLIC int dune_vm_map_pages(ptent_t *root, void *va, size_t len, int perm)
+{
+	uint64_t start = (uint64_t)va, state;
+	struct space s;
+	int ret;
+
+	ret = perm & (PERM_BIG | PERM_BIG_1GB) ? -EINVAL : check_perm(perm);
+	if (!ret)
+		ret = __dune_check_range(start, len, PGSIZE);
+	if (ret)
+		return ret;
+	state = vm_lock();
+	ret = __dune_space_open(&s, root);
+	if (!ret) {
+		ret = map_pages(&s, start, start + len, flags_of(perm));
+		__dune_space_close(&s, start, len);
+	}
+	vm_unlock(state);
+	return ret;
+}
+
+PUBLIC int dune_vm_insert_page(ptent_t *root, void *va, struct page *pg, int perm)
+{
+	if (!pg || !pages || pg < pages || pg >= pages + num_pages || perm & (PERM_BIG | PERM_BIG_1GB))
+		return -EINVAL;
+	return dune_vm_map_phys(root, va, PGSIZE, (void *)dune_page2pa(pg), perm);
+}
+
+/* ---- unmapping ---- */
+
+/* What a first touch must not map has to be noted too. */
+static int unmap(struct space *s, uint64_t va, uint64_t end)
+{
+	struct piece piece;
+	int ret;
+
+	for (uint64_t at = va; at < end; at = piece.next) {
+		ret = __dune_walk_piece(s, at, end, PIECE_OWN | PIECE_SPLIT | PIECE_WHOLE | PIECE_NOTHING, &piece);
+		if (ret)
+			return ret;
+	}
+	for (uint64_t at = va; at < end; at = piece.next) {
+		__dune_walk_piece(s, at, end, PIECE_WHOLE, &piece);
+		if (piece.level == LEVEL_ROOT)
+			continue;
+		for (unsigned int i = 0; i < piece.n; i++)
+			if (piece.e[i])
+				__dune_walk_set(s, &piece.e[i], 0, piece.level);
+		if (piece.level == LEVEL_PDPT && s->full)
+			*piece.e = PTE_ABSENT;
+	}
+	return 0;
+}
+
+PUBLIC int dune_vm_unmap(ptent_t *root, void *va, size_t len)
+{
+	uint64_t start = (uint64_t)va, state;
+	struct space s;
+	int ret;
+
+	ret = __dune_check_range(start, len, PGSIZE);
+	if (ret)
+		return ret;
+	state = vm_lock();
+	ret = __dune_space_open(&s, root);
+	if (!ret) {
+		ret = unmap(&s, start, start + len);
+		__dune_space_close(&s, start, len);
+	}
+	vm_unlock(state);
+	return ret;
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Tables of an address space: finding entries, splitting leaves, and tables that are shared by clones.
+ *
+ * A page directory or a page table may be in several address spaces: its page's references say in how many.
+ * Whoever changes an entry first makes a copy.  A PDPT is in one address space only.
+ */
+#include "vm.h"
+
+#define TABLE_BYTES	(TABLE_ENTRIES * sizeof(ptent_t))
+
+static bool from_pool(ptent_t v)
+{
+	return page_of_pool(v & PTE_ADDRESS);
+}
+
+int __dune_space_open(struct space *s, ptent_t *root)
+{
+	if (!__dune_vm.pid)
+		return -EINVAL;
+	if (!dune_in_guest() && READ_ONCE(__dune_nr_threads))
+		return -EPERM;
+	*s = (struct space){ .root = root };
+	if (root == pgroot) {
+		s->full = __dune_vm.full;
+		return 0;
+	}
+	if ((uint64_t)root & PGMASK || !page_of_pool((uint64_t)root) || !dune_pa2page((uint64_t)root)->ref)
+		return -EINVAL;
+	s->full = dune_pa2page((uint64_t)root)->flags & PAGE_FULL;
+	return 0;
+}
+
+/* ---- freeing ---- */
+
+static void add_garbage(struct space *s, struct page *pg)
+{
+	pg->next = s->garbage ? s->garbage - pages + 1 : 0;
+	s->garbage = pg;
+}
+
+void __dune_space_put(struct space *s, struct page *pg)
+{
+	/* Nobody has it: an entry that was made by hand. */
+	if (!READ_ONCE(pg->ref))
+		return;
+	if (!__atomic_sub_fetch(&pg->ref, 1, __ATOMIC_ACQ_REL))
+		add_garbage(s, pg);
+}
+
+void __dune_walk_drop(struct space *s, ptent_t v, int level)
+{
+	struct page *pg;
+	ptent_t *table;
+
+	if (!is_table(v, level)) {
+		if (level == LEVEL_PT && is_mapped(v) && from_pool(v))
+			__dune_space_put(s, page_of(v));
+		return;
+	}
+	if (!from_pool(v))
+		return;
+	pg = page_of(v);
+	if (!pg->ref || __atomic_sub_fetch(&pg->ref, 1, __ATOMIC_ACQ_REL))
+		return;
+	table = table_of(v);
+	for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
+		if (table[i])
+			__dune_walk_drop(s, table[i], level - 1);
+	add_garbage(s, pg);
+}
+
+void __dune_walk_set(struct space *s, ptent_t *e, ptent_t v, int level)
+{
+	ptent_t old = __atomic_exchange_n(e, v, __ATOMIC_ACQ_REL);
+
+	if (!old)
+		return;
+	if (old & PTE_P)
+		s->unflushed = true;
+	if (is_table(old, level))
+		s->flush_all = true;
+	__dune_walk_drop(s, old, level);
+}
+
+/* ---- tables that are shared ---- */
+
+static bool is_shared(ptent_t v)
+{
+	return from_pool(v) && READ_ONCE(page_of(v)->ref) > 1;
+}
+
+static void get_entry(ptent_t v, int level)
+{
+	if (is_table(v, level) || (level == LEVEL_PT && is_mapped(v)))
+		if (from_pool(v))
+			dune_page_get(page_of(v));
+}
+
+/* What CPUs have noted in @from since it was copied. */
+static void merge_noted(ptent_t *to, const ptent_t *from, int level)
+{
+	for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
+		ptent_t noted = from[i] & (PTE_A | PTE_D);
+
+		if (noted & ~to[i] && is_mapped(from[i]) && !is_table(from[i], level))
+			__atomic_fetch_or(&to[i], noted, __ATOMIC_RELAXED);
+	}
+}
+
+/* @e, of @level, leads to a table that others have too. */
+static int unshare(struct space *s, ptent_t *e, int level)
+{
+	ptent_t v = *e, *from = table_of(v), *to;
+	struct page *pg = __dune_page_take();
+
+	if (!pg)
+		return -ENOMEM;
+	to = (ptent_t *)dune_page2pa(pg);
+	memcpy(to, from, TABLE_BYTES);
+	for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
+		if (to[i])
+			get_entry(to[i], level - 1);
+	__atomic_store_n(e, dune_page2pa(pg) | (v & ~PTE_ADDRESS), __ATOMIC_RELEASE);
+	if (vm_alone()) {
+		s->flush_all = true;
+	} else {
+		/* Others may have set bits in the old table until now. */
+		__dune_flush_everything();
+		merge_noted(to, from, level - 1);
+	}
+	__atomic_sub_fetch(&page_of(v)->ref, 1, __ATOMIC_ACQ_REL);
+	return 0;
+}
+
+/* ---- making tables ---- */
+
+/* What the entries of a table that takes the place of @v, of @level, begin with, and by how much they differ. */
+static ptent_t first_child(const struct space *s, ptent_t v, int level, uint64_t *step)
+{
+	*step = 0;
+	if (is_mapped(v)) {
+		*step = level_size(level - 1);
+		return level == LEVEL_PD ? v & ~(ptent_t)PTE_PS : v;
+	}
+	if (v == PTE_FILL || (level == LEVEL_PDPT && !v && s->full))
+		return PTE_FILL;
+	return 0;
+}
+
+/* Put a table in the place of the leaf, or the nothing, @e of @level. */
+static int split(struct space *s, ptent_t *e, int level)
+{
+	ptent_t v = READ_ONCE(*e), noted, *table;
+	struct page *pg = __dune_page_take();
+	uint64_t step, child;
+
+	if (!pg)
+		return -ENOMEM;
+	table = (ptent_t *)dune_page2pa(pg);
+	child = first_child(s, v, level, &step);
+	for (unsigned int i = 0; i < TABLE_ENTRIES; i++, child += step)
+		table[i] = child;
+	noted = __atomic_exchange_n(e, table_entry(dune_page2pa(pg)), __ATOMIC_ACQ_REL);
+	noted &= ~v & (PTE_A | PTE_D);
+	if (noted)
+		for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
+			__atomic_fetch_or(&table[i], noted, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* The table of a slot of the root. */
+static int make_pdpt(struct space *s, uint64_t va)
+{
+	struct page *pg;
+
+	if (s->root == pgroot) {
+		__dune_pdpt_link(va);
+		return 0;
+	}
+	pg = __dune_page_take();
+	if (!pg)
+		return -ENOMEM;
+	memset((void *)dune_page2pa(pg), 0, PGSIZE);
+	__atomic_store_n(&s->root[PDX(LEVEL_ROOT, va)], table_entry(dune_page2pa(pg)), __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* ---- walking ---- */
+
+int __dune_walk_piece(struct space *s, uint64_t va, uint64_t end, unsigned int flags, struct piece *piece)
+{
+	ptent_t *e = &s->root[PDX(LEVEL_ROOT, va)];
+	int l = LEVEL_ROOT, ret;
+
+	for (;;) {
+		ptent_t v = READ_ONCE(*e);
+		uint64_t size = level_size(l);
+		bool covered = !(va & (size - 1)) && end - va >= size;
+
+		if (is_table(v, l)) {
+			if (covered && l < LEVEL_ROOT && flags & PIECE_WHOLE)
+				break;
+			if (flags & PIECE_OWN && l < LEVEL_ROOT && is_shared(v)) {
+				ret = unshare(s, e, l);
+				if (ret)
+					return ret;
+				v = *e;
+			}
+			l--;
+			e = &table_of(v)[PDX(l, va)];
+			continue;
+		}
+		if (flags & PIECE_NOTHING && s->full && l >= LEVEL_PDPT && !v && (l == LEVEL_ROOT || !covered)) {
+			ret = l == LEVEL_ROOT ? make_pdpt(s, va) : split(s, e, l);
+			if (ret)
+				return ret;
+			continue;
+		}
+		if (l && ((!covered && flags & PIECE_SPLIT) || flags & PIECE_SPLIT_ALL) &&
+		    (is_mapped(v) || (v == PTE_FILL && flags & PIECE_SPLIT))) {
+			ret = split(s, e, l);
+			if (ret)
+				return ret;
+			continue;
+		}
+		break;
+	}
+	piece->e = e;
+	piece->level = l;
+	piece->n = 1;
+	piece->next = (va & -level_size(l)) + level_size(l);
+	if (l == LEVEL_PT) {
+		piece->n = TABLE_ENTRIES - PDX(LEVEL_PT, va);
+		if (end - va < (uint64_t)piece->n << PGSHIFT)
+			piece->n = (end - va) >> PGSHIFT;
+		piece->next = va + ((uint64_t)piece->n << PGSHIFT);
+	}
+	return 0;
+}
+
+int __dune_walk_reach(struct space *s, uint64_t va, int level, ptent_t **out)
+{
+	ptent_t *e = &s->root[PDX(LEVEL_ROOT, va)];
+	int ret;
+
+	for (int l = LEVEL_ROOT; l > level; l--) {
+		if (!is_table(*e, l))
+			ret = l == LEVEL_ROOT ? make_pdpt(s, va) : split(s, e, l);
+		else
+			ret = l < LEVEL_ROOT && is_shared(*e) ? unshare(s, e, l) : 0;
+		if (ret)
+			return ret;
+		e = &table_of(*e)[PDX(l - 1, va)];
+	}
+	*out = e;
+	return 0;
+}
+
+/* What keeps a first touch from @e: 0, or 1 as something is mapped, or -EACCES. */
+static int filled(const struct space *s, ptent_t v, int level)
+{
+	if (v & PTE_P && level < LEVEL_ROOT)
+		return 1;
+	if (level >= LEVEL_PDPT ? !v && s->full : v == PTE_FILL)
+		return 0;
+	return -EACCES;
+}
+
+/* What is mapped in shared tables so is right in all address spaces that have them. */
+int __dune_walk_fill(struct space *s, uint64_t va)
+{
+	ptent_t *e, v;
+	int level, ret;
+	long gpa;
+
+	e = walk_find(s->root, va, &level);
+	ret = filled(s, *e, level);
+	if (ret)
+		return ret > 0 ? 0 : ret;
+	gpa = __dune_granule_get(va);	/* may change tables */
+	if (is_error(gpa))
+		return gpa;
+	e = walk_find(s->root, va, &level);
+	if (level == LEVEL_ROOT) {
+		ret = make_pdpt(s, va);
+		if (ret)
+			return ret;
+		e = walk_find(s->root, va, &level);
+	}
+	ret = filled(s, *e, level);
+	if (ret)
+		return ret > 0 ? 0 : ret;
+	v = granule_entry(gpa + (va & (DUNE_GRANULE_SIZE - 1) & -level_size(level)));
+	if (level == LEVEL_PT)
+		v &= ~(ptent_t)PTE_PS;
+	__atomic_store_n(e, v, __ATOMIC_RELEASE);
+	return 0;
+}
