@@ -193,6 +193,159 @@ static uint64_t fork_wait(unsigned int i)
 	return ticks() - start;
 }
 
+/* ---- page tables, by Dune's functions ---- */
+
+#define TABLE_PAGES	16384UL		/* 64 MiB */
+#define DIRTY_PAGES	1024UL
+
+static unsigned char *table;
+static ptent_t *root, *other;
+static uint64_t bitmap[TABLE_PAGES / 64];
+
+/* Memory with 4 KiB entries. */
+static void prepare_table(unsigned int i)
+{
+	(void)i;
+	if (table)
+		return;
+	/* So that no range of the cases goes across page tables. */
+	table = mmap((void *)0x540000000000, TABLE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (table == MAP_FAILED || dune_vm_scan(pgroot, table, TABLE_PAGES * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR |
+						DUNE_VM_SPLIT, NULL) < 0)
+		abort();
+	checksum += table[0];
+}
+
+static uint64_t protect_pages(unsigned int i, unsigned int n)
+{
+	int perm = i % 2 ? PERM_R | PERM_W : PERM_R;
+	uint64_t start = ticks();
+	int ret = dune_vm_mprotect(pgroot, table + PAGE * 16, n * PAGE, perm);
+	uint64_t end = ticks();
+
+	if (ret)
+		abort();
+	return end - start;
+}
+
+static uint64_t protect_1(unsigned int i)
+{
+	return protect_pages(i, 1);
+}
+
+static uint64_t protect_100(unsigned int i)
+{
+	return protect_pages(i, 100);
+}
+
+static void write_some(unsigned int i)
+{
+	prepare_table(i);
+	for (unsigned long k = 0; k < DIRTY_PAGES; k++)
+		table[k * (TABLE_PAGES / DIRTY_PAGES) * PAGE]++;
+}
+
+static uint64_t scan_dirty(unsigned int i)
+{
+	uint64_t start = ticks();
+	long found = dune_vm_scan(pgroot, table, TABLE_PAGES * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap);
+	uint64_t end = ticks();
+
+	(void)i;
+	/* the program's own page may be in its range */
+	if (found < (long)DIRTY_PAGES)
+		abort();
+	return end - start;
+}
+
+static void prepare_switch(unsigned int i)
+{
+	(void)i;
+	if (!other) {
+		other = dune_vm_clone(pgroot);
+		if (!other)
+			abort();
+		dune_vm_switch(other);
+		dune_vm_switch(pgroot);
+	}
+}
+
+static uint64_t switch_space(unsigned int i)
+{
+	ptent_t *to = i % 2 ? pgroot : other;
+	uint64_t start = ticks();
+
+	dune_vm_switch(to);
+	return ticks() - start;
+}
+
+#define CLONE_VA	((unsigned char *)0x500000000000)
+
+static void prepare_clone(unsigned int i)
+{
+	uint64_t pa = dune_va_to_pa(&checksum) & -(1UL << 30);
+
+	if (i)
+		return;
+	if (dune_vm_map_phys(pgroot, CLONE_VA, 1UL << 30, (void *)pa, PERM_R))
+		abort();
+}
+
+static uint64_t clone_space(unsigned int i)
+{
+	uint64_t start = ticks(), end;
+
+	(void)i;
+	root = dune_vm_clone(pgroot);
+	end = ticks();
+	if (!root || dune_vm_free(root))
+		abort();
+	return end - start;
+}
+
+/* The first change of a page after cloning, which copies two tables. */
+static void prepare_unshare(unsigned int i)
+{
+	prepare_clone(i);
+	root = dune_vm_clone(pgroot);
+	if (!root)
+		abort();
+}
+
+static uint64_t unshare(unsigned int i)
+{
+	uint64_t start = ticks(), end;
+	int ret = dune_vm_mprotect(root, CLONE_VA, PAGE, PERM_R | PERM_COW);
+
+	(void)i;
+	end = ticks();
+	if (ret || dune_vm_free(root))
+		abort();
+	return end - start;
+}
+
+static uint64_t map_gib(unsigned int i)
+{
+	uint64_t pa = dune_va_to_pa(&checksum) & -(1UL << 30), start = ticks(), end;
+	int ret = dune_vm_map_phys(pgroot, CLONE_VA, 1UL << 30, (void *)pa, PERM_R);
+
+	(void)i;
+	end = ticks();
+	if (ret || dune_vm_unmap(pgroot, CLONE_VA, 1UL << 30))
+		abort();
+	return end - start;
+}
+
+static uint64_t page_alloc(unsigned int i)
+{
+	uint64_t start = ticks();
+	struct page *pg = dune_page_alloc();
+
+	(void)i;
+	dune_page_put(pg);
+	return ticks() - start;
+}
+
 void cases_begin(void)
 {
 	area = NULL;
@@ -209,6 +362,14 @@ const struct bench_case bench_cases[] = {
 	{ "first read of a page",		fresh_pages, touch_read, FAULT_PAGES, 1, WHERE_BOTH },
 	{ "write after read",			read_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
 	{ "first write, the host has the page",	fill_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
+	{ "protect 1 page",			prepare_table, protect_1, 400, 1, WHERE_DUNE },
+	{ "protect 100 pages",			prepare_table, protect_100, 400, 1, WHERE_DUNE },
+	{ "dirty bits of 64 MiB, 1,024 set",	write_some, scan_dirty, 20, 1, WHERE_DUNE },
+	{ "switch of the address space",	prepare_switch, switch_space, 400, 1, WHERE_DUNE },
+	{ "page_alloc + page_put",		NULL, page_alloc, 400, 1, WHERE_DUNE },
+	{ "map 1 GiB by 4 KiB",			NULL, map_gib, 4, 1, WHERE_DUNE },
+	{ "clone, 1 GiB of it by 4 KiB",	prepare_clone, clone_space, 20, 1, WHERE_DUNE },
+	{ "first change in a clone",		prepare_unshare, unshare, 20, 1, WHERE_DUNE },
 	{ "fork + exit + wait",			NULL, fork_wait, 10, 1, WHERE_BOTH },
 };
 

@@ -198,7 +198,7 @@ static int fill_region(void)
 	__dune_fill_idt();
 	__dune_granule_set(region, __dune_vm.region_gpa);
 	__dune_vm.full = true;
-	pgroot = (ptent_t *)(region + REGION_ROOT);
+	__dune_vm.root = pgroot = (ptent_t *)(region + REGION_ROOT);
 	phys_limit = __dune_vm.nr_granules << DUNE_GRANULE_SHIFT;
 	stack_base = (uintptr_t)__builtin_frame_address(0) & -DUNE_GRANULE_SIZE;
 	mmap_base = stack_base - MMAP_DISTANCE;

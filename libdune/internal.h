@@ -24,6 +24,9 @@
 #include "layout.h"
 
 #define PUBLIC		__attribute__((visibility("default")))
+
+/* What is declared here is reached without the global offset table. */
+#pragma GCC visibility push(hidden)
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define READ_ONCE(x)	(*(const volatile __typeof__(x) *)&(x))
 
@@ -60,6 +63,9 @@ struct dune_vm {
 	uint32_t options;	/* bits by DUNE_OPT_* */
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
 	bool full;		/* a first touch maps all memory of the process */
+	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
+	struct page *pages;
+	uint64_t nr_pages;
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
 };
 
@@ -314,5 +320,7 @@ size_t __dune_format(char *buf, size_t size, const char *fmt, va_list args);
 void __dune_message(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A message, then death by @signo. */
 void __dune_fatal(int signo, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+#pragma GCC visibility pop
 
 #endif /* LIBDUNE_INTERNAL_H */

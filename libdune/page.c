@@ -108,6 +108,8 @@ static long grow(void)
 			return ret;
 		pages = (struct page *)(__dune_vm.region + REGION_PAGES);
 	}
+	__dune_vm.pages = pages;
+	__dune_vm.nr_pages = size;
 	__atomic_store_n(&num_pages, size, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -147,6 +149,7 @@ struct page *__dune_page_take(void)
 void __dune_page_give(struct page *pg)
 {
 	pg->ref = 0;
+	pg->pcid = 0;
 	pg->next = free_pages ? free_pages - pages + 1 : 0;
 	free_pages = pg;
 	used--;

@@ -16,36 +16,62 @@ struct scan {
 	long count;
 };
 
-static void clear_bits(const struct scan *scan, ptent_t *e)
+static inline void clear_bits(ptent_t *e, ptent_t bits, bool locked)
 {
-	uint8_t keep = ~scan->bits;
+	uint8_t keep = ~bits;
 
-	if (scan->locked)
+	if (locked)
 		__asm__ volatile("lock andb %1, %0" : "+m"(*(uint8_t *)e) : "q"(keep) : "memory");
 	else
 		__asm__ volatile("andb %1, %0" : "+m"(*(uint8_t *)e) : "q"(keep) : "memory");
 }
 
 /* Which of up to 64 entries have one of the bits. */
+static inline uint64_t look(ptent_t *e, unsigned int n, uint8_t bits, bool clear, bool locked, long *count)
+{
+	uint64_t found = 0, one = 1;
+	long hits = 0;
+
+#define LOOK(k)	do {									\
+		__label__ hit, next;							\
+											\
+		__asm__ goto("testb %1, %c2(%0); jnz %l3"				\
+			     : : "r"(e), "q"(bits), "i"(8 * (k)) : "cc", "memory" : hit);	\
+		goto next;								\
+	hit:	__attribute__((cold));							\
+		if (is_mapped(e[k])) {							\
+			found |= one << (k);						\
+			hits++;								\
+			if (clear)							\
+				clear_bits(e + (k), bits, locked);			\
+		}									\
+	next:	;									\
+	} while (0)
+	for (; n >= 16; n -= 16, e += 16, one <<= 16) {
+		LOOK(0); LOOK(1); LOOK(2); LOOK(3); LOOK(4); LOOK(5); LOOK(6); LOOK(7);
+		LOOK(8); LOOK(9); LOOK(10); LOOK(11); LOOK(12); LOOK(13); LOOK(14); LOOK(15);
+	}
+	for (; n >= 8; n -= 8, e += 8, one <<= 8) {
+		LOOK(0); LOOK(1); LOOK(2); LOOK(3); LOOK(4); LOOK(5); LOOK(6); LOOK(7);
+	}
+	for (; n; n--, e++, one <<= 1)
+		LOOK(0);
+#undef LOOK
+	*count += hits;
+	return found;
+}
+
 static uint64_t scan_word(struct scan *scan, ptent_t *e, unsigned int n)
 {
 	const uint8_t bits = scan->bits;
-	uint64_t found = 0;
-	unsigned int i = 0;
+	uint64_t found;
 
-#define LOOK(k)									\
-	if (__builtin_expect(((volatile uint8_t *)(e + i + (k)))[0] & bits, 0) && is_mapped(e[i + (k)])) {	\
-		found |= 1UL << (i + (k));					\
-		scan->count++;							\
-		if (scan->clear)						\
-			clear_bits(scan, e + i + (k));				\
-	}
-	for (; i + 8 <= n; i += 8) {
-		LOOK(0) LOOK(1) LOOK(2) LOOK(3) LOOK(4) LOOK(5) LOOK(6) LOOK(7)
-	}
-	for (; i < n; i++)
-		LOOK(0)
-#undef LOOK
+	if (!scan->clear)
+		found = look(e, n, bits, false, false, &scan->count);
+	else if (scan->locked)
+		found = look(e, n, bits, true, true, &scan->count);
+	else
+		found = look(e, n, bits, true, false, &scan->count);
 	return found;
 }
 
@@ -71,7 +97,7 @@ static void scan_large(struct scan *scan, ptent_t *e, uint64_t first, uint64_t n
 		return;
 	scan->count += n;
 	if (scan->clear)
-		clear_bits(scan, e);
+		clear_bits(e, scan->bits, scan->locked);
 	if (!scan->bitmap)
 		return;
 	for (uint64_t page = first; page < first + n; page++) {
@@ -82,6 +108,20 @@ static void scan_large(struct scan *scan, ptent_t *e, uint64_t first, uint64_t n
 			scan->bitmap[page / WORD] |= 1UL << page % WORD;
 		}
 	}
+}
+
+/* What a first touch would map, in large pages, is to be split.  @piece goes on where it was if there is something now. */
+static int touch_first(struct space *s, uint64_t va, struct piece *piece)
+{
+	int ret = __dune_walk_fill(s, va);
+
+	if (ret == -ENOMEM)
+		return ret;
+	if (!ret)
+		piece->next = va;
+	else if (s->full && piece->level == LEVEL_ROOT)
+		piece->next = (va & -DUNE_GRANULE_SIZE) + DUNE_GRANULE_SIZE;
+	return 0;
 }
 
 static int scan(struct space *s, uint64_t va, uint64_t end, unsigned int flags, struct scan *scan)
@@ -96,8 +136,9 @@ static int scan(struct space *s, uint64_t va, uint64_t end, unsigned int flags, 
 				   (flags & DUNE_VM_SPLIT ? PIECE_SPLIT_ALL : 0);
 
 		for (at = va; at < end; at = piece.next) {
-			/* A granule that was not touched yet is split once it is there. */
 			ret = __dune_walk_piece(s, at, end, how, &piece);
+			if (!ret && flags & DUNE_VM_SPLIT && piece.level > LEVEL_PT)
+				ret = touch_first(s, at, &piece);
 			if (ret)
 				return ret;
 		}

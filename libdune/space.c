@@ -12,25 +12,9 @@
 #define PCID_NONE	1
 #define NR_PCIDS	4096
 
-/* More pages than this are flushed by flushing everything. */
-#define FLUSH_MAX	32
-
 static uint64_t pcids[NR_PCIDS / 64] = { 3 };	/* in use: 0 and 1 */
 
 /* ---- the CPU; GR0 ---- */
-
-static inline uint64_t read_cr3(void)
-{
-	uint64_t cr3;
-
-	__asm__ volatile("mov %%cr3, %0" : "=r"(cr3) : : "memory");
-	return cr3;
-}
-
-static inline void write_cr3(uint64_t cr3)
-{
-	__asm__ volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
-}
 
 static inline uint64_t read_cr4(void)
 {
@@ -38,11 +22,6 @@ static inline uint64_t read_cr4(void)
 
 	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
 	return cr4;
-}
-
-static inline void invlpg(uint64_t va)
-{
-	__asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
 }
 
 #define INVPCID_CONTEXT	1UL
@@ -59,27 +38,20 @@ static inline void invpcid_context(uint64_t pcid)
 /* The GDT is in the run page, at the beginning of the thread's area. */
 static inline struct dune_thread *current_thread(void)
 {
-	struct {
-		uint16_t limit;
-		uint64_t base;
-	} __attribute__((packed)) gdtr;
+	uint64_t base;
 
-	__asm__ volatile("sgdt %0" : "=m"(gdtr));
-	return area_thread(gdtr.base & -(uint64_t)AREA_SIZE);
+	/* In the red zone, which all that interrupts code in ring 0 leaves alone. */
+	__asm__ volatile("sgdt -16(%%rsp); mov -14(%%rsp), %0" : "=r"(base) : : "memory");
+	return area_thread(base & -(uint64_t)AREA_SIZE);
 }
 
 /* ---- roots ---- */
-
-static uint64_t root_gpa(const ptent_t *root)
-{
-	return root == pgroot ? __dune_vm.region_gpa + REGION_ROOT : (uint64_t)root;
-}
 
 static uint64_t root_pcid(const ptent_t *root)
 {
 	uint16_t pcid;
 
-	if (root == pgroot)
+	if (root == __dune_vm.root)
 		return 0;
 	pcid = dune_pa2page((uint64_t)root)->pcid;
 	return pcid ? pcid : PCID_NONE;
@@ -87,7 +59,7 @@ static uint64_t root_pcid(const ptent_t *root)
 
 ptent_t *__dune_current_root(void)
 {
-	return dune_in_guest() ? table_of(read_cr3()) : pgroot;
+	return dune_in_guest() ? table_of(vm_read_cr3()) : __dune_vm.root;
 }
 
 PUBLIC ptent_t *dune_vm_current(void)
@@ -120,17 +92,16 @@ void __dune_flush_everything(void)
 /* This CPU's translations of @root; nobody else has any. */
 static void flush_here(ptent_t *root, bool all, uint64_t va, uint64_t len)
 {
-	uint64_t cr3 = read_cr3();
+	uint64_t cr3 = vm_read_cr3();
 
 	if (root != table_of(cr3)) {
 		/* Without identifiers, loading CR3 has flushed them. */
 		if (__dune_vm.pcid && read_cr4() & CR4_PCIDE)
 			invpcid_context(root_pcid(root));
-	} else if (all || len > FLUSH_MAX * PGSIZE) {
-		write_cr3(cr3);
+	} else if (all) {
+		vm_write_cr3(cr3);
 	} else {
-		for (uint64_t end = va + len; va < end; va += PGSIZE)
-			invlpg(va);
+		vm_flush_current(va, len);
 	}
 }
 
@@ -155,7 +126,7 @@ PUBLIC void dune_flush_tlb(void)
 	if (!dune_in_guest())
 		return;
 	if (vm_alone() && !(read_cr4() & CR4_PCIDE))
-		write_cr3(read_cr3());
+		vm_write_cr3(vm_read_cr3());
 	else
 		__dune_flush_everything();
 }
@@ -165,7 +136,7 @@ PUBLIC void dune_flush_tlb_one(unsigned long addr)
 	if (!dune_in_guest())
 		return;
 	if (vm_alone())
-		invlpg(addr);
+		vm_invlpg(addr);
 	else
 		__dune_flush_everything();
 }
@@ -188,15 +159,15 @@ static void pcid_start(struct dune_thread *t)
 	if (!(cr4 & CR4_PCIDE)) {
 		__asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | CR4_PCIDE) : "memory");
 		/* What it has under identifier 0 may be another address space's than pgroot. */
-		write_cr3(read_cr3());
+		vm_write_cr3(vm_read_cr3());
 	}
 	t->pcid = PCID_ON;
 }
 
-static inline void go_to(ptent_t *root, uint64_t noflush)
+static void go_to(ptent_t *root, uint64_t noflush)
 {
 	struct dune_thread *t = current_thread();
-	uint64_t cr3 = root_gpa(root);
+	uint64_t cr3 = vm_root_gpa(root);
 
 	if (t->pcid == PCID_UNKNOWN)
 		pcid_start(t);
@@ -208,16 +179,17 @@ static inline void go_to(ptent_t *root, uint64_t noflush)
 		if (pcid != PCID_NONE)
 			cr3 |= noflush;
 	}
-	write_cr3(cr3);
+	vm_write_cr3(cr3);
 }
 
 static inline bool is_root(const ptent_t *root)
 {
-	return root == pgroot || (!((uint64_t)root & PGMASK) && page_of_pool((uint64_t)root) &&
+	return root == __dune_vm.root || (!((uint64_t)root & PGMASK) && page_of_pool((uint64_t)root) &&
 				  dune_pa2page((uint64_t)root)->ref);
 }
 
-PUBLIC int dune_vm_switch(ptent_t *root)
+static int switch_slowly(ptent_t *root) __attribute__((noinline));
+static int switch_slowly(ptent_t *root)
 {
 	if (!dune_in_guest())
 		return -EPERM;
@@ -227,12 +199,48 @@ PUBLIC int dune_vm_switch(ptent_t *root)
 	return 0;
 }
 
+/* The page of a root that has an identifier: the index of anything else is too large, or its pcid 0. */
+static inline uint64_t root_index(const ptent_t *root)
+{
+	uint64_t offset = (uint64_t)root - PAGEBASE;
+
+	return offset >> PGSHIFT | offset << (64 - PGSHIFT);
+}
+
+PUBLIC int dune_vm_switch(ptent_t *root)
+{
+	struct dune_thread *t;
+	uint64_t cr3;
+
+	if (!dune_in_guest())
+		return -EPERM;
+	if (root == __dune_vm.root) {
+		cr3 = __dune_vm.region_gpa + REGION_ROOT;
+		t = current_thread();
+		if (t->pcid != PCID_ON)
+			return switch_slowly(root);
+		t->cr3 = cr3;
+	} else {
+		uint64_t index = root_index(root), pcid;
+
+		if (index >= __dune_vm.nr_pages || !(pcid = __dune_vm.pages[index].pcid))
+			return switch_slowly(root);
+		t = current_thread();
+		if (t->pcid != PCID_ON)
+			return switch_slowly(root);
+		t->cr3 = (uint64_t)root;
+		cr3 = (uint64_t)root | pcid;
+	}
+	vm_write_cr3(cr3 | CR3_NOFLUSH);
+	return 0;
+}
+
 PUBLIC void load_cr3(unsigned long cr3)
 {
 	ptent_t *root = (ptent_t *)(cr3 & PTE_ADDRESS);
 
-	if ((uint64_t)root == root_gpa(pgroot))
-		root = pgroot;
+	if ((uint64_t)root == vm_root_gpa(__dune_vm.root))
+		root = __dune_vm.root;
 	if (dune_in_guest() && is_root(root))
 		go_to(root, cr3 & CR3_NOFLUSH);
 }
@@ -243,15 +251,10 @@ PUBLIC void load_cr3(unsigned long cr3)
 static int clone_pdpt(ptent_t *to, const ptent_t *from, unsigned int i)
 {
 	struct page *pg = __dune_page_take();
-	ptent_t *table;
 
 	if (!pg)
 		return -ENOMEM;
-	table = (ptent_t *)dune_page2pa(pg);
-	memcpy(table, table_of(from[i]), PGSIZE);
-	for (unsigned int j = 0; j < TABLE_ENTRIES; j++)
-		if (is_table(table[j], LEVEL_PDPT) && page_of_pool(table[j] & PTE_ADDRESS))
-			dune_page_get(page_of(table[j]));
+	__dune_walk_share((ptent_t *)dune_page2pa(pg), table_of(from[i]), LEVEL_PDPT);
 	to[i] = table_entry(dune_page2pa(pg));
 	return 0;
 }
@@ -307,9 +310,9 @@ PUBLIC int dune_vm_free(ptent_t *root)
 	int ret;
 
 	ret = __dune_space_open(&s, root);
-	if (!ret && root == pgroot)
+	if (!ret && root == __dune_vm.root)
 		ret = -EINVAL;
-	if (!ret && __dune_thread_in(root_gpa(root)))
+	if (!ret && __dune_thread_in(vm_root_gpa(root)))
 		ret = -EBUSY;
 	if (ret)
 		goto unlock;
@@ -318,6 +321,7 @@ PUBLIC int dune_vm_free(ptent_t *root)
 	s.flush_all = true;
 	drop_root(&s, pg);
 	__dune_space_close(&s, 0, 0);
+	/* By now nothing is left of it in any TLB. */
 	if (pcid)
 		pcids[pcid / 64] &= ~(1UL << pcid % 64);
 unlock:

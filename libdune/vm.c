@@ -16,31 +16,40 @@ bool __dune_own_memory(uint64_t start, uint64_t end)
 	return (end > region && start < region + DUNE_GRANULE_SIZE) || __dune_pool_touches(start, end);
 }
 
-int __dune_check_range(uint64_t va, uint64_t len, uint64_t size)
+static inline int check_numbers(uint64_t va, uint64_t len, uint64_t size)
 {
 	uint64_t end;
 
 	if (!len || (va | len) & (size - 1) || __builtin_add_overflow(va, len, &end) || !user_address(end - 1))
 		return -EINVAL;
-	return __dune_own_memory(va, end) ? -EINVAL : 0;
+	return 0;
 }
 
-static ptent_t flags_of(int perm)
+int __dune_check_range(uint64_t va, uint64_t len, uint64_t size)
 {
-	ptent_t v = PTE_P;
+	if (check_numbers(va, len, size) || __dune_own_memory(va, va + len))
+		return -EINVAL;
+	return 0;
+}
 
-	if (!(perm & PERM_R))
-		return PTE_KEPT;
-	if (perm & PERM_COW)
-		v |= PTE_COW;
-	else if (perm & PERM_W)
-		v |= PTE_W;
-	if (!(perm & PERM_X))
-		v |= PTE_NX;
-	if (perm & PERM_U)
-		v |= PTE_U;
-	if (perm & PERM_UC)
-		v |= PTE_PCD;
+#define PERM_LOW	(PERM_R | PERM_W | PERM_X | PERM_U | PERM_UC | PERM_COW)
+#define PERM_KNOWN	(PERM_LOW | PERM_USR3 | PERM_BIG | PERM_BIG_1GB)
+
+/* By PERM_LOW; 0: there is no such permission. */
+#define F(p)	((p) & PERM_R ?									\
+		 PTE_P | ((p) & PERM_W && !((p) & PERM_COW) ? PTE_W : 0) | ((p) & PERM_X ? 0 : PTE_NX) |	\
+		 ((p) & PERM_U ? PTE_U : 0) | ((p) & PERM_UC ? PTE_PCD : 0) | ((p) & PERM_COW ? PTE_COW : 0) :	\
+		 (p) & PERM_W ? 0 : PTE_KEPT)
+#define F4(p)	F(p), F((p) + 1), F((p) + 2), F((p) + 3)
+#define F16(p)	F4(p), F4((p) + 4), F4((p) + 8), F4((p) + 12)
+static const ptent_t perm_flags[] = { F16(0), F16(16), F16(32), F16(48) };
+
+_Static_assert(ARRAY_SIZE(perm_flags) == PERM_LOW + 1, "each permission has flags");
+
+static ptent_t __attribute__((noinline)) user_flags(int perm)
+{
+	ptent_t v = 0;
+
 	if (perm & PERM_USR1)
 		v |= PTE_USR1;
 	if (perm & PERM_USR2)
@@ -50,19 +59,25 @@ static ptent_t flags_of(int perm)
 	return v;
 }
 
-static int check_perm(int perm)
+/* What @perm means in an entry; 0: nothing. */
+static inline ptent_t flags_of(int perm)
 {
-	const int known = PERM_R | PERM_W | PERM_X | PERM_U | PERM_UC | PERM_COW | PERM_USR3 | PERM_BIG | PERM_BIG_1GB;
+	ptent_t v = perm_flags[perm & PERM_LOW];
 
-	return perm & ~known || (perm & (PERM_R | PERM_W)) == PERM_W ? -EINVAL : 0;
+	if (perm & ~PERM_KNOWN)
+		return 0;
+	if (__builtin_expect(perm & PERM_USR3, 0) && v & PTE_P)
+		v |= user_flags(perm);
+	return v;
 }
 
 /* ---- permissions ---- */
 
-static bool all_present(const ptent_t *e, unsigned int n)
+static inline bool all_present(const ptent_t *e, unsigned int n)
 {
-	for (; n >= 8; n -= 8, e += 8)
-		if (!(e[0] & e[1] & e[2] & e[3] & e[4] & e[5] & e[6] & e[7] & PTE_P))
+	for (; n >= 16; n -= 16, e += 16)
+		if (!(e[0] & e[1] & e[2] & e[3] & e[4] & e[5] & e[6] & e[7] &
+		      e[8] & e[9] & e[10] & e[11] & e[12] & e[13] & e[14] & e[15] & PTE_P))
 			return false;
 	while (n--)
 		if (!(*e++ & PTE_P))
@@ -91,20 +106,23 @@ static int check_piece(struct space *s, uint64_t va, const struct piece *piece)
 #define CHANGE(prefix, i)							\
 	__asm__ volatile(prefix "andq %1, %c3(%0); " prefix "orq %2, %c3(%0)"	\
 			 : : "r"(e), "r"(keep), "r"(set), "i"(8 * (i)) : "memory")
-#define CHANGE_8(prefix)							\
+#define CHANGE_4(i)								\
 	do {									\
-		CHANGE(prefix, 0); CHANGE(prefix, 1); CHANGE(prefix, 2); CHANGE(prefix, 3);	\
-		CHANGE(prefix, 4); CHANGE(prefix, 5); CHANGE(prefix, 6); CHANGE(prefix, 7);	\
+		CHANGE("", i); CHANGE("", i + 1); CHANGE("", i + 2); CHANGE("", i + 3);	\
 	} while (0)
 
 /* In between an entry allows nothing that it did not allow before or does not afterwards. */
-static void change(ptent_t *e, unsigned int n, ptent_t set)
+static inline void change(ptent_t *e, unsigned int n, ptent_t set, bool alone)
 {
 	ptent_t keep = ~(PTE_PERM & ~set);
 
-	if (vm_alone()) {
-		for (; n >= 8; n -= 8, e += 8)
-			CHANGE_8("");
+	if (alone) {
+		for (; n >= 16; n -= 16, e += 16) {
+			CHANGE_4(0);
+			CHANGE_4(4);
+			CHANGE_4(8);
+			CHANGE_4(12);
+		}
 		for (; n; n--, e++)
 			CHANGE("", 0);
 	} else {
@@ -116,6 +134,7 @@ static void change(ptent_t *e, unsigned int n, ptent_t set)
 static int protect(struct space *s, uint64_t va, uint64_t end, ptent_t set)
 {
 	struct piece piece;
+	bool alone = vm_alone();
 	int ret;
 
 	for (uint64_t at = va; at < end; at = piece.next) {
@@ -138,35 +157,86 @@ static int protect(struct space *s, uint64_t va, uint64_t end, ptent_t set)
 	s->unflushed = true;
 	/* Nearly always there is only one piece, and it is still at hand. */
 	if (piece.next >= end && piece.level == LEVEL_PT && end - va == (uint64_t)piece.n << PGSHIFT) {
-		change(piece.e, piece.n, set);
+		change(piece.e, piece.n, set, alone);
 		return 0;
 	}
 	for (uint64_t at = va; at < end; at = piece.next) {
 		__dune_walk_piece(s, at, end, 0, &piece);
-		change(piece.e, piece.n, set);
+		change(piece.e, piece.n, set, alone);
 	}
 	return 0;
 }
 
-PUBLIC int dune_vm_mprotect(ptent_t *root, void *va, size_t len, int perm)
+static int __attribute__((noinline)) protect_slowly(ptent_t *root, uint64_t va, uint64_t len, ptent_t flags)
 {
-	uint64_t start = (uint64_t)va, state;
+	uint64_t state;
 	struct space s;
 	int ret;
 
-	ret = check_perm(perm);
-	if (!ret)
-		ret = __dune_check_range(start, len, PGSIZE);
-	if (ret)
-		return ret;
+	if (__dune_own_memory(va, va + len))
+		return -EINVAL;
 	state = vm_lock();
 	ret = __dune_space_open(&s, root);
 	if (!ret) {
-		ret = protect(&s, start, start + len, flags_of(perm));
-		__dune_space_close(&s, start, len);
+		ret = protect(&s, va, va + len, flags);
+		__dune_space_close(&s, va, len);
 	}
 	vm_unlock(state);
 	return ret;
+}
+
+/* Of the address space that the CPU is in, alone. */
+static bool __attribute__((noinline)) protect_run(ptent_t *e, uint64_t va, uint64_t len, ptent_t flags)
+{
+	unsigned int n = len >> PGSHIFT;
+
+	if (!all_present(e, n))
+		return false;
+	change(e, n, flags, true);
+	vm_flush_current(va, len);
+	return true;
+}
+
+/*
+ * Without a way to fail: entries of one page table, not shared and all of them present, in the address space that
+ * this thread is in, while no other one can be in the guest.  So it is not libdune's own memory,
+ * which has larger leaves.  False: nothing was done.
+ */
+static inline bool protect_quickly(uint64_t root_gpa, const ptent_t *root, uint64_t va, uint64_t len, ptent_t flags)
+{
+	bool done = false;
+	uint64_t state;
+	ptent_t *e;
+
+	state = vm_lock_guest();
+	if (!vm_alone() || !vm_is_current(root_gpa))
+		goto unlock;
+	e = walk_quickly(root, va);
+	if (!e)
+		goto unlock;
+	if (len != PGSIZE) {
+		done = protect_run(e, va, len, flags);
+	} else if (*e & PTE_P) {
+		*e = (*e & ~PTE_PERM) | flags;
+		vm_invlpg(va);
+		done = true;
+	}
+unlock:
+	vm_unlock_guest(state);
+	return done;
+}
+
+PUBLIC int dune_vm_mprotect(ptent_t *root, void *va, size_t len, int perm)
+{
+	uint64_t start = (uint64_t)va;
+	ptent_t flags = flags_of(perm);
+
+	if (!flags || check_numbers(start, len, PGSIZE))
+		return -EINVAL;
+	if (dune_in_guest() && !((start ^ (start + len - 1)) >> BIG_PGSHIFT) &&
+	    protect_quickly(vm_root_gpa(root), root, start, len, flags))
+		return 0;
+	return protect_slowly(root, start, len, flags);
 }
 
 /* ---- mapping ---- */
@@ -222,7 +292,10 @@ static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, pte
 		do {
 			if (page_of_pool(pa))
 				dune_page_get(dune_pa2page(pa));
-			__dune_walk_set(s, e++, pa | flags, level);
+			if (*e)
+				__dune_walk_set(s, e++, pa | flags, level);
+			else
+				*e++ = pa | flags;
 			va += step;
 			pa += step;
 		} while (va < end && (uint64_t)e & PGMASK);
@@ -236,16 +309,15 @@ PUBLIC int dune_vm_map_phys(ptent_t *root, void *va, size_t len, void *pa, int p
 	uint64_t start = (uint64_t)va, state;
 	struct space s;
 	int ret;
+	ptent_t flags = flags_of(perm);
 
-	ret = check_perm(perm);
-	if (!ret)
-		ret = __dune_check_range(start, len, level_size(level));
+	ret = flags ? __dune_check_range(start, len, level_size(level)) : -EINVAL;
 	if (ret)
 		return ret;
 	state = vm_lock();
 	ret = __dune_space_open(&s, root);
 	if (!ret) {
-		ret = map_phys(&s, start, start + len, (uint64_t)pa, flags_of(perm), level);
+		ret = map_phys(&s, start, start + len, (uint64_t)pa, flags, level);
 		__dune_space_close(&s, start, len);
 	}
 	vm_unlock(state);
@@ -305,16 +377,15 @@ PUBLIC int dune_vm_map_pages(ptent_t *root, void *va, size_t len, int perm)
 	uint64_t start = (uint64_t)va, state;
 	struct space s;
 	int ret;
+	ptent_t flags = perm & (PERM_BIG | PERM_BIG_1GB) ? 0 : flags_of(perm);
 
-	ret = perm & (PERM_BIG | PERM_BIG_1GB) ? -EINVAL : check_perm(perm);
-	if (!ret)
-		ret = __dune_check_range(start, len, PGSIZE);
+	ret = flags ? __dune_check_range(start, len, PGSIZE) : -EINVAL;
 	if (ret)
 		return ret;
 	state = vm_lock();
 	ret = __dune_space_open(&s, root);
 	if (!ret) {
-		ret = map_pages(&s, start, start + len, flags_of(perm));
+		ret = map_pages(&s, start, start + len, flags);
 		__dune_space_close(&s, start, len);
 	}
 	vm_unlock(state);

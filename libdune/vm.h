@@ -11,6 +11,8 @@
 #include "internal.h"
 #include "pgtable.h"
 
+#pragma GCC visibility push(hidden)
+
 /* ---- the lock ---- */
 
 #define RFLAGS_IF	0x200UL
@@ -29,16 +31,32 @@ static inline void mutex_unlock(void)
 	__atomic_store_n(&__dune_vm_mutex, 0, __ATOMIC_RELEASE);
 }
 
-/* Nobody who holds the lock may be interrupted by a handler of the program's. */
+/* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
+static inline uint64_t vm_lock_guest(void)
+{
+	uint64_t state;
+
+	__asm__ volatile("pushfq; popq %0; cli; orb $0, %c1(%%rsp)"
+			 : "=r"(state) : "i"(-STACK_NEED) : "memory");
+	mutex_lock();
+	return state;
+}
+
+static inline void vm_unlock_guest(uint64_t state)
+{
+	mutex_unlock();
+	if (state & RFLAGS_IF)
+		__asm__ volatile("sti" : : : "memory");
+}
+
+/* Wherever it is. */
 static inline uint64_t vm_lock(void)
 {
 	uint64_t state;
 
 	if (dune_in_guest())
-		__asm__ volatile("pushfq; popq %0; cli; orb $0, %c1(%%rsp)"
-				 : "=r"(state) : "i"(-STACK_NEED) : "memory");
-	else
-		state = __dune_signals_block();
+		return vm_lock_guest();
+	state = __dune_signals_block();
 	mutex_lock();
 	return state;
 }
@@ -72,7 +90,7 @@ extern long __dune_page_credit;
 
 static inline bool page_of_pool(physaddr_t pa)
 {
-	return pa - PAGEBASE < (uint64_t)(unsigned int)num_pages << PGSHIFT;
+	return pa - PAGEBASE < __dune_vm.nr_pages << PGSHIFT;
 }
 
 /* ---- entries ---- */
@@ -84,6 +102,9 @@ static inline bool page_of_pool(physaddr_t pa)
 #define PTE_ABSENT	0x400UL		/* in a PDPT: nothing, by the program's wish */
 #define PTE_FILL	0x600UL		/* a first touch maps the process's memory here */
 #define PTE_KEPT	0x800UL		/* PERM_NONE: maps a page, for nobody */
+
+/* Of an entry that leads to a table: other address spaces may have it too. */
+#define PTE_SHARED	0x400UL
 
 /* What dune_vm_mprotect() changes. */
 #define PTE_PERM	(PTE_P | PTE_W | PTE_U | PTE_PCD | PTE_COW | PTE_KEPT | PTE_NX | \
@@ -123,7 +144,7 @@ static inline ptent_t *table_of(ptent_t v)
 
 static inline struct page *page_of(ptent_t v)
 {
-	return dune_pa2page(v & PTE_ADDRESS);
+	return &__dune_vm.pages[PPN((v & PTE_ADDRESS) - PAGEBASE)];
 }
 
 /* ---- walk.c; with the lock held ---- */
@@ -162,6 +183,8 @@ int __dune_walk_reach(struct space *s, uint64_t va, int level, ptent_t **out);
 int __dune_walk_fill(struct space *s, uint64_t va);
 /* Put @v into the entry @e of @level; what was there is dropped. */
 void __dune_walk_set(struct space *s, ptent_t *e, ptent_t v, int level);
+/* Copy a table of @level; the tables below are shared then. */
+void __dune_walk_share(ptent_t *to, ptent_t *from, int level);
 /* @v is no longer in an entry of @level. */
 void __dune_walk_drop(struct space *s, ptent_t v, int level);
 /* Drop a reference that nobody's TLB may use any more after the next flush. */
@@ -180,6 +203,23 @@ static inline ptent_t *walk_find(ptent_t *root, uint64_t va, int *level)
 	return e;
 }
 
+/* The entry of 4 KiB for @va where all tables on the way are there and not shared; else NULL. */
+static inline ptent_t *walk_quickly(const ptent_t *root, uint64_t va)
+{
+	ptent_t v = READ_ONCE(root[PDX(LEVEL_ROOT, va)]);
+
+	if ((v & (PTE_P | PTE_PS)) != PTE_P)
+		return NULL;
+	v = READ_ONCE(table_of(v)[PDX(LEVEL_PDPT, va)]);
+	if ((v & (PTE_P | PTE_PS | PTE_SHARED)) != PTE_P)
+		return NULL;
+	v = READ_ONCE(((ptent_t *)(v & PTE_ADDRESS))[PDX(LEVEL_PD, va)]);
+	if ((v & (PTE_P | PTE_PS | PTE_SHARED)) != PTE_P)
+		return NULL;
+	v &= PTE_ADDRESS;
+	return &((ptent_t *)v)[PDX(LEVEL_PT, va)];
+}
+
 /* ---- space.c ---- */
 
 /* Is nobody else's TLB concerned? */
@@ -191,7 +231,52 @@ static inline bool vm_alone(void)
 
 /* With the lock held: after a change in [va, va + len), flush it and free the garbage. */
 void __dune_space_close(struct space *s, uint64_t va, uint64_t len);
+
 void __dune_flush_everything(void);
+
+/* More pages than this are flushed by flushing all. */
+#define FLUSH_MAX	32
+
+/* The root that the program gave; what is none is nobody's CR3 either. */
+static inline uint64_t vm_root_gpa(const ptent_t *root)
+{
+	return root == __dune_vm.root ? __dune_vm.region_gpa + REGION_ROOT : (uint64_t)root;
+}
+
+/* GR0. */
+static inline uint64_t vm_read_cr3(void)
+{
+	uint64_t cr3;
+
+	__asm__ volatile("mov %%cr3, %0" : "=r"(cr3) : : "memory");
+	return cr3;
+}
+
+static inline void vm_write_cr3(uint64_t cr3)
+{
+	__asm__ volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
+}
+
+static inline void vm_invlpg(uint64_t va)
+{
+	__asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
+}
+
+static inline bool vm_is_current(uint64_t root_gpa)
+{
+	return (vm_read_cr3() & PTE_ADDRESS) == root_gpa;
+}
+
+/* Of the address space that the CPU is in. */
+static inline void vm_flush_current(uint64_t va, uint64_t len)
+{
+	if (len > FLUSH_MAX * PGSIZE)
+		vm_write_cr3(vm_read_cr3());
+	else
+		for (uint64_t end = va + len; va < end; va += PGSIZE)
+			vm_invlpg(va);
+}
+
 /* GR0: of CR3; HR3: pgroot. */
 ptent_t *__dune_current_root(void);
 
@@ -201,5 +286,7 @@ ptent_t *__dune_current_root(void);
 int __dune_check_range(uint64_t va, uint64_t len, uint64_t size);
 /* Does [start, end) touch what is libdune's own? */
 bool __dune_own_memory(uint64_t start, uint64_t end);
+
+#pragma GCC visibility pop
 
 #endif /* LIBDUNE_VM_H */

@@ -21,7 +21,7 @@ int __dune_space_open(struct space *s, ptent_t *root)
 	if (!dune_in_guest() && READ_ONCE(__dune_nr_threads))
 		return -EPERM;
 	*s = (struct space){ .root = root };
-	if (root == pgroot) {
+	if (root == __dune_vm.root) {
 		s->full = __dune_vm.full;
 		return 0;
 	}
@@ -85,16 +85,39 @@ void __dune_walk_set(struct space *s, ptent_t *e, ptent_t v, int level)
 
 /* ---- tables that are shared ---- */
 
-static bool is_shared(ptent_t v)
+/* Does @e lead to a table that somebody else has too?  When the others are gone it is no longer marked. */
+static bool is_shared(ptent_t *e)
 {
-	return from_pool(v) && READ_ONCE(page_of(v)->ref) > 1;
+	if (!(*e & PTE_SHARED))
+		return false;
+	if (READ_ONCE(page_of(*e)->ref) > 1)
+		return true;
+	*e &= ~PTE_SHARED;
+	return false;
 }
 
-static void get_entry(ptent_t v, int level)
+/* The entries of @from are in @to as well now. */
+static void get_entries(ptent_t *to, ptent_t *from, int level)
 {
-	if (is_table(v, level) || (level == LEVEL_PT && is_mapped(v)))
-		if (from_pool(v))
-			dune_page_get(page_of(v));
+	for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
+		ptent_t v = to[i];
+
+		if (!v || !from_pool(v))
+			continue;
+		if (is_table(v, level)) {
+			to[i] |= PTE_SHARED;
+			from[i] |= PTE_SHARED;
+		} else if (level != LEVEL_PT || !is_mapped(v)) {
+			continue;
+		}
+		dune_page_get(page_of(v));
+	}
+}
+
+void __dune_walk_share(ptent_t *to, ptent_t *from, int level)
+{
+	memcpy(to, from, TABLE_BYTES);
+	get_entries(to, from, level);
 }
 
 /* What CPUs have noted in @from since it was copied. */
@@ -117,11 +140,8 @@ static int unshare(struct space *s, ptent_t *e, int level)
 	if (!pg)
 		return -ENOMEM;
 	to = (ptent_t *)dune_page2pa(pg);
-	memcpy(to, from, TABLE_BYTES);
-	for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
-		if (to[i])
-			get_entry(to[i], level - 1);
-	__atomic_store_n(e, dune_page2pa(pg) | (v & ~PTE_ADDRESS), __ATOMIC_RELEASE);
+	__dune_walk_share(to, from, level - 1);
+	__atomic_store_n(e, table_entry(dune_page2pa(pg)), __ATOMIC_RELEASE);
 	if (vm_alone()) {
 		s->flush_all = true;
 	} else {
@@ -174,7 +194,7 @@ static int make_pdpt(struct space *s, uint64_t va)
 {
 	struct page *pg;
 
-	if (s->root == pgroot) {
+	if (s->root == __dune_vm.root) {
 		__dune_pdpt_link(va);
 		return 0;
 	}
@@ -190,9 +210,16 @@ static int make_pdpt(struct space *s, uint64_t va)
 
 int __dune_walk_piece(struct space *s, uint64_t va, uint64_t end, unsigned int flags, struct piece *piece)
 {
-	ptent_t *e = &s->root[PDX(LEVEL_ROOT, va)];
-	int l = LEVEL_ROOT, ret;
+	ptent_t *e;
+	int l, ret;
 
+	e = flags & PIECE_WHOLE ? NULL : walk_quickly(s->root, va);
+	if (e) {
+		l = LEVEL_PT;
+		goto found;
+	}
+	e = &s->root[PDX(LEVEL_ROOT, va)];
+	l = LEVEL_ROOT;
 	for (;;) {
 		ptent_t v = READ_ONCE(*e);
 		uint64_t size = level_size(l);
@@ -201,7 +228,7 @@ int __dune_walk_piece(struct space *s, uint64_t va, uint64_t end, unsigned int f
 		if (is_table(v, l)) {
 			if (covered && l < LEVEL_ROOT && flags & PIECE_WHOLE)
 				break;
-			if (flags & PIECE_OWN && l < LEVEL_ROOT && is_shared(v)) {
+			if (flags & PIECE_OWN && l < LEVEL_ROOT && is_shared(e)) {
 				ret = unshare(s, e, l);
 				if (ret)
 					return ret;
@@ -226,6 +253,7 @@ int __dune_walk_piece(struct space *s, uint64_t va, uint64_t end, unsigned int f
 		}
 		break;
 	}
+found:
 	piece->e = e;
 	piece->level = l;
 	piece->n = 1;
@@ -248,7 +276,7 @@ int __dune_walk_reach(struct space *s, uint64_t va, int level, ptent_t **out)
 		if (!is_table(*e, l))
 			ret = l == LEVEL_ROOT ? make_pdpt(s, va) : split(s, e, l);
 		else
-			ret = l < LEVEL_ROOT && is_shared(*e) ? unshare(s, e, l) : 0;
+			ret = l < LEVEL_ROOT && is_shared(e) ? unshare(s, e, l) : 0;
 		if (ret)
 			return ret;
 		e = &table_of(*e)[PDX(l - 1, va)];

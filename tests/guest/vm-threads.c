@@ -144,6 +144,7 @@ static void *write_all(void *arg)
 			__builtin_ia32_pause();
 		}
 		paused = false;
+		written++;
 		for (int i = 0; i < 20; i++) {
 			seed = seed * 6364136223846793005UL + 1442695040888963407UL;
 			++*(volatile unsigned long *)(area + (seed >> 33) % NR * PAGE);
@@ -173,6 +174,7 @@ static void dirty(bool with_clones)
 		ptent_t *clone = NULL;
 		long found;
 
+		wait_for(&written, written + 1);
 		if (with_clones)
 			CHECK((clone = dune_vm_clone(pgroot)), "clone");
 		if (check) {
@@ -189,8 +191,9 @@ static void dirty(bool with_clones)
 		if (check) {
 			for (unsigned long k = 0; k < NR; k++)
 				wrong += known[k] != *(volatile unsigned long *)(area + k * PAGE);
-			paused = false;
 			pause_wanted = false;
+			while (paused)
+				__builtin_ia32_pause();
 		}
 		if (clone)
 			CHECK_EQUAL(dune_vm_free(clone), 0, "free");

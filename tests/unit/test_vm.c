@@ -327,6 +327,9 @@ static void dirty(void **state)
 	assert_int_equal(dune_vm_scan(pgroot, (void *)va, 4096, 0, NULL), -EINVAL);
 	assert_int_equal(dune_vm_scan(pgroot, (void *)va, 4096, DUNE_VM_CLEAR, NULL), -EINVAL);
 	assert_int_equal(dune_vm_scan(pgroot, (void *)va, 4096, 0x11, NULL), -EINVAL);
+	/* What was never touched is split too. */
+	assert_int_equal(dune_vm_scan(pgroot, (void *)(va + 20 * GIB), 8192, flags | DUNE_VM_SPLIT, NULL), 2);
+	assert_int_equal(cpu_size(pgroot, va + 20 * GIB), 4096);
 	/* Very much of nothing. */
 	assert_int_equal(dune_vm_scan(dune_vm_clone((ptent_t *)dune_page2pa(page())), (void *)0x600000000000, 1UL << 44,
 				      flags, NULL), 0);

@@ -113,7 +113,7 @@ void stub_begin(void)
 		abort();
 	__dune_vm.region_gpa = g.gpa;
 	__dune_vm.full = true;
-	pgroot = (ptent_t *)(__dune_vm.region + REGION_ROOT);
+	__dune_vm.root = pgroot = (ptent_t *)(__dune_vm.region + REGION_ROOT);
 	phys_limit = (uint64_t)STUB_GRANULES << DUNE_GRANULE_SHIFT;
 	__dune_granule_set(__dune_vm.region, g.gpa);
 }
