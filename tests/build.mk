@@ -70,7 +70,7 @@ $(T)/unit/test_format: libdune/format.c
 $(T)/unit/test_syscalls: $(B)/lib/libdune.a
 
 # Its page tables, with stand-ins for the rest of it. AddressSanitizer has something at PAGEBASE.
-PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm
+PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm $(T)/unit/test_vm_model
 $(PAGE_UNITS): CPPFLAGS += -Ilibdune -Itests/unit -DPAGEBASE=0x200000000000UL '-Ddune_in_guest()=false'
 $(PAGE_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
 $(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/page.c libdune/pgtable.c libdune/walk.c \

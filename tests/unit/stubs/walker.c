@@ -22,6 +22,13 @@ static uint64_t *leaf(ptent_t *root, uint64_t va, uint64_t *size)
 	}
 }
 
+bool cpu_allows(ptent_t *root, uint64_t va, unsigned int kind)
+{
+	uint64_t size, *e = leaf(root, va, &size);
+
+	return *e & 1 && (!(kind & FEC_W) || *e & 2) && (!(kind & FEC_U) || *e & 4) && (!(kind & FEC_I) || !(*e >> 63));
+}
+
 int cpu_access(ptent_t *root, uint64_t va, unsigned int kind)
 {
 	uint64_t size, *e = leaf(root, va, &size);

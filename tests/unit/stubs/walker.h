@@ -11,6 +11,8 @@
 
 /* An access with the error code @kind (FEC_W, FEC_U, FEC_I); notes it in the entry if it is allowed. */
 int cpu_access(ptent_t *root, uint64_t va, unsigned int kind);
+/* The same without a trace in the entry. */
+bool cpu_allows(ptent_t *root, uint64_t va, unsigned int kind);
 /* The leaf for @va: its size, 0 if there is none; and the address of @va. */
 uint64_t cpu_size(ptent_t *root, uint64_t va);
 uint64_t cpu_pa(ptent_t *root, uint64_t va);
