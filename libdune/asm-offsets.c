@@ -21,6 +21,7 @@ void offsets(void)
 	DEFINE(T_LSTAR_RETURN, offsetof(struct dune_thread, lstar_return));
 	DEFINE(T_HOST_TOP, offsetof(struct dune_thread, host_top));
 	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
+	DEFINE(T_DEFERRED, offsetof(struct dune_thread, deferred));
 	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
 	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));
 	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));

@@ -144,6 +144,7 @@ struct dune_thread {
 	uint64_t touch_mask;
 	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
 	unsigned long trap_cr2;
+	uint32_t output_nr;		/* the system call that output.c is about */
 	bool vfork_child;		/* its parent frees the area */
 	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
 	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
@@ -214,7 +215,7 @@ void __dune_touch_read(unsigned long hva);
 void __dune_touch_write(unsigned long hva);
 void __dune_touch_end(void);
 void __dune_host_exit(struct dune_thread *t, long reason);
-void __dune_host_care(struct dune_thread *t);
+long __dune_host_care(struct dune_thread *t);
 
 long __dune_hypercall_vmx(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
 long __dune_hypercall_svm(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
@@ -223,6 +224,7 @@ extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
 extern const char __dune_trap_stubs[], __dune_iret[];
 extern const char __dune_syscall_site[], __dune_run_loop[], __dune_run_return[];
 extern const char __dune_call_return[], __dune_run_again[], __dune_care[];
+extern const char __dune_output_call[], __dune_output_return[];
 void __dune_host_sigreturn(const void *context) __attribute__((noreturn));
 void __dune_trap(struct dune_tf *tf, unsigned int vector, unsigned long cr2, struct dune_thread *t);
 
@@ -254,7 +256,14 @@ void __dune_fill_gdt(struct dune_thread *t);
 
 /* HR3: does a system call of the guest's; the result goes into its RAX. */
 typedef long (*syscall_fn)(struct dune_thread *t);
-extern const syscall_fn __dune_syscall_table[NR_SYSCALLS];
+extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
+
+/* output.c */
+long __dune_output_check(struct dune_thread *t);
+void __dune_output_mark(struct dune_thread *t);
+long __dune_sys_output(struct dune_thread *t);
+void __dune_outputs_begin(void);
+extern bool __dune_outputs_watched;
 
 long __dune_forward(struct dune_thread *t);
 int __dune_copy_in(void *to, unsigned long from, size_t size);

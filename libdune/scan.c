@@ -187,6 +187,8 @@ PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags
 	state = vm_lock();
 	ret = __dune_space_open(&s, root);
 	if (!ret) {
+		if (flags & DUNE_VM_CLEAR)
+			__dune_outputs_begin();
 		ret = scan(&s, start, start + len, flags, &sc);
 		__dune_space_close(&s, start, len);
 	}

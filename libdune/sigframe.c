@@ -66,11 +66,13 @@ static enum progress at_site(struct dune_thread *t, const struct sigcontext *c)
 			return COMPLETE;
 		return c->rax == DUNE_EXIT_SYSCALL ? CALLING : BUSY;
 	}
-	if (caller != (unsigned long)__dune_call_return)
+	if (caller != (unsigned long)__dune_call_return && caller != (unsigned long)__dune_output_return)
 		return BUSY;
 	if (!done)	/* not yet, or to be restarted */
 		return CALLING;
 	t->run->regs.rax = c->rax;
+	if (caller == (unsigned long)__dune_output_return)
+		__dune_output_mark(t);
 	return COMPLETE;
 }
 
@@ -90,6 +92,13 @@ static enum progress progress(struct dune_thread *t, const struct sigcontext *c)
 		return t->run->exit_reason == DUNE_EXIT_SYSCALL ? CALLING : BUSY;
 	if (rip == (unsigned long)__dune_call_return)
 		t->run->regs.rax = c->rax;
+	if (between(rip, __dune_output_call, __dune_output_return))
+		return CALLING;
+	if (rip == (unsigned long)__dune_output_return) {
+		t->run->regs.rax = c->rax;
+		__dune_output_mark(t);
+		return COMPLETE;
+	}
 	return between(rip, __dune_call_return, __dune_care) ? COMPLETE : BUSY;
 }
 

@@ -216,8 +216,8 @@ static long sys_nospc(struct dune_thread *t)
 #define NR_map_shadow_stack	453
 #define NR_mseal		462
 
-/* What is absent is forwarded by the trampoline without a look. */
-const syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
+/* What is absent is forwarded by the trampoline without a look; output.c adds some. */
+syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 	[__NR_clone] = __dune_sys_clone,
 	[__NR_clone3] = __dune_sys_clone3,
 	[__NR_fork] = __dune_sys_fork,
@@ -275,8 +275,8 @@ static void private_leave(struct dune_thread *t)
 	__dune_resume_host(&regs);
 }
 
-/* A number that the trampoline does not forward. */
-void __dune_host_care(struct dune_thread *t)
+/* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
+long __dune_host_care(struct dune_thread *t)
 {
 	struct dune_regs *r = &t->run->regs;
 	unsigned int nr = r->rax;	/* so many bits has a number for the kernel */
@@ -286,22 +286,27 @@ void __dune_host_care(struct dune_thread *t)
 		private_leave(t);
 	if (r->rax == PRIVATE_RAISE) {
 		private_raise(t);
-		return;
+		return 0;
 	}
 	if (r->rax == PRIVATE_MAP_OWNERS) {
 		r->rax = __dune_map_owners();
-		return;
+		return 0;
 	}
 	if (r->rax == PRIVATE_POOL_EXTEND) {
 		r->rax = __dune_pool_extend(r->rdi);
-		return;
+		return 0;
 	}
 	/* Beyond the table are the x32 calls: the same ones, past this table. */
 	if (nr >= NR_SYSCALLS)
 		ret = -ENOSYS;
+	else if (__dune_syscall_table[nr] == __dune_sys_output)
+		ret = __dune_output_check(t);
 	else if (__dune_syscall_table[nr])
 		ret = __dune_syscall_table[nr](t);
 	else
 		ret = __dune_forward(t);
+	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_output && !ret)
+		return 1;
 	t->run->regs.rax = ret;
+	return 0;
 }

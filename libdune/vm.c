@@ -178,6 +178,7 @@ static int __attribute__((noinline)) protect_slowly(ptent_t *root, uint64_t va, 
 	state = vm_lock();
 	ret = __dune_space_open(&s, root);
 	if (!ret) {
+		__dune_outputs_begin();
 		ret = protect(&s, va, va + len, flags);
 		__dune_space_close(&s, va, len);
 	}
@@ -209,7 +210,7 @@ static inline bool protect_quickly(uint64_t root_gpa, const ptent_t *root, uint6
 	ptent_t *e;
 
 	state = vm_lock_guest();
-	if (!vm_alone() || !vm_is_current(root_gpa))
+	if (!vm_alone() || !vm_is_current(root_gpa) || !__dune_outputs_watched)
 		goto unlock;
 	e = walk_quickly(root, va);
 	if (!e)
@@ -285,6 +286,8 @@ static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, pte
 		return ret;
 	if (level)
 		flags |= PTE_PS;
+	if (!(flags & PTE_W))
+		__dune_outputs_begin();
 	while (va < end) {
 		ptent_t *e;
 

@@ -187,7 +187,7 @@ enum {
  * @perm: PERM_*; PERM_BIG and PERM_BIG_1GB are ignored
  *
  * Larger pages at the edges of the range are split; inside it they stay whole.  What the kernel does
- * not allow the process stays forbidden.
+ * not allow the process stays forbidden.  A system call that would write to a page without PERM_W is -EFAULT.
  *
  * Return: 0 or -errno: -ENOENT a part of the range is not mapped.
  */
@@ -323,7 +323,8 @@ void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec);
  * part of.  The cost is by what is mapped.  A write by another thread at the same time
  * is found by this scan, its bit set for the next one, or both: when the function returns the TLBs are flushed.
  *
- * The memory of the process is dirty and accessed at first.  What the kernel
+ * The memory of the process is dirty and accessed at first.  What system calls of threads in Dune mode write is dirty,
+ * but for calls that were under way when bits were cleared for the first time.  What the kernel
  * writes for other processes or asynchronously (io_uring, aio) sets no bit.
  *
  * Return: the number of pages found, or -errno.

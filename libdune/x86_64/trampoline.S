@@ -151,8 +151,8 @@ __dune_thread_start:
  */
 	.globl	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
 	.hidden	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
-	.globl	__dune_care
-	.hidden	__dune_care
+	.globl	__dune_care, __dune_output_call, __dune_output_return
+	.hidden	__dune_care, __dune_output_call, __dune_output_return
 	.type	__dune_run_loop, @function
 	.balign	16
 __dune_run_loop:
@@ -203,6 +203,33 @@ __dune_run_again:
 __dune_care:
 	mov	%rbp, %rdi
 	call	__dune_host_care
+	test	%eax, %eax
+	jz	.Lrun
+
+	/*
+	 * A call whose output the page table is to see (output.c).  A signal that came until here waits for the
+	 * guest, which is to make the call again afterwards.
+	 */
+__dune_output_call:
+	cmpb	$0, T_DEFERRED(%rbp)
+	jne	.Lagain
+	mov	R_RAX(%rbx), %rax
+	mov	R_RDI(%rbx), %rdi
+	mov	R_RSI(%rbx), %rsi
+	mov	R_RDX(%rbx), %rdx
+	mov	R_R10(%rbx), %r10
+	mov	R_R8(%rbx), %r8
+	mov	R_R9(%rbx), %r9
+	call	__dune_syscall_site
+__dune_output_return:
+	mov	%rax, R_RAX(%rbx)
+	mov	%rbp, %rdi
+	call	__dune_output_mark
+	jmp	.Lrun
+
+.Lagain:
+	mov	%rbp, %rdi
+	call	__dune_call_again
 	jmp	.Lrun
 
 .Lexit:

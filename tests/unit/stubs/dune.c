@@ -90,6 +90,13 @@ void __dune_fatal(int signo, const char *fmt, ...)
 	abort();
 }
 
+bool __dune_outputs_watched;
+
+void __dune_outputs_begin(void)
+{
+	__dune_outputs_watched = true;
+}
+
 bool __dune_thread_in(uint64_t gpa)
 {
 	(void)gpa;
