@@ -205,6 +205,11 @@ static int fill_region(void)
 	return 0;
 }
 
+static void set_switch_root(void)
+{
+	__dune_vm.switch_root = option(DUNE_OPT_STRICT) ? NULL : __dune_vm.root;
+}
+
 PUBLIC int dune_init(bool map_full)
 {
 	int ret;
@@ -225,6 +230,7 @@ PUBLIC int dune_init(bool map_full)
 	ret = fill_region();
 	if (ret)
 		goto unmap;
+	set_switch_root();
 	__dune_vm.pid = dune_syscall0(__NR_getpid);
 	return 0;
 
@@ -243,5 +249,6 @@ PUBLIC int dune_set_option(unsigned int number, bool on)
 		__dune_vm.options |= 1U << number;
 	else
 		__dune_vm.options &= ~(1U << number);
+	set_switch_root();
 	return 0;
 }

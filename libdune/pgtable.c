@@ -97,7 +97,7 @@ static bool drop_from_table(struct space *s, ptent_t *t, int level, const uint32
 		if (is_table(v, level)) {
 			/* Only where TLBs are flushed before the table is used for something else. */
 			if (!drop_from_table(s, table_of(v), level - 1, owner) || !dune_in_guest() ||
-			    page_of(v)->ref != 1) {
+			    !page_of_pool(v & PTE_ADDRESS) || page_of(v)->ref != 1) {
 				empty = false;
 				continue;
 			}

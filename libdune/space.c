@@ -99,7 +99,7 @@ static void flush_here(ptent_t *root, bool all, uint64_t va, uint64_t len)
 		if (__dune_vm.pcid && read_cr4() & CR4_PCIDE)
 			invpcid_context(root_pcid(root));
 	} else if (all) {
-		vm_write_cr3(cr3);
+		vm_flush_current(0, ~0UL);
 	} else {
 		vm_flush_current(va, len);
 	}
@@ -126,7 +126,7 @@ PUBLIC void dune_flush_tlb(void)
 	if (!dune_in_guest())
 		return;
 	if (vm_alone() && !(read_cr4() & CR4_PCIDE))
-		vm_write_cr3(vm_read_cr3());
+		vm_flush_current(0, ~0UL);
 	else
 		__dune_flush_everything();
 }
@@ -191,7 +191,7 @@ static inline bool is_root(const ptent_t *root)
 static int switch_slowly(ptent_t *root) __attribute__((noinline));
 static int switch_slowly(ptent_t *root)
 {
-	if (!dune_in_guest())
+	if (!dune_in_guest() || !__dune_vm.switch_root)
 		return -EPERM;
 	if (!is_root(root))
 		return -EINVAL;
@@ -214,7 +214,7 @@ PUBLIC int dune_vm_switch(ptent_t *root)
 
 	if (!dune_in_guest())
 		return -EPERM;
-	if (root == __dune_vm.root) {
+	if (root && root == __dune_vm.switch_root) {
 		cr3 = __dune_vm.region_gpa + REGION_ROOT;
 		t = current_thread();
 		if (t->pcid != PCID_ON)
@@ -241,7 +241,7 @@ PUBLIC void load_cr3(unsigned long cr3)
 
 	if ((uint64_t)root == vm_root_gpa(__dune_vm.root))
 		root = __dune_vm.root;
-	if (dune_in_guest() && is_root(root))
+	if (dune_in_guest() && is_root(root) && __dune_vm.switch_root)
 		go_to(root, cr3 & CR3_NOFLUSH);
 }
 
@@ -295,7 +295,8 @@ PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 		goto unlock;
 	}
 	pg->flags = PAGE_ROOT | (s.full ? PAGE_FULL : 0);
-	pg->pcid = pcid_alloc();
+	/* Without one dune_vm_switch() takes the long way, which refuses it. */
+	pg->pcid = __dune_vm.switch_root ? pcid_alloc() : 0;
 unlock:
 	vm_unlock(state);
 	return pg ? (ptent_t *)dune_page2pa(pg) : NULL;

@@ -270,11 +270,15 @@ static inline bool vm_is_current(uint64_t root_gpa)
 /* Of the address space that the CPU is in. */
 static inline void vm_flush_current(uint64_t va, uint64_t len)
 {
-	if (len > FLUSH_MAX * PGSIZE)
-		vm_write_cr3(vm_read_cr3());
-	else
-		for (uint64_t end = va + len; va < end; va += PGSIZE)
-			vm_invlpg(va);
+	if (len > FLUSH_MAX * PGSIZE) {
+		if (__dune_vm.switch_root)
+			vm_write_cr3(vm_read_cr3());
+		else
+			__dune_flush_everything();
+		return;
+	}
+	for (uint64_t end = va + len; va < end; va += PGSIZE)
+		vm_invlpg(va);
 }
 
 /* GR0: of CR3; HR3: pgroot. */

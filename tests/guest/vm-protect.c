@@ -225,6 +225,20 @@ static void outside(void)
 	CHECK(READS(p) && !WRITES(p), "protected outside");
 }
 
+/* Who gave up loading CR3 can still change many pages at once. */
+static void strict(void)
+{
+	char *p = map(100 * PAGE, PAGE);
+
+	memset(p, 1, 100 * PAGE);
+	dune_leave();
+	dune_set_option(DUNE_OPT_STRICT, true);
+	CHECK_EQUAL(dune_enter(), 0, "dune_enter");
+	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, 100 * PAGE, PERM_R), 0, "100 pages");
+	CHECK(READS(p + 50 * PAGE) && !WRITES(p + 50 * PAGE), "the permissions");
+	CHECK_EQUAL(dune_vm_switch(pgroot), -EPERM, "switch");
+}
+
 int main(int argc, char **argv)
 {
 	proc_begin(argc, argv);
@@ -237,5 +251,6 @@ int main(int argc, char **argv)
 	refused();
 	signalled();
 	outside();
+	strict();
 	return check_result();
 }

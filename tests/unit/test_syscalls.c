@@ -10,7 +10,7 @@
 
 #define NR_SYSCALLS	512
 
-extern long (*const __dune_syscall_table[NR_SYSCALLS])(void *thread);
+extern long (*__dune_syscall_table[NR_SYSCALLS])(void *thread);
 
 /* About the thread itself, or libdune's memory or descriptor. */
 static const int looked_at[] = {
@@ -40,9 +40,29 @@ static void table(void **state)
 		assert_null(__dune_syscall_table[forwarded[i]]);
 }
 
+void __dune_outputs_begin(void);
+
+/* When it matters what they write, and not before. */
+static void outputs(void **state)
+{
+	long (*mmap)(void *) = __dune_syscall_table[__NR_mmap];
+	static const int watched[] = {
+		__NR_read, __NR_readv, __NR_pread64, __NR_recvfrom, __NR_recvmsg, __NR_recvmmsg, __NR_getdents64,
+		__NR_newfstatat, __NR_statx, __NR_ioctl, __NR_epoll_wait, __NR_getrandom, __NR_wait4,
+	};
+
+	(void)state;
+	__dune_outputs_begin();
+	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
+		assert_non_null(*(void *volatile *)&__dune_syscall_table[watched[i]]);
+	assert_null(__dune_syscall_table[__NR_write]);
+	assert_null(__dune_syscall_table[__NR_getpid]);
+	assert_ptr_equal(__dune_syscall_table[__NR_mmap], mmap);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(table) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(table), cmocka_unit_test(outputs) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
