@@ -205,9 +205,11 @@ static int fill_region(void)
 	return 0;
 }
 
+#define NO_ROOT		((ptent_t *)1)
+
 static void set_switch_root(void)
 {
-	__dune_vm.switch_root = option(DUNE_OPT_STRICT) ? NULL : __dune_vm.root;
+	__dune_vm.switch_root = option(DUNE_OPT_STRICT) ? NO_ROOT : __dune_vm.root;
 }
 
 PUBLIC int dune_init(bool map_full)

@@ -63,7 +63,7 @@ struct dune_vm {
 	uint32_t options;	/* bits by DUNE_OPT_* */
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
 	bool full;		/* a first touch maps all memory of the process */
-	ptent_t *switch_root;	/* pgroot, or NULL where CR3 cannot be loaded: DUNE_OPT_STRICT */
+	ptent_t *switch_root;	/* pgroot, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
 	struct page *pages;
 	uint64_t nr_pages;

@@ -191,7 +191,7 @@ static inline bool is_root(const ptent_t *root)
 static int switch_slowly(ptent_t *root) __attribute__((noinline));
 static int switch_slowly(ptent_t *root)
 {
-	if (!dune_in_guest() || !__dune_vm.switch_root)
+	if (!dune_in_guest() || !vm_may_load_cr3())
 		return -EPERM;
 	if (!is_root(root))
 		return -EINVAL;
@@ -214,7 +214,7 @@ PUBLIC int dune_vm_switch(ptent_t *root)
 
 	if (!dune_in_guest())
 		return -EPERM;
-	if (root && root == __dune_vm.switch_root) {
+	if (root == __dune_vm.switch_root) {
 		cr3 = __dune_vm.region_gpa + REGION_ROOT;
 		t = current_thread();
 		if (t->pcid != PCID_ON)
@@ -241,7 +241,7 @@ PUBLIC void load_cr3(unsigned long cr3)
 
 	if ((uint64_t)root == vm_root_gpa(__dune_vm.root))
 		root = __dune_vm.root;
-	if (dune_in_guest() && is_root(root) && __dune_vm.switch_root)
+	if (dune_in_guest() && is_root(root) && vm_may_load_cr3())
 		go_to(root, cr3 & CR3_NOFLUSH);
 }
 
@@ -296,7 +296,7 @@ PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 	}
 	pg->flags = PAGE_ROOT | (s.full ? PAGE_FULL : 0);
 	/* Without one dune_vm_switch() takes the long way, which refuses it. */
-	pg->pcid = __dune_vm.switch_root ? pcid_alloc() : 0;
+	pg->pcid = vm_may_load_cr3() ? pcid_alloc() : 0;
 unlock:
 	vm_unlock(state);
 	return pg ? (ptent_t *)dune_page2pa(pg) : NULL;

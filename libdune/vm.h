@@ -267,11 +267,16 @@ static inline bool vm_is_current(uint64_t root_gpa)
 	return (vm_read_cr3() & PTE_ADDRESS) == root_gpa;
 }
 
+static inline bool vm_may_load_cr3(void)
+{
+	return __dune_vm.switch_root == __dune_vm.root;
+}
+
 /* Of the address space that the CPU is in. */
 static inline void vm_flush_current(uint64_t va, uint64_t len)
 {
 	if (len > FLUSH_MAX * PGSIZE) {
-		if (__dune_vm.switch_root)
+		if (vm_may_load_cr3())
 			vm_write_cr3(vm_read_cr3());
 		else
 			__dune_flush_everything();

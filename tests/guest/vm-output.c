@@ -174,7 +174,8 @@ static void interrupted(void)
 	CHECK_EQUAL(read(pipes[0], area + 51 * PAGE, 1), 1, "a read that goes on after signals");
 	only(51, 1, "a read that was interrupted");
 	pthread_join(thread, NULL);
-	CHECK_EQUAL(signals, 100, "signals");
+	/* Two that come at once are one. */
+	CHECK(signals > 50, "signals: %d", signals);
 	CHECK_EQUAL(area[51 * PAGE], 'x', "what was read");
 }
 
