@@ -364,11 +364,14 @@ static __always_inline int run_loop(struct dune_vcpu *vcpu)
 
 /* ---- The register page ------------------------------------------------------- */
 
-/* Flags that a program may have; the reserved ones, VM, VIF and VIP would make the CPU refuse. */
+/*
+ * Flags that a program may have; the reserved ones, VM, VIF and VIP would make the CPU refuse.  IOPL
+ * gives nothing: IN, OUT and the like exit in every ring.
+ */
 #define RFLAGS_GUEST	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
 			 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF | X86_EFLAGS_DF | \
-			 X86_EFLAGS_OF | X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_AC | \
-			 X86_EFLAGS_ID)
+			 X86_EFLAGS_OF | X86_EFLAGS_IOPL | X86_EFLAGS_NT | X86_EFLAGS_RF | \
+			 X86_EFLAGS_AC | X86_EFLAGS_ID)
 
 /* Exceptions that push an error code (SDM, "Exception and Interrupt Reference"). */
 #define HAS_ERROR_CODE	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17))

@@ -127,7 +127,7 @@ static void check_fields(void)
 /* Flags that no program may have are not there; those it may have are. */
 static void check_rflags(void)
 {
-	static const uint64_t kept = 0xcd5 | 1 << 14 | 1 << 18 | 1 << 21;	/* no TF, IF: see below; NT, AC, ID */
+	static const uint64_t kept = 0xcd5 | 7 << 12 | 1 << 18 | 1 << 21;	/* no TF, IF: see below; IOPL, NT, AC, ID */
 
 	for (unsigned int bit = 0; bit < 64; bit++) {
 		uint64_t value = 1ULL << bit;
