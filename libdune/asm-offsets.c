@@ -25,6 +25,10 @@ void offsets(void)
 	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
 	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));
 	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));
+	DEFINE(T_IST1, offsetof(struct dune_thread, tss.ist[0]));
+
+	DEFINE(SESSION_RBP, offsetof(struct user_session, rbp));
+	DEFINE(SESSION_SIZE, (sizeof(struct user_session) + 15) & -16UL);
 
 	DEFINE(R_RAX, offsetof(struct dune_run, regs.rax));
 	DEFINE(R_RCX, offsetof(struct dune_run, regs.rcx));
@@ -81,11 +85,13 @@ void offsets(void)
 	DEFINE(TF_RIP, offsetof(struct dune_tf, rip));
 	DEFINE(TF_CS, offsetof(struct dune_tf, cs));
 	DEFINE(TF_RSP, offsetof(struct dune_tf, rsp));
+	DEFINE(TF_RFLAGS, offsetof(struct dune_tf, rflags));
 	DEFINE(TF_ERR, offsetof(struct dune_tf, err));
 	DEFINE(TF_SIZE, sizeof(struct dune_tf));
 
 	DEFINE(EXIT_SYSCALL, DUNE_EXIT_SYSCALL);
 	DEFINE(VECTOR_DBLFLT, T_DBLFLT);
+	DEFINE(VECTOR_PGFLT, T_PGFLT);
 	DEFINE(NR_SYSCALLS, NR_SYSCALLS);
 	DEFINE(NR_EXIT, __NR_exit);
 	DEFINE(NR_RT_SIGRETURN, __NR_rt_sigreturn);
@@ -100,4 +106,7 @@ _Static_assert(sizeof(struct dune_tf) == 21 * 8, "entry.S pushes 21 words");
 _Static_assert(offsetof(struct dune_tf, rax) == 14 * 8 && offsetof(struct dune_tf, err) == 15 * 8,
 	       "entry.S pushes RAX below the error code");
 _Static_assert(sizeof(struct dune_thread) <= THREAD_MAX, "one page holds struct dune_thread and a part of the IDT");
+_Static_assert(offsetof(struct dune_thread, ist_mark) == offsetof(struct dune_thread, tss.ist[0]) + IST_SIZE,
+	       "entry.S finds the mark where it would find the IST entry");
+_Static_assert(offsetof(struct user_session, tf) == 0, "the frame of a call begins the session");
 _Static_assert(sizeof(struct dune_tf) <= IST_SIZE, "an IST stack holds a frame");

@@ -4,7 +4,8 @@
 
 LIBDUNE_VERSION := 1.0
 LIBDUNE_SRC := init.c enter.c pgtable.c page.c walk.c vm.c lookup.c merge.c cow.c scan.c space.c \
-	trap.c syscall.c output.c thread.c exec.c signal.c sigframe.c format.c log.c \
+	trap.c user.c syscall.c output.c thread.c exec.c signal.c sigframe.c format.c log.c \
+	handlers.c dump.c symbol.c procmap.c procmap-line.c \
 	x86_64/desc.c x86_64/entry.S x86_64/trampoline.S
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
 LIBDUNE_OFFSETS := $(B)/libdune/asm-offsets.h
@@ -27,9 +28,16 @@ $(LIBDUNE_OFFSETS): libdune/asm-offsets.c libdune/internal.h libdune/layout.h li
 	$(Q)$(CC) $(CPPFLAGS) $(LIBDUNE_CPPFLAGS) $(CFLAGS) $(LIBDUNE_CFLAGS) -S -o $@.s $<
 	$(Q)sed -n 's/^->\([^ ]*\) \$$*\(.*\)/#define \1 \2/p' $@.s > $@
 
-LIBS += $(B)/lib/libdune.a $(B)/lib/libdune.so $(B)/lib/pkgconfig/libdune.pc
+# With libelf and the C library: in the static library a member that is linked when it is used, and not
+# in the shared one.
+LIBDUNE_ELF := $(B)/pic/libdune/elf.o
+$(LIBDUNE_ELF): CPPFLAGS += -Ilibdune
 
-$(B)/lib/libdune.a: $(LIBDUNE_OBJ)
+LIBS += $(B)/lib/libdune.a $(B)/lib/libdune-elf.a $(B)/lib/libdune.so $(B)/lib/pkgconfig/libdune.pc
+
+$(B)/lib/libdune.a: $(LIBDUNE_OBJ) $(LIBDUNE_ELF)
+$(B)/lib/libdune-elf.a: $(LIBDUNE_ELF)
+$(B)/lib/libdune.a $(B)/lib/libdune-elf.a:
 	$(call say,AR)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@

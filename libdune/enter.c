@@ -65,7 +65,7 @@ struct dune_thread *__dune_thread_alloc(void)
 	if (state == SLOT_CLEAN)
 		memset(t, 0, sizeof(*t));
 	t->run = (struct dune_run *)(area + AREA_RUN);
-	t->lstar_return = __dune_vm.lstar + VMCALL_LENGTH;
+	t->lstar_return = __dune_vm.lstar_return;
 	t->host_top = area + AREA_HOST_END;
 	t->trap_low = area + AREA_TRAP;
 	t->trap_high = area + AREA_TRAP_END;
@@ -157,6 +157,7 @@ int __dune_vcpu_create(struct dune_thread *t)
 	if (ret)
 		return ret;
 	t->pcid = 0;
+	t->cr4_bits = 0;
 	t->index = config.index;
 	if (__dune_vm.first_run_absent && (unsigned long)t->run == __dune_vm.region + AREA_RUN) {
 		where = MAP_FIXED_NOREPLACE;
@@ -168,6 +169,7 @@ int __dune_vcpu_create(struct dune_thread *t)
 		__dune_vcpu_destroy(t);
 		return ret;
 	}
+	t->run->kernel_gs_base = t->session ? session_gs(t->session) : 0;
 	set_run_call(t);
 	__dune_fill_gdt(t);
 	return 0;

@@ -18,6 +18,9 @@
 /* Out of the way of programs, and few enough that the descriptor table stays in a page. */
 #define DUNE_FD		500
 
+#define bit_SMEP	(1U << 7)
+#define bit_SMAP	(1U << 20)
+
 struct dune_vm __dune_vm;
 
 PUBLIC ptent_t *pgroot;
@@ -116,10 +119,12 @@ static int open_device(void)
 		__dune_vm.hypercall = __dune_hypercall_svm;
 		__dune_vm.hypercall_return = (unsigned long)__dune_hypercall_svm_return;
 		__dune_vm.lstar = (unsigned long)__dune_lstar_svm;
+		__dune_vm.lstar_return = (unsigned long)__dune_lstar_svm_return;
 	} else {
 		__dune_vm.hypercall = __dune_hypercall_vmx;
 		__dune_vm.hypercall_return = (unsigned long)__dune_hypercall_vmx_return;
 		__dune_vm.lstar = (unsigned long)__dune_lstar_vmx;
+		__dune_vm.lstar_return = (unsigned long)__dune_lstar_vmx_return;
 	}
 	__dune_vm.fd = __dune_move_fd(fd);
 	return 0;
@@ -243,14 +248,28 @@ close:
 	return ret;
 }
 
+/* Is the option one that the CPU has? */
+static bool has(unsigned int number)
+{
+	uint32_t eax, ebx, ecx, edx;
+
+	if (number != DUNE_OPT_SMEP && number != DUNE_OPT_SMAP)
+		return true;
+	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & (number == DUNE_OPT_SMEP ? bit_SMEP : bit_SMAP);
+}
+
 PUBLIC int dune_set_option(unsigned int number, bool on)
 {
-	if (number > DUNE_OPT_QUIET)
+	if (number > DUNE_OPT_SMAP)
 		return -EINVAL;
+	if (on && !has(number))
+		return -ENODEV;
 	if (on)
 		__dune_vm.options |= 1U << number;
 	else
 		__dune_vm.options &= ~(1U << number);
+	if (number == DUNE_OPT_SMAP && __dune_vm.pid)
+		__dune_fill_idt();
 	set_switch_root();
 	return 0;
 }

@@ -56,6 +56,7 @@ struct dune_vm {
 	uint64_t nr_granules;	/* of guest-physical memory */
 	bool owners_mapped;	/* the kernel's table of them is mapped, in the region */
 	unsigned long lstar;	/* where SYSCALL goes in ring 0 */
+	unsigned long lstar_return;	/* RIP of an exit by SYSCALL in ring 0 */
 	unsigned long hypercall_return;	/* RIP of an exit by a hypercall */
 	long (*hypercall)(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
 	uint64_t xsave_mask;	/* what to save round a program's handler; 0: FXSAVE */
@@ -115,6 +116,23 @@ struct altstack {
 	unsigned long size;
 };
 
+/*
+ * From dune_jump_to_user() to dune_ret_from_user(), on the stack of the former's caller.  The thread's other GS
+ * base points to tf.err of the current one.
+ */
+struct user_session {
+	struct dune_tf tf;		/* of ring 3's system calls */
+	unsigned long rbp;		/* of __dune_jump() */
+	struct dune_thread *thread;
+	struct user_session *previous;	/* the one that this one is in, or NULL */
+	unsigned long fs, gs;		/* the program's bases */
+	unsigned long outer_fs, outer_gs;	/* those of ring 3 in the previous session */
+	bool outer_user_bases;		/* dune_thread.user_bases before */
+	bool interrupted;		/* by a signal, whose handler has not returned; mask was in force */
+	uint64_t mask;
+	unsigned long trap_top, ist;	/* before */
+};
+
 /* A thread in Dune mode; lies in its area, so that any of its stacks leads to it. */
 struct dune_thread {
 	/* The system call that runs the guest, for the trampoline. */
@@ -123,7 +141,7 @@ struct dune_thread {
 	unsigned long lstar_return;	/* RIP of an exit by SYSCALL */
 	unsigned long host_top;		/* where the host stack begins */
 	unsigned long trap_low, trap_high;	/* the trap stack */
-	unsigned long trap_top;		/* where frames of traps from outside the trap stack go */
+	unsigned long trap_top;		/* where frames of nested traps from outside the trap stack go */
 	int fd;
 	uint32_t index;			/* of the vCPU */
 	struct sighand *sighand;
@@ -147,13 +165,23 @@ struct dune_thread {
 	unsigned long trap_cr2;
 	uint32_t output_nr;		/* the system call that output.c is about */
 	bool vfork_child;		/* its parent frees the area */
+	bool user_bases;		/* FS and GS base are ring 3's; else those are here: */
+	unsigned long user_fs, user_gs;
+	unsigned long cr4_bits;		/* SMEP and SMAP, as its vCPU has them */
+	bool user_fs_set, user_gs_set;
+	struct user_session *session;	/* the current one, or NULL */
 	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
 	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
 	struct tss tss;
 	struct dune_run boot;		/* what a new thread starts with */
+	char ist_pad[68];
+	uint64_t ist_mark __attribute__((packed, aligned(4)));	/* entry.S, "Two stacks" */
 	uint64_t boot_mask;		/* and its signal mask */
 	struct sighand own_sighand;	/* if it is not shared with the thread that made this one */
 };
+
+/* Its limit is the number of the thread's area; ring 3 cannot see it. */
+#define SEL_SLOT	(10 * 8)
 
 static inline struct dune_thread *area_thread(unsigned long area)
 {
@@ -222,17 +250,61 @@ long __dune_hypercall_vmx(unsigned long nr, unsigned long a, unsigned long b, un
 long __dune_hypercall_svm(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
 extern const char __dune_hypercall_vmx_return[], __dune_hypercall_svm_return[];
 extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
-extern const char __dune_trap_stubs[], __dune_iret[];
+extern const char __dune_lstar_vmx_return[], __dune_lstar_svm_return[];
+extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[], __dune_trap_thunks[];
+extern const char __dune_sysret[], __dune_user_resume[];
+int __dune_jump(const struct dune_tf *tf);
+void __dune_return(int ret) __attribute__((noreturn));
+void __dune_load(struct dune_tf *tf) __attribute__((noreturn));
+void __dune_bare_pgflt(struct dune_tf *tf);
 extern const char __dune_syscall_site[], __dune_run_loop[], __dune_run_return[];
 extern const char __dune_call_return[], __dune_run_again[], __dune_care[];
 extern const char __dune_output_call[], __dune_output_return[];
 void __dune_host_sigreturn(const void *context) __attribute__((noreturn));
-void __dune_trap(struct dune_tf *tf, unsigned int vector, unsigned long cr2, struct dune_thread *t);
+void __dune_trap(struct dune_tf *tf, unsigned int vector);
+void __dune_trap_end(struct dune_tf *tf);
+void __dune_to_user(struct dune_tf *tf);
 
 #define VMCALL_LENGTH	3	/* VMMCALL too */
 
 /* trap.c */
 bool __dune_handles(unsigned int vector);
+void __dune_call_saving(void (*call)(void *), void *arg);
+
+/* Whose IST entry for traps it is while one is under way, and while none is. */
+static inline unsigned long ist_nested(const struct dune_thread *t)
+{
+	return thread_area(t) + AREA_NESTED_END;
+}
+
+/* A trap goes back to RSP @sp in ring 0, or ring 3: is one under way there? */
+static inline void set_trap_state(struct dune_thread *t, bool user, unsigned long sp)
+{
+	bool inside = t->trap_top != t->trap_high || (!user && sp >= t->trap_low && sp <= t->trap_high);
+
+	t->tss.ist[0] = inside ? ist_nested(t) : t->trap_high;
+}
+
+/* user.c */
+struct dune_thread *__dune_current(void);
+void __dune_bases_to_program(struct dune_thread *t);
+void __dune_bases_to_user(struct dune_thread *t);
+int __dune_session_begin(const struct dune_tf *tf, struct user_session *s);
+void __dune_session_end(struct user_session *s);
+void __dune_session_resume(struct user_session *s);
+void __dune_session_interrupt(struct dune_thread *t, uint64_t mask);
+struct user_session *__dune_session(void);
+void __dune_user_flags(struct dune_tf *tf);
+
+static inline unsigned long session_gs(struct user_session *s)
+{
+	return (unsigned long)s + offsetof(struct dune_tf, err);
+}
+
+static inline bool canonical(unsigned long address)
+{
+	return (long)(address << 16) >> 16 == (long)address;
+}
 
 /* desc.c */
 void __dune_fill_idt(void);
@@ -328,6 +400,21 @@ long __dune_sys_sigreturn(struct dune_thread *t);
 
 size_t __dune_format(char *buf, size_t size, const char *fmt, va_list args);
 void __dune_message(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* @text as it is, and a newline, to standard output. */
+void __dune_print_text(const char *text);
+/* To standard error, without the name of the library. */
+void __dune_print_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* procmap.c */
+typedef void (*procmap_found)(const struct dune_procmap_entry *entry, void *arg);
+bool __dune_procmap_find(unsigned long address, procmap_found found, void *arg);
+
+/* symbol.c: the name of the function at @offset in the file @path, and how far into it that is. */
+bool __dune_symbol(const char *path, uint64_t offset, char *name, size_t size, uint64_t *distance);
+
+/* dump.c */
+void __dune_dump(const struct dune_tf *tf);
+
 /* A message, then death by @signo. */
 void __dune_fatal(int signo, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
 

@@ -34,15 +34,15 @@
 
 /*
  * A thread area: the page shared with the kernel, a page that is never accessible, the trap
- * stack, the host stack, the IST stacks, and a page with struct dune_thread. The guard page is
- * below the stack that runs handlers of the program.
+ * stack, the IST stack of nested traps, the host stack, the IST stack of double faults, and a page with
+ * struct dune_thread. The guard page is below the stack that runs handlers of the program.
  */
 #define AREA_SIZE	0x40000
 #define AREA_RUN	0
 #define AREA_TRAP	(2 * PAGE_SIZE)
 #define AREA_TRAP_END	(AREA_TRAP + 0x10000)
-#define AREA_HOST_END	(AREA_THREAD - 2 * IST_SIZE)
-#define AREA_IST	AREA_HOST_END
+#define AREA_NESTED_END	(AREA_TRAP_END + IST_SIZE)
+#define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
 #define AREA_THREAD	(AREA_SIZE - PAGE_SIZE)
 #define THREAD_MAX	(PAGE_SIZE - NR_EXCEPTIONS * GATE_SIZE)
 
@@ -51,6 +51,14 @@
 
 /* The least that must be left below a trap's frame. */
 #define TRAP_RESERVE	0x3000
+
+/* The stubs of exceptions, and CLAC at their beginning. */
+#define STUB_SIZE	128
+#define CLAC_LENGTH	3
+
+/* Flags of ring 3: IOPL 1, by which its system calls are told from those of ring 0; and IF. */
+#define RFLAGS_IOPL1	0x1000
+#define RFLAGS_USER_SET	0x1200
 
 /* Set in the vector when a trap cannot be handled for lack of stack. */
 #define TRAP_TOO_DEEP	0x100

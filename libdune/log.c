@@ -63,8 +63,7 @@ void __dune_message(const char *fmt, ...)
 	va_end(args);
 }
 
-static void print_err(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void print_err(const char *fmt, ...)
+void __dune_print_error(const char *fmt, ...)
 {
 	va_list args;
 
@@ -73,16 +72,22 @@ static void print_err(const char *fmt, ...)
 	va_end(args);
 }
 
-PUBLIC void dune_dump_trap_frame(struct dune_tf *tf)
+void __dune_print_text(const char *text)
 {
-	print_err("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n"
-		  "rsi %016lx rdi %016lx rbp %016lx rsp %016lx\n"
-		  "r8  %016lx r9  %016lx r10 %016lx r11 %016lx\n"
-		  "r12 %016lx r13 %016lx r14 %016lx r15 %016lx\n"
-		  "rip %016lx rflags %08lx cs %04x ss %04x err %08x\n",
-		  tf->rax, tf->rbx, tf->rcx, tf->rdx, tf->rsi, tf->rdi, tf->rbp, tf->rsp,
-		  tf->r8, tf->r9, tf->r10, tf->r11, tf->r12, tf->r13, tf->r14, tf->r15,
-		  tf->rip, tf->rflags, tf->cs, tf->ss, tf->err);
+	size_t length = 0, done = 0;
+	long ret;
+
+	while (text[length])
+		length++;
+	while (done < length) {
+		ret = dune_syscall3(__NR_write, STDOUT, text + done, length - done);
+		if (ret == -EINTR)
+			continue;
+		if (ret <= 0)
+			break;
+		done += ret;
+	}
+	dune_syscall3(__NR_write, STDOUT, "\n", 1);
 }
 
 /* HR3, or GR0 where libdune itself cannot go on. */

@@ -117,6 +117,21 @@ void __dune_call_again(struct dune_thread *t)
 	r->rip -= r->rip == r->rcx ? SYSCALL_LENGTH : VMCALL_LENGTH;
 }
 
+/*
+ * The guest stands in the entry of system calls, with interrupts off, and has called nobody yet: have it make
+ * the call again, or the signal would wait until that call is over.
+ */
+static void leave_call_entry(struct dune_thread *t)
+{
+	struct dune_regs *r = &t->run->regs;
+
+	if (t->run->cpl || r->rip < __dune_vm.lstar || r->rip >= __dune_vm.lstar_return)
+		return;
+	r->rip = r->rcx - SYSCALL_LENGTH;
+	r->rflags = r->r11;
+	t->run->cpl = r->r11 & RFLAGS_IOPL1 ? 3 : 0;
+}
+
 /* ---- deferring ---- */
 
 /* Have the guest come out when a handler can run, with all signals blocked until then. */
@@ -210,7 +225,9 @@ static struct frame *place_frame(struct dune_thread *t, const struct sigaction_k
 	unsigned long sp = t->run->regs.rsp;
 	const struct altstack *alt = &t->altstack;
 
-	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !__dune_on_altstack(alt, sp))
+	/* A trap under way is known by its stack. */
+	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !__dune_on_altstack(alt, sp) &&
+	    !(sp >= t->trap_low && sp <= t->trap_high))
 		sp = alt->sp + alt->size;
 	else
 		sp -= RED_ZONE;
@@ -348,13 +365,17 @@ static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, str
 	unsigned long nr = t->run->regs.rax;
 	enum progress where = progress(t, &host->uc_mcontext);
 	struct dune_regs *r = &t->run->regs;
-	uint64_t in_force, flags = where == CALLING && r->rip == t->lstar_return ? r->r11 : r->rflags;
+	uint64_t in_force, flags;
+	bool interrupts_off;
 	bool touched = in_touch(&host->uc_mcontext) && info->si_code > 0 &&
 		       (signo == SIGSEGV || signo == SIGBUS);
 	bool synchronous = t->trapno || touched;
-	bool interrupts_off = !(flags & RFLAGS_IF) || t->run->event_info & DUNE_EVENT_VALID;
 	bool touching = t->touching;
 
+	if (where == COMPLETE && !(t->run->event_info & DUNE_EVENT_VALID))
+		leave_call_entry(t);
+	flags = where == CALLING && r->rip == t->lstar_return ? r->r11 : r->rflags;
+	interrupts_off = !(flags & RFLAGS_IF) || t->run->event_info & DUNE_EVENT_VALID;
 	if (touching) {		/* whatever comes now, the access is made again */
 		t->touching = false;
 		memcpy(&host->uc_sigmask, &t->touch_mask, sizeof(t->touch_mask));
@@ -387,6 +408,8 @@ static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, str
 		waiting_mask(r, nr, &in_force);
 	if (action.flags & SA_RESETHAND)
 		__dune_signal_reset(t->sighand, signo);
+	if (t->run->cpl)
+		__dune_session_interrupt(t, in_force);
 	build_frame(t, signo, info, host, &action);
 	restart_loop(t, host, handler_mask(signo, &action, in_force));
 	/* The handler begins with the initial vector state; the frame has the program's. */
@@ -487,6 +510,8 @@ void __dune_signal_exception(struct dune_thread *t, const struct raise *raise)
 	t->trap_err = raise->tf->err;
 	t->trap_cr2 = raise->vector == T_PGFLT ? raise->addr : 0;
 	load_frame(&t->run->regs, raise->tf);
+	t->run->cpl = raise->tf->cs & 3;
+	set_trap_state(t, t->run->cpl, raise->tf->rsp);
 	send_exception(t, &info, raise);
 }
 

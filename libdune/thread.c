@@ -22,7 +22,6 @@ static void resume_guest(struct dune_thread *t, const struct dune_run *run)
 	if (ret)
 		__dune_fatal(SIGKILL, "a new thread or process cannot enter Dune mode: error %d", -ret);
 	t->run->regs = run->regs;
-	t->run->kernel_gs_base = run->kernel_gs_base;
 	t->run->cr2 = run->cr2;
 	t->run->cpl = run->cpl;
 	t->run->regs.rax = 0;

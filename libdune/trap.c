@@ -9,7 +9,18 @@
 #include "pgtable.h"
 
 static dune_intr_cb handlers[256];
-static dune_pgflt_cb pgflt_handler;
+static bool bare[NR_EXCEPTIONS];	/* the handler uses no vector register and no thread-local storage */
+static bool bare_pgflt;
+dune_pgflt_cb __dune_pgflt_handler;
+#define pgflt_handler	__dune_pgflt_handler
+
+/* Where entry.S goes for each exception: here to __dune_trap(), or to a bare handler at once. */
+#define THUNK(n)	((dune_intr_cb)(uintptr_t)&__dune_trap_thunks[16 * (n)])
+#define THUNKS4(n)	THUNK(n), THUNK(n + 1), THUNK(n + 2), THUNK(n + 3)
+
+dune_intr_cb __dune_trap_table[NR_EXCEPTIONS] = {
+	THUNKS4(0), THUNKS4(4), THUNKS4(8), THUNKS4(12), THUNKS4(16), THUNKS4(20), THUNKS4(24), THUNKS4(28),
+};
 
 bool __dune_handles(unsigned int vector)
 {
@@ -17,24 +28,71 @@ bool __dune_handles(unsigned int vector)
 	       (vector == T_PGFLT && __atomic_load_n(&pgflt_handler, __ATOMIC_ACQUIRE));
 }
 
+/* Those whose frame __dune_trap() must look at first. */
+static bool looked_at(unsigned int vector)
+{
+	return vector == T_DBLFLT || vector == T_SEGNP || vector == T_STACK || vector == T_GPFLT;
+}
+
+static void set_entry(unsigned int vector)
+{
+	dune_intr_cb entry = THUNK(vector);
+
+	if (vector == T_PGFLT) {
+		if (bare_pgflt && pgflt_handler)
+			entry = __dune_bare_pgflt;
+	} else if (bare[vector] && handlers[vector] && !looked_at(vector)) {
+		entry = handlers[vector];
+	}
+	__atomic_store_n(&__dune_trap_table[vector], entry, __ATOMIC_RELEASE);
+}
+
+static int register_handler(int vec, dune_intr_cb cb, bool is_bare)
+{
+	if (vec < 0 || vec > 255 || (is_bare && vec >= NR_EXCEPTIONS))
+		return -EINVAL;
+	/* In between, the way that is good for both kinds. */
+	if (vec < NR_EXCEPTIONS) {
+		bare[vec] = false;
+		set_entry(vec);
+	}
+	__atomic_store_n(&handlers[vec], cb, __ATOMIC_RELEASE);
+	if (vec < NR_EXCEPTIONS) {
+		bare[vec] = is_bare;
+		set_entry(vec);
+	} else if (cb && __dune_vm.pid) {
+		__dune_fill_gate(vec);
+	}
+	return 0;
+}
+
 PUBLIC int dune_register_intr_handler(int vec, dune_intr_cb cb)
 {
-	if (vec < 0 || vec > 255)
-		return -EINVAL;
-	__atomic_store_n(&handlers[vec], cb, __ATOMIC_RELEASE);
-	if (cb && vec >= NR_EXCEPTIONS && __dune_vm.pid)
-		__dune_fill_gate(vec);
-	return 0;
+	return register_handler(vec, cb, false);
+}
+
+PUBLIC int dune_register_bare_intr_handler(int vec, dune_intr_cb cb)
+{
+	return register_handler(vec, cb, true);
+}
+
+static void register_pgflt(dune_pgflt_cb cb, bool is_bare)
+{
+	bare_pgflt = false;
+	set_entry(T_PGFLT);
+	__atomic_store_n(&pgflt_handler, cb, __ATOMIC_RELEASE);
+	bare_pgflt = is_bare;
+	set_entry(T_PGFLT);
 }
 
 PUBLIC void dune_register_pgflt_handler(dune_pgflt_cb cb)
 {
-	__atomic_store_n(&pgflt_handler, cb, __ATOMIC_RELEASE);
+	register_pgflt(cb, false);
 }
 
-PUBLIC void dune_passthrough_syscall(struct dune_tf *tf)
+PUBLIC void dune_register_bare_pgflt_handler(dune_pgflt_cb cb)
 {
-	tf->rax = dune_syscall(tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf));
+	register_pgflt(cb, true);
 }
 
 /* ---- handlers of the program, which may use vector registers ---- */
@@ -42,40 +100,66 @@ PUBLIC void dune_passthrough_syscall(struct dune_tf *tf)
 #define FXSAVE_SIZE	512
 #define XSAVE_HEADER	64
 
-static void call(unsigned int vector, struct dune_tf *tf, unsigned long cr2)
-{
-	dune_intr_cb cb = __atomic_load_n(&handlers[vector], __ATOMIC_ACQUIRE);
-	dune_pgflt_cb pgflt = __atomic_load_n(&pgflt_handler, __ATOMIC_ACQUIRE);
-
-	if (vector == T_PGFLT && pgflt)
-		pgflt(cr2, tf->err, tf);
-	else if (cb)		/* not taken away meanwhile */
-		cb(tf);
-}
-
-static void call_saving_fx(unsigned int vector, struct dune_tf *tf, unsigned long cr2)
+static void save_fx(void (*call)(void *), void *arg)
 {
 	char area[FXSAVE_SIZE] __attribute__((aligned(16)));
 
 	__asm__ volatile("fxsave64 %0" : "=m"(area));
-	call(vector, tf, cr2);
+	call(arg);
 	__asm__ volatile("fxrstor64 %0" : : "m"(area));
 }
 
-static void call_handler(unsigned int vector, struct dune_tf *tf, unsigned long cr2)
+/* Call @call(@arg) with the vector registers saved round it. */
+void __dune_call_saving(void (*call)(void *), void *arg)
 {
 	uint32_t low = __dune_vm.xsave_mask, high = __dune_vm.xsave_mask >> 32;
 	char *area;
 
 	if (!low) {
-		call_saving_fx(vector, tf, cr2);
+		save_fx(call, arg);
 		return;
 	}
 	area = __builtin_alloca_with_align(__dune_vm.xsave_size, 64 * 8);
-	memset(area + FXSAVE_SIZE, 0, XSAVE_HEADER);	/* XRSTOR wants its reserved bytes 0 */
+	/* XSAVE writes the first word of its header; XRSTOR wants the others 0. */
+	for (unsigned int i = FXSAVE_SIZE; i < FXSAVE_SIZE + XSAVE_HEADER; i += 8)
+		*(volatile uint64_t *)(area + i) = 0;
 	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
-	call(vector, tf, cr2);
+	call(arg);
 	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
+}
+
+struct trap {
+	unsigned int vector;
+	struct dune_tf *tf;
+	unsigned long cr2;
+};
+
+static void call(void *arg)
+{
+	const struct trap *trap = arg;
+	dune_intr_cb cb = __atomic_load_n(&handlers[trap->vector], __ATOMIC_ACQUIRE);
+	dune_pgflt_cb pgflt = __atomic_load_n(&pgflt_handler, __ATOMIC_ACQUIRE);
+
+	if (trap->vector == T_PGFLT && pgflt)
+		pgflt(trap->cr2, trap->tf->err, trap->tf);
+	else if (cb)		/* not taken away meanwhile */
+		cb(trap->tf);
+}
+
+static void call_handler(struct dune_thread *t, unsigned int vector, struct dune_tf *tf, unsigned long cr2)
+{
+	struct trap trap = { vector, tf, cr2 };
+	bool user_bases = t->user_bases, from_user = tf->cs & 3;
+
+	if (vector == T_PGFLT && pgflt_handler ? bare_pgflt : vector < NR_EXCEPTIONS && bare[vector]) {
+		call(&trap);
+		return;
+	}
+	__dune_bases_to_program(t);
+	__dune_call_saving(call, &trap);
+	/* Ring 3 goes on, or what runs in ring 0 with its bases: a bare handler. */
+	if (tf->cs & 3 ? t->session != NULL : user_bases && !from_user)
+		__dune_bases_to_user(t);
 }
 
 /* ---- page faults ---- */
@@ -189,35 +273,32 @@ static void __attribute__((noreturn)) become_signal(struct dune_tf *tf, unsigned
 		__dune_vm.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
 }
 
-/*
- * An exception of IRETQ itself, on the way back from a trap, is one of the code it was to return
- * to, as in the kernel: a handler may have put anything into RIP.
- */
-static void blame_iret_target(struct dune_tf *tf)
-{
-	const uint64_t *frame = (const uint64_t *)tf->rsp;
-
-	if (tf->rip != (uint64_t)__dune_iret)
-		return;
-	tf->rip = frame[0];
-	tf->cs = frame[1];
-	tf->rflags = frame[2];
-	tf->rsp = frame[3];
-	tf->ss = frame[4];
-}
-
 /* In an error code: the selector is a vector (SDM, "Error Code").  INT n without a gate is #GP on Linux. */
 #define ERROR_IDT	2U
 
-/* Called by entry.S for each vector; what @tf holds afterwards is loaded. */
-void __dune_trap(struct dune_tf *tf, unsigned int vector, unsigned long cr2, struct dune_thread *t)
+#define IRETQ		0xcf48
+
+/* libdune's IRETQ has met a frame that a bare handler, or a broken one, has left. */
+static bool at_iret(const struct dune_tf *tf)
+{
+	return !(tf->cs & 3) && tf->rip >= (uint64_t)__dune_trap_stubs && tf->rip < (uint64_t)__dune_trap_stubs_end &&
+	       *(const uint16_t *)tf->rip == IRETQ;
+}
+
+/* Intel's SYSRET faults in ring 0; it is ring 3 that was to go where there is nothing. */
+static void blame_sysret_target(struct dune_tf *tf)
+{
+	if (tf->cs & 3 || tf->rip != (uint64_t)__dune_sysret)
+		return;
+	tf->rip = tf->rcx;
+	tf->rflags = tf->r11;
+	__dune_user_flags(tf);
+}
+
+static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vector, unsigned long cr2)
 {
 	unsigned int refused = 0;
 
-	(void)t;
-	if (vector & TRAP_TOO_DEEP)
-		__dune_fatal(SIGSEGV, "no stack left for an exception in a handler (vector %u at %#lx)",
-			     vector & 0xff, tf->rip);
 	if (vector == T_PGFLT) {
 		refused = map_granule(tf, cr2);
 		if (!refused)
@@ -225,10 +306,56 @@ void __dune_trap(struct dune_tf *tf, unsigned int vector, unsigned long cr2, str
 	}
 	if (vector == T_SEGNP && tf->err & ERROR_IDT)
 		vector = T_GPFLT;
-	if (vector == T_GPFLT || vector == T_SEGNP || vector == T_STACK)
-		blame_iret_target(tf);
-	if (__dune_handles(vector) && vector != T_DBLFLT)
-		call_handler(vector, tf, cr2);
+	if (vector == T_GPFLT)
+		blame_sysret_target(tf);
+	if (__dune_handles(vector) && vector != T_DBLFLT && !at_iret(tf))
+		call_handler(t, vector, tf, cr2);
 	else
 		become_signal(tf, vector, cr2, refused);
+}
+
+static struct dune_thread *thread_of_stack(void)
+{
+	return area_thread((unsigned long)__builtin_frame_address(0) & -(unsigned long)AREA_SIZE);
+}
+
+/*
+ * Called by entry.S; what @tf holds afterwards is loaded.  A RIP that is not canonical would make
+ * IRETQ fault: it is the fault of the code that was to go on there, as in the kernel.
+ */
+void __dune_trap(struct dune_tf *tf, unsigned int vector)
+{
+	unsigned long cr2;
+
+	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+	if (vector & TRAP_TOO_DEEP)
+		__dune_fatal(SIGSEGV, "no stack left for an exception in a handler (vector %u at %#lx)",
+			     vector & 0xff, tf->rip);
+	handle(thread_of_stack(), tf, vector, cr2);
+	while (!canonical(tf->rip)) {
+		tf->err = 0;
+		handle(thread_of_stack(), tf, T_GPFLT, 0);
+	}
+}
+
+/* The end of a trap from ring 3, as far as a bare handler has not seen to it. */
+void __dune_to_user(struct dune_tf *tf)
+{
+	struct dune_thread *t = thread_of_stack();
+
+	if (!canonical(tf->rip)) {
+		t->tss.ist[0] = ist_nested(t);
+		tf->err = 0;
+		__dune_trap(tf, T_GPFLT);
+	}
+	__dune_trap_end(tf);
+}
+
+void __dune_trap_end(struct dune_tf *tf)
+{
+	struct dune_thread *t = thread_of_stack();
+
+	if (tf->cs & 3)
+		__dune_user_flags(tf);
+	set_trap_state(t, tf->cs & 3, tf->rsp);
 }

@@ -14,11 +14,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dune-elf.h"
+#include "dune-procmap.h"
+#include "dune-user.h"
 #include "dune-vm.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Selectors, as in 64-bit Linux. */
+#define GD_KT		0x10
+#define GD_KD		0x18
+#define GD_UD		0x28
+#define GD_UT		0x30
+#define GD_TSS		0x40
 
 /* Vectors of exceptions (SDM, "Exception and Interrupt Vectors"). */
 #define T_DIVIDE	0	/* divide error */
@@ -119,7 +129,14 @@ static inline bool dune_in_dune_mode(void)
 #define DUNE_OPT_STRICT		1	/* #GP for loads of descriptor tables and control registers */
 #define DUNE_OPT_QUIET		2	/* no dump of the registers when an exception kills the process */
 
-/** dune_set_option - switch a DUNE_OPT_* on or off; they begin switched off */
+#define DUNE_OPT_SMEP		3	/* ring 0 cannot execute memory of ring 3 (from the next dune_jump_to_user() on) */
+#define DUNE_OPT_SMAP		4	/* nor read or write it, but between dune_user_access_begin() and _end() */
+
+/**
+ * dune_set_option - switch a DUNE_OPT_* on or off; they begin switched off
+ *
+ * Return: 0; -EINVAL: no such option; -ENODEV: the CPU does not have it.
+ */
 int dune_set_option(unsigned int option, bool on);
 
 /* ---- exceptions ---- */
@@ -138,6 +155,25 @@ int dune_set_option(unsigned int option, bool on);
  */
 int dune_register_intr_handler(int vec, dune_intr_cb cb);
 
+/*
+ * For the handlers of the functions with "bare" in their name, and what these call: no vector registers.
+ */
+#define DUNE_BARE	__attribute__((target("general-regs-only")))
+
+/**
+ * dune_register_bare_intr_handler - the same for a handler that is content with less
+ * @vec: 0 to 31
+ * @cb: must be compiled without vector registers (DUNE_BARE, or the whole file with -mgeneral-regs-only), and so
+ *	must be all that it calls: no function of the C library.  After an exception in ring 3, FS and GS base are
+ *	ring 3's: it uses no thread-local storage, errno and stack protector included.  The stack is aligned to 8
+ *	bytes.  It leaves tf->rip canonical
+ *
+ * Saves about 40 instructions: nothing is saved but the registers in @tf.
+ *
+ * Return: 0, or -EINVAL.
+ */
+int dune_register_bare_intr_handler(int vec, dune_intr_cb cb);
+
 /**
  * dune_register_pgflt_handler - call @cb for page faults
  * @cb: called like that of dune_register_intr_handler(), with the address, the error code of
@@ -150,16 +186,50 @@ int dune_register_intr_handler(int vec, dune_intr_cb cb);
  */
 void dune_register_pgflt_handler(dune_pgflt_cb cb);
 
-/** dune_dump_trap_frame - print the registers in @tf to standard error */
-void dune_dump_trap_frame(struct dune_tf *tf);
+/** dune_register_bare_pgflt_handler - the same for a handler as of dune_register_bare_intr_handler() */
+void dune_register_bare_pgflt_handler(dune_pgflt_cb cb);
 
 /**
- * dune_passthrough_syscall - make the system call that @tf describes
+ * dune_dump_trap_frame - print to standard error what @tf stands for
  *
- * RAX is its number, ARG0 to ARG5 its arguments; its result (or -errno) is put
- * into RAX.
+ * The registers, the code at rip and the words on the stack as far as they can be read, what is mapped
+ * at rip, and the function, if the file has symbols.  In any context, also in a handler of
+ * page faults; what cannot be read is left out.
  */
-void dune_passthrough_syscall(struct dune_tf *tf);
+void dune_dump_trap_frame(struct dune_tf *tf);
+
+/* ---- signals ---- */
+
+typedef void (*sighandler_t)(int);
+
+#define DUNE_SIGNAL_INTR_BASE	200	/* old programs know it; signals use no vectors */
+
+/**
+ * dune_signal - signal(): run @cb in ring 0 when @sig comes
+ * @cb: or SIG_DFL, SIG_IGN
+ *
+ * System calls that it interrupts are made again.  The C library's sigaction() does as well.
+ *
+ * Return: the last handler, or SIG_ERR.
+ */
+sighandler_t dune_signal(int sig, sighandler_t cb);
+
+/**
+ * dune_register_signal_handler - call @cb with the interrupted registers when @signum comes
+ * @signum: 1 to 64
+ * @cb: what it changes in the frame is loaded when it returns, but for cs and ss.  For a signal that has interrupted
+ *	ring 3 the frame is ring 3's (tf->cs & 3), and @cb may call dune_ret_from_user().  NULL: the default action
+ *
+ * For the process, like all handlers of signals.
+ *
+ * Return: 0, or -EINVAL: no such signal, or one that cannot be caught.
+ */
+int dune_register_signal_handler(int signum, dune_intr_cb cb);
+
+/* ---- memory ---- */
+
+/** dune_mmap - mmap(), without the C library; MAP_FAILED if it fails */
+void *dune_mmap(void *addr, size_t length, int prot, int flags, int fd, long offset);
 
 /* ---- system calls and messages, from both sides and without the C library ---- */
 

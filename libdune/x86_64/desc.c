@@ -20,16 +20,18 @@ _Static_assert(sizeof(struct gate) == GATE_SIZE, "a gate is 16 bytes");
 #define GATE_INTERRUPT	0x8e	/* present, DPL 0, 64-bit interrupt gate */
 #define GATE_DPL3	0x60
 
-#define STUB_SIZE	16
-
 #define IST_TRAP	1
 #define IST_DBLFLT	2
 
 void __dune_fill_gate(unsigned int vector)
 {
 	struct gate *gates = (struct gate *)(__dune_vm.region + REGION_IDT);
-	uint64_t stub = (uint64_t)__dune_trap_stubs + vector * STUB_SIZE;
+	uint64_t stub;
 
+	if (vector < NR_EXCEPTIONS)
+		stub = (uint64_t)__dune_trap_stubs + vector * STUB_SIZE + (option(DUNE_OPT_SMAP) ? 0 : CLAC_LENGTH);
+	else
+		stub = (uint64_t)__dune_int_stubs + (vector - NR_EXCEPTIONS) * 16;
 	gates[vector] = (struct gate){
 		.offset_low = stub,
 		.offset_middle = stub >> 16,
@@ -53,11 +55,10 @@ void __dune_fill_idt(void)
 
 void __dune_fill_tss(struct dune_thread *t)
 {
-	unsigned long ist = thread_area(t) + AREA_IST;
-
-	t->tss.rsp[0] = t->trap_top;
-	t->tss.ist[IST_DBLFLT - 1] = ist + IST_SIZE;
-	t->tss.ist[IST_TRAP - 1] = ist + 2 * IST_SIZE;
+	t->tss.rsp[0] = t->trap_high;
+	t->tss.ist[IST_DBLFLT - 1] = thread_area(t) + AREA_HOST_END + IST_SIZE;
+	t->tss.ist[IST_TRAP - 1] = t->trap_high;
+	t->ist_mark = -IST_SIZE;
 	t->tss.io_bitmap = sizeof(t->tss);	/* behind the limit: no ports */
 }
 
@@ -67,6 +68,7 @@ void __dune_fill_gdt(struct dune_thread *t)
 	__u64 *gdt = t->run->gdt;
 	uint64_t base = (uint64_t)&t->tss;
 	uint64_t limit = sizeof(t->tss) - 1;
+	uint64_t slot = offset_slot(thread_area(t) - __dune_vm.region);
 
 	gdt[0] = 0;
 	gdt[1] = 0x00cf9b000000ffff;	/* 32-bit code, ring 0 */
@@ -78,4 +80,5 @@ void __dune_fill_gdt(struct dune_thread *t)
 	/* SDM, "TSS Descriptor in 64-bit mode": busy, because it is loaded from the start */
 	gdt[DUNE_SEL_TSS / 8] = limit | (base & 0xffffff) << 16 | 0x8bUL << 40 | (base >> 24 & 0xff) << 56;
 	gdt[DUNE_SEL_TSS / 8 + 1] = base >> 32;
+	gdt[SEL_SLOT / 8] = 0x0040930000000000 | slot;	/* data, ring 0 */
 }

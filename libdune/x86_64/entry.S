@@ -8,28 +8,115 @@
 
 	.text
 
+/* Backtraces of handlers go on into what the exception interrupted: struct dune_tf, at RSP. */
+	.macro	interrupted_is_caller
+	.cfi_signal_frame
+	cfa_at	0x77, TF_RSP
+	saved_at 0, 0x77, TF_RAX
+	saved_at 1, 0x77, TF_RDX
+	saved_at 2, 0x77, TF_RCX
+	saved_at 3, 0x77, TF_RBX
+	saved_at 4, 0x77, TF_RSI
+	saved_at 5, 0x77, TF_RDI
+	saved_at 6, 0x77, TF_RBP
+	saved_at 8, 0x77, TF_R8
+	saved_at 9, 0x77, TF_R9
+	saved_at 10, 0x77, TF_R10
+	saved_at 11, 0x77, TF_R11
+	saved_at 12, 0x77, TF_R12
+	saved_at 13, 0x77, TF_R13
+	saved_at 14, 0x77, TF_R14
+	saved_at 15, 0x77, TF_R15
+	saved_at 16, 0x77, TF_RIP
+	.endm
+
 /*
- * SYSCALL in GR0.  In: RCX the address behind it, R11 the flags; RSP is the program's and must
- * not be touched: it may have a red zone, or point nowhere.  Nothing returns here: the
- * trampoline continues at RCX.
+ * SYSCALL, from GR0 or GR3.  In: RCX the address behind it, R11 the flags; RSP is the program's and
+ * must not be touched: it may have a red zone, or point nowhere.
+ *
+ * Ring 3 runs with IOPL 1, which it cannot change and which lets it do nothing; ring 0 runs with
+ * IOPL 0.  A call of ring 0 exits, and nothing returns here: the trampoline continues at RCX.
  */
-	.globl	__dune_lstar_vmx, __dune_lstar_svm
-	.hidden	__dune_lstar_vmx, __dune_lstar_svm
-	.type	__dune_lstar_vmx, @function
-	.type	__dune_lstar_svm, @function
+	.macro	lstar name, instruction
+	.globl	\name, \name\()_return
+	.hidden	\name, \name\()_return
+	.type	\name, @function
 	.balign	16
-__dune_lstar_vmx:
+\name:
 	.cfi_startproc
 	.cfi_register rip, rcx
-	vmcall
-	ud2
-	.size	__dune_lstar_vmx, . - __dune_lstar_vmx
-	.balign	16
-__dune_lstar_svm:
-	vmmcall
+	test	$RFLAGS_IOPL1, %r11d
+	jnz	syscall_from_user
+	\instruction
+\name\()_return:
 	ud2
 	.cfi_endproc
-	.size	__dune_lstar_svm, . - __dune_lstar_svm
+	.size	\name, . - \name
+	.endm
+
+	lstar __dune_lstar_vmx, vmcall
+	lstar __dune_lstar_svm, vmmcall
+
+/*
+ * SYSCALL from GR3: into the handler, on the stack of the caller of dune_jump_to_user().
+ *
+ * What SWAPGS makes the GS base is that of the thread's struct user_session, of which the
+ * frame is the first member; the base is its error code.  The selectors and the error code are there already.
+ * The handler returns what RAX is to be.  RCX and R11 are what SYSCALL and SYSRET make them.
+ * IF = 0 where RSP is ring 3's.
+ */
+	.type	syscall_from_user, @function
+	.balign	16
+syscall_from_user:
+	.cfi_startproc
+	.cfi_undefined rip
+	swapgs
+	mov	%rsp, %gs:TF_RSP - TF_ERR
+	mov	%r11, %gs:TF_RFLAGS - TF_ERR
+	mov	%rcx, %gs:TF_RIP - TF_ERR
+	rdgsbase %rsp
+	swapgs
+	push	%rax
+	push	%r15
+	push	%r14
+	push	%r13
+	push	%r12
+	push	%rbp
+	push	%rbx
+	push	%r11
+	push	%r10
+	push	%r9
+	push	%r8
+	push	%r10				/* RCX: the fourth argument */
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	interrupted_is_caller
+	mov	%rsp, %rdi
+	call	*__dune_user_call(%rip)
+	mov	TF_RDI(%rsp), %rdi
+	mov	TF_RSI(%rsp), %rsi
+	mov	TF_RDX(%rsp), %rdx
+	mov	TF_R8(%rsp), %r8
+	mov	TF_R9(%rsp), %r9
+	mov	TF_R10(%rsp), %r10
+	mov	TF_RBX(%rsp), %rbx
+	mov	TF_RBP(%rsp), %rbp
+	mov	TF_R12(%rsp), %r12
+	mov	TF_R13(%rsp), %r13
+	mov	TF_R14(%rsp), %r14
+	mov	TF_R15(%rsp), %r15
+	mov	TF_RIP(%rsp), %rcx
+	mov	TF_RFLAGS(%rsp), %r11
+	or	$RFLAGS_USER_SET, %r11d
+	mov	TF_RSP(%rsp), %rsp
+	/* Intel's CPUs raise #GP here, in ring 0, for an RIP that is not canonical: trap.c. */
+	.globl	__dune_sysret
+	.hidden	__dune_sysret
+__dune_sysret:
+	sysretq
+	.cfi_endproc
+	.size	syscall_from_user, . - syscall_from_user
 
 /*
  * long hypercall(unsigned long nr, unsigned long a, unsigned long b, unsigned long c)
@@ -83,65 +170,138 @@ __dune_leave_guest:
 	.size	__dune_leave_guest, . - __dune_leave_guest
 
 /*
- * One stub for each vector, 16 bytes apart.  Every gate is an interrupt gate with an
- * IST stack.  A stub makes the error code uniform and puts the vector into EAX.
+ * int __dune_jump(const struct dune_tf *tf)
+ *
+ * Called in GR0, returns from __dune_return(): makes a struct user_session on the stack and goes to
+ * ring 3.  What it calls runs below the session; so do the handlers of ring 3's calls.
  */
-	.globl	__dune_trap_stubs
-	.hidden	__dune_trap_stubs
-	.type	__dune_trap_stubs, @function
+	.globl	__dune_jump
+	.hidden	__dune_jump
+	.type	__dune_jump, @function
 	.balign	16
-__dune_trap_stubs:
-	.set	vector, 0
-	.rept	256
-	.balign	16
-	.if	vector != 8 && (vector < 10 || vector > 14) && vector != 17 && vector != 21 && vector != 29 && vector != 30
-	push	$0
-	.endif
-	push	%rax
-	mov	$vector, %eax
-	jmp	trap
-	.set	vector, vector + 1
-	.endr
-	.balign	16
-	.size	__dune_trap_stubs, . - __dune_trap_stubs
-
-/* Backtraces of handlers go on into what the exception interrupted: struct dune_tf, at RBP. */
-	.macro	interrupted_is_caller
-	.cfi_signal_frame
-	cfa_at	0x76, TF_RSP
-	saved_at 0, 0x76, TF_RAX
-	saved_at 1, 0x76, TF_RDX
-	saved_at 2, 0x76, TF_RCX
-	saved_at 3, 0x76, TF_RBX
-	saved_at 4, 0x76, TF_RSI
-	saved_at 5, 0x76, TF_RDI
-	saved_at 6, 0x76, TF_RBP
-	saved_at 8, 0x76, TF_R8
-	saved_at 9, 0x76, TF_R9
-	saved_at 10, 0x76, TF_R10
-	saved_at 11, 0x76, TF_R11
-	saved_at 12, 0x76, TF_R12
-	saved_at 13, 0x76, TF_R13
-	saved_at 14, 0x76, TF_R14
-	saved_at 15, 0x76, TF_R15
-	saved_at 16, 0x76, TF_RIP
-	.endm
+__dune_jump:
+	.cfi_startproc
+	push	%rbp
+	.cfi_adjust_cfa_offset 8
+	mov	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	.cfi_offset rbp, -16
+	push	%rbx
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	pushfq
+	cli
+	sub	$SESSION_SIZE, %rsp
+	and	$-16, %rsp
+	mov	%rbp, SESSION_RBP(%rsp)
+	mov	%rsp, %rsi
+	call	__dune_session_begin
+	test	%eax, %eax
+	jz	load_frame
+	lea	-6 * 8(%rbp), %rsp
+	popfq
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbx
+	pop	%rbp
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_endproc
+	.size	__dune_jump, . - __dune_jump
 
 /*
- * EAX: the vector.  RSP: on an IST stack, at the RAX word of a struct dune_tf.  IF = 0.
+ * void __dune_return(int ret)
  *
- * Save all registers there, copy the frame to the trap stack and leave the IST stack at
- * once: from then on this stack is free for a nested exception.  The frame goes
- *	- below the interrupted RSP, if that was in ring 0 on the trap stack;
- *	- at trap_top otherwise, and always for a double fault, which nothing survives.
- * Nothing between the stub and the switch of stacks can raise an exception: it touches only
- * libdune's granule, mapped from the start.
+ * In GR0, on any stack: leaves ring 3 for good; __dune_jump() returns @ret.
  */
-	.type	trap, @function
+	.globl	__dune_return
+	.hidden	__dune_return
+	.type	__dune_return, @function
 	.balign	16
-trap:
+__dune_return:
 	.cfi_startproc
 	.cfi_undefined rip
+	cli
+	mov	%edi, %ebx
+	and	$-16, %rsp
+	call	__dune_session
+	mov	%rax, %rdi
+	mov	SESSION_RBP(%rdi), %rbp
+	mov	%rdi, %rsp			/* off the trap stack first */
+	call	__dune_session_end
+	mov	%ebx, %eax
+	lea	-6 * 8(%rbp), %rsp
+	popfq
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbx
+	pop	%rbp
+	ret
+	.cfi_endproc
+	.size	__dune_return, . - __dune_return
+
+/*
+ * void __dune_load(struct dune_tf *tf)
+ *
+ * GR0, with interrupts off and @tf in ring 0's own memory: loads all registers.
+ */
+	.globl	__dune_load
+	.hidden	__dune_load
+	.type	__dune_load, @function
+	.balign	16
+__dune_load:
+	.cfi_startproc
+	.cfi_undefined rip
+	mov	%rdi, %rsp
+	jmp	load_frame
+	.cfi_endproc
+	.size	__dune_load, . - __dune_load
+
+/*
+ * Where ring 3 is interrupted by a signal: the handler runs here, in GR0, on the session's stack, and
+ * then ring 3 goes on.  RSP: the session, whose frame has ring 3's registers.
+ */
+	.globl	__dune_user_resume
+	.hidden	__dune_user_resume
+	.type	__dune_user_resume, @function
+	.balign	16
+	.cfi_startproc
+	interrupted_is_caller
+	nop				/* unwinders look at the address before */
+__dune_user_resume:
+	cli
+	mov	%rsp, %rdi
+	call	__dune_session_resume
+	jmp	load_frame
+	.cfi_endproc
+	.size	__dune_user_resume, . - __dune_user_resume
+
+/* ---- exceptions and interrupts ---- */
+
+/*
+ * Two stacks take the frame that the CPU pushes, and the first IST entry of the TSS says which:
+ *
+ *  - the top of the trap stack, when no trap is under way: the frame stays there and the handler runs
+ *    below it;
+ *  - a small one, when one is: the frame goes to the trap stack, below what was interrupted, at once.
+ *
+ * The IST entry is at a known distance from the frame on the first one, so `add` there switches to
+ * the second.  On the second it meets another word at that distance, T_IST_MARK, which overflows: that
+ * tells the two apart.  A handler that never returns (longjmp) leaves the second in force, and the
+ * next trap puts that right.
+ *
+ * Nothing between the entry and the call can raise an exception: it touches only libdune's
+ * granule, mapped from the start.
+ */
+#define FRAME_IST	(AREA_THREAD + T_IST1 - (AREA_TRAP_END - TF_SIZE))
+
+	.macro	push_registers_below_rax
 	push	%r15
 	push	%r14
 	push	%r13
@@ -156,10 +316,126 @@ trap:
 	push	%rdx
 	push	%rsi
 	push	%rdi
-	cld
-	mov	%cr2, %rdx			/* a nested page fault changes it */
+	.endm
 
-	mov	%rsp, %rsi
+	.macro	pop_registers
+	pop	%rdi
+	pop	%rsi
+	pop	%rdx
+	pop	%rcx
+	pop	%r8
+	pop	%r9
+	pop	%r10
+	pop	%r11
+	pop	%rbx
+	pop	%rbp
+	pop	%r12
+	pop	%r13
+	pop	%r14
+	pop	%r15
+	pop	%rax
+	.endm
+
+	.macro	push_error_code vector
+	.if	\vector != 8 && (\vector < 10 || \vector > 14) && \vector != 17 && \vector != 21 && \vector != 29 && \vector != 30
+	push	$0
+	.endif
+	.endm
+
+/*
+ * One stub for each exception, written out: CLAC, for a gate that needs it, is its first
+ * instruction, and other gates begin behind it.  IF = 0.
+ */
+	.globl	__dune_trap_stubs, __dune_trap_stubs_end
+	.hidden	__dune_trap_stubs, __dune_trap_stubs_end
+	.type	__dune_trap_stubs, @function
+	.balign	STUB_SIZE
+__dune_trap_stubs:
+	.cfi_startproc
+	interrupted_is_caller
+	.set	vector, 0
+	.rept	NR_EXCEPTIONS
+	.balign	STUB_SIZE
+	clac
+	push_error_code vector
+	push	%rax
+	.if	vector == VECTOR_DBLFLT
+	mov	$vector, %eax
+	jmp	double_fault
+	.else
+	push_registers_below_rax
+	cld
+	addq	$IST_SIZE, FRAME_IST(%rsp)
+	jc	1f
+	mov	%rsp, %rdi
+	call	*(__dune_trap_table + 8 * vector)(%rip)
+	subq	$IST_SIZE, FRAME_IST(%rsp)
+	testb	$3, TF_CS(%rsp)
+	jnz	to_user
+	pop_registers
+	add	$8, %rsp			/* the error code */
+	iretq
+1:	mov	$vector, %eax
+	jmp	nested
+	.endif
+	.set	vector, vector + 1
+	.endr
+
+/* The others, 16 bytes apart, for INT n. */
+	.globl	__dune_int_stubs
+	.hidden	__dune_int_stubs
+	.balign	16
+__dune_int_stubs:
+	.rept	256 - NR_EXCEPTIONS
+	.balign	16
+	push	$0
+	push	%rax
+	mov	$vector, %eax
+	jmp	interrupt
+	.set	vector, vector + 1
+	.endr
+
+	.balign	16
+interrupt:
+	push_registers_below_rax
+	cld
+	addq	$IST_SIZE, FRAME_IST(%rsp)
+	jc	nested
+	mov	%rsp, %rdi
+	mov	%eax, %esi
+	call	trap_full
+	subq	$IST_SIZE, FRAME_IST(%rsp)
+	testb	$3, TF_CS(%rsp)
+	jnz	to_user
+
+/* RSP: a frame; IF = 0. */
+load_frame:
+	pop_registers
+	add	$8, %rsp
+	.globl	__dune_iret
+	.hidden	__dune_iret
+__dune_iret:
+	iretq
+
+/* A frame of ring 3's, on the trap stack. */
+to_user:
+	mov	%rsp, %rdi
+	call	__dune_to_user
+	jmp	load_frame
+
+/*
+ * EAX: the vector.  RSP: a frame on the second stack.  Copy it and leave this stack: from then on it
+ * is free for the next one.  The frame goes
+ *	- below the interrupted RSP, if that was in ring 0 on the trap stack;
+ *	- at trap_top otherwise, and always at the top for a double fault, which nothing survives.
+ */
+double_fault:
+	push_registers_below_rax
+	cld
+	jmp	1f
+nested:
+	movq	$-IST_SIZE, FRAME_IST(%rsp)
+1:	mov	%rsp, %rsi
 	mov	%rsp, %rbx
 	and	$-AREA_SIZE, %rbx
 	add	$AREA_THREAD, %rbx		/* struct dune_thread */
@@ -188,39 +464,81 @@ trap:
 	or	$TRAP_TOO_DEEP, %eax
 .Lcopy:
 	mov	%rcx, %rdi
-	mov	%rcx, %rbp
+	mov	%rcx, %rdx
 	mov	$TF_SIZE / 8, %ecx
 	rep movsq
-	mov	%rbp, %rsp
-	interrupted_is_caller
+	mov	%rdx, %rsp
 
-	mov	%rbp, %rdi
+	mov	%rsp, %rdi
 	mov	%eax, %esi
-	mov	%rbx, %rcx
-	call	__dune_trap
+	cmp	$NR_EXCEPTIONS, %eax
+	jae	1f			/* TRAP_TOO_DEEP as well */
+	lea	__dune_trap_table(%rip), %rcx
+	call	*(%rcx,%rax,8)
+	jmp	2f
+1:	call	trap_full
+2:	mov	%rsp, %rdi
+	call	__dune_trap_end			/* which stack the next trap uses */
+	jmp	load_frame
 
-	.cfi_undefined rip
-	pop	%rdi
-	pop	%rsi
-	pop	%rdx
-	pop	%rcx
-	pop	%r8
-	pop	%r9
-	pop	%r10
-	pop	%r11
-	pop	%rbx
-	pop	%rbp
-	pop	%r12
-	pop	%r13
-	pop	%r14
-	pop	%r15
-	pop	%rax
-	add	$8, %rsp			/* the error code */
-	.globl	__dune_iret
-	.hidden	__dune_iret
-__dune_iret:
-	iretq
+__dune_trap_stubs_end:
 	.cfi_endproc
-	.size	trap, . - trap
+	.size	__dune_trap_stubs, . - __dune_trap_stubs
+
+/*
+ * void trap_full(struct dune_tf *tf, unsigned int vector)
+ *
+ * For C code that may be compiled for anything: with the stack aligned.
+ */
+	.type	trap_full, @function
+	.balign	16
+trap_full:
+	.cfi_startproc
+	push	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rbp, -16
+	mov	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	and	$-16, %rsp
+	call	__dune_trap
+	leave
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_endproc
+	.size	trap_full, . - trap_full
+
+/* Entries of __dune_trap_table that lead to __dune_trap(); 16 bytes apart. */
+	.globl	__dune_trap_thunks
+	.hidden	__dune_trap_thunks
+	.type	__dune_trap_thunks, @function
+	.balign	16
+__dune_trap_thunks:
+	.set	vector, 0
+	.rept	NR_EXCEPTIONS
+	.balign	16
+	mov	$vector, %esi
+	jmp	trap_full
+	.set	vector, vector + 1
+	.endr
+	.size	__dune_trap_thunks, . - __dune_trap_thunks
+
+/*
+ * void __dune_bare_pgflt(struct dune_tf *tf)
+ *
+ * A page fault for a handler that uses no vector registers.  What is not present may be libdune's own.
+ */
+	.globl	__dune_bare_pgflt
+	.hidden	__dune_bare_pgflt
+	.type	__dune_bare_pgflt, @function
+	.balign	16
+__dune_bare_pgflt:
+	mov	TF_ERR(%rdi), %esi
+	test	$1, %sil
+	jz	1f
+	mov	%rdi, %rdx
+	mov	%cr2, %rdi
+	jmp	*__dune_pgflt_handler(%rip)
+1:	jmp	__dune_trap_thunks + 16 * VECTOR_PGFLT
+	.size	__dune_bare_pgflt, . - __dune_bare_pgflt
 
 	.section .note.GNU-stack, "", @progbits

@@ -30,4 +30,7 @@ static inline void native_write_msr(uint32_t msr, uint32_t low, uint32_t high)
 #define rdmsrl(msr, val)	((val) = native_read_msr(msr))
 #define wrmsrl(msr, val)	native_write_msr((msr), (uint32_t)(uint64_t)(val), (uint32_t)((uint64_t)(val) >> 32))
 
+/* The time-stamp counter, into @val. */
+#define rdtscll(val)	((val) = dune_get_ticks())
+
 #endif /* LIBDUNE_CPU_X86_H */

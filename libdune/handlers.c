@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Calls that the C library has as well, for programs that take them from libdune: signal() and mmap(), and signals as
+ * interrupts.  In Dune mode and outside.
+ */
+#include "internal.h"
+
+#include <asm/sigcontext.h>
+#include <asm/ucontext.h>
+
+#define SIGSET_SIZE	8
+#define USER_CS		0x33
+#define USER_SS		0x2b
+
+static dune_intr_cb signal_handlers[NR_SIGNALS + 1];
+
+/* Both have these words in these orders. */
+static void tf_of_context(struct dune_tf *tf, const struct sigcontext *c)
+{
+	bool guest = dune_in_guest();
+
+	*tf = (struct dune_tf){
+		.rax = c->rax, .rbx = c->rbx, .rcx = c->rcx, .rdx = c->rdx,
+		.rsi = c->rsi, .rdi = c->rdi, .rbp = c->rbp, .rsp = c->rsp,
+		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
+		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
+		.rip = c->rip, .rflags = c->eflags, .err = c->err,
+		.cs = guest ? DUNE_SEL_KERNEL_CS : USER_CS,
+		.ss = guest ? DUNE_SEL_KERNEL_DS : USER_SS,
+	};
+}
+
+static void context_of_tf(struct sigcontext *c, const struct dune_tf *tf)
+{
+	c->rax = tf->rax;
+	c->rbx = tf->rbx;
+	c->rcx = tf->rcx;
+	c->rdx = tf->rdx;
+	c->rsi = tf->rsi;
+	c->rdi = tf->rdi;
+	c->rbp = tf->rbp;
+	c->rsp = tf->rsp;
+	c->r8 = tf->r8;
+	c->r9 = tf->r9;
+	c->r10 = tf->r10;
+	c->r11 = tf->r11;
+	c->r12 = tf->r12;
+	c->r13 = tf->r13;
+	c->r14 = tf->r14;
+	c->r15 = tf->r15;
+	c->rip = tf->rip;
+	c->eflags = tf->rflags;
+}
+
+PUBLIC struct dune_tf *dune_signal_user_frame(const void *context)
+{
+	const struct sigcontext *c = &((const struct ucontext *)context)->uc_mcontext;
+
+	return c->rip == (unsigned long)__dune_user_resume ? (struct dune_tf *)c->rdi : NULL;
+}
+
+static void run_handler(int signo, siginfo_t *info, void *context)
+{
+	dune_intr_cb cb = __atomic_load_n(&signal_handlers[signo], __ATOMIC_ACQUIRE);
+	struct sigcontext *c = &((struct ucontext *)context)->uc_mcontext;
+	struct dune_tf tf;
+
+	(void)info;
+	if (!cb)
+		return;
+	if (dune_signal_user_frame(context)) {
+		cb(dune_signal_user_frame(context));
+		return;
+	}
+	tf_of_context(&tf, c);
+	cb(&tf);
+	context_of_tf(c, &tf);
+}
+
+static long set_action(int signo, const struct sigaction_kernel *new, struct sigaction_kernel *old)
+{
+	return dune_syscall4(__NR_rt_sigaction, signo, new, old, SIGSET_SIZE);
+}
+
+PUBLIC int dune_register_signal_handler(int signum, dune_intr_cb cb)
+{
+	struct sigaction_kernel action = {
+		.handler = cb ? (unsigned long)run_handler : (unsigned long)SIG_DFL,
+		.flags = SA_SIGINFO | SA_RESTART | SA_RESTORER,
+		.restorer = (unsigned long)__dune_sigreturn,
+	};
+	long ret;
+
+	if (signum < 1 || signum > NR_SIGNALS)
+		return -EINVAL;
+	if (cb)
+		__atomic_store_n(&signal_handlers[signum], cb, __ATOMIC_RELEASE);
+	ret = set_action(signum, &action, NULL);
+	if (!ret && !cb)
+		__atomic_store_n(&signal_handlers[signum], NULL, __ATOMIC_RELEASE);
+	return ret;
+}
+
+PUBLIC sighandler_t dune_signal(int sig, sighandler_t cb)
+{
+	const struct sigaction_kernel action = {
+		.handler = (unsigned long)cb,
+		.flags = SA_RESTART | SA_RESTORER,
+		.restorer = (unsigned long)__dune_sigreturn,
+	};
+	struct sigaction_kernel old;
+
+	if (set_action(sig, &action, &old))
+		return (sighandler_t)-1;	/* SIG_ERR */
+	return (sighandler_t)old.handler;
+}
+
+PUBLIC void *dune_mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)
+{
+	long ret = dune_syscall6(__NR_mmap, addr, length, prot, flags, fd, offset);
+
+	return is_error(ret) ? (void *)-1 : (void *)ret;
+}

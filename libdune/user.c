@@ -1,0 +1,539 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Ring 3: going there, coming back, and its system calls.  GR0, but for
+ * __dune_session_interrupt().
+ *
+ * While ring 3 runs, the thread's FS and GS base are ring 3's.  Handlers of the program's run with the
+ * program's own, unless they are bare.
+ */
+#include <asm/prctl.h>
+#include <linux/sched.h>
+
+#include "internal.h"
+
+#define RFLAGS_IF	0x200UL
+/* What ring 3 may have: AC OF DF TF SF ZF AF PF CF RF ID. */
+#define RFLAGS_USER	0x250dd5UL
+#define RFLAGS_FIXED	0x2UL
+
+#define CR4_SMEP	(1UL << 20)
+#define CR4_SMAP	(1UL << 21)
+
+static unsigned long rdfsbase(void)
+{
+	unsigned long base;
+
+	__asm__ volatile("rdfsbase %0" : "=r"(base));
+	return base;
+}
+
+static void wrfsbase(unsigned long base)
+{
+	__asm__ volatile("wrfsbase %0" : : "r"(base) : "memory");
+}
+
+static unsigned long rdgsbase(void)
+{
+	unsigned long base;
+
+	__asm__ volatile("rdgsbase %0" : "=r"(base));
+	return base;
+}
+
+static void wrgsbase(unsigned long base)
+{
+	__asm__ volatile("wrgsbase %0" : : "r"(base) : "memory");
+}
+
+static uint64_t interrupts_off(void)
+{
+	uint64_t flags;
+
+	__asm__ volatile("pushfq; popq %0; cli" : "=r"(flags) : : "memory");
+	return flags;
+}
+
+static void interrupts_restore(uint64_t flags)
+{
+	if (flags & RFLAGS_IF)
+		__asm__ volatile("sti" : : : "memory");
+}
+
+/* The calling thread, which is in Dune mode: the limit of a segment is the number of its area. */
+struct dune_thread *__dune_current(void)
+{
+	unsigned int slot;
+
+	__asm__("lsl %1, %0" : "=r"(slot) : "r"((unsigned int)SEL_SLOT) : "cc");
+	return area_thread(__dune_vm.region + slot_offset(slot));
+}
+
+/* NULL: none.  Interrupts are off. */
+static void set_session(struct dune_thread *t, struct user_session *s)
+{
+	__asm__ volatile("swapgs; wrgsbase %0; swapgs" : : "r"(s ? session_gs(s) : 0) : "memory");
+	t->session = s;
+}
+
+/* ---- FS and GS base ---- */
+
+/* These three also in HR3, where the bases are those of the guest.  With interrupts off. */
+static void save_user_bases(struct dune_thread *t)
+{
+	t->user_fs = rdfsbase();
+	t->user_gs = rdgsbase();
+	t->user_bases = false;
+}
+
+void __dune_bases_to_program(struct dune_thread *t)
+{
+	if (!t->user_bases)
+		return;
+	save_user_bases(t);
+	wrfsbase(t->session->fs);
+	wrgsbase(t->session->gs);
+}
+
+void __dune_bases_to_user(struct dune_thread *t)
+{
+	if (t->user_bases)
+		return;
+	wrfsbase(t->user_fs);
+	wrgsbase(t->user_gs);
+	t->user_bases = true;
+}
+
+static unsigned long get_base(bool gs)
+{
+	struct dune_thread *t;
+	unsigned long base;
+	uint64_t flags;
+
+	if (!dune_in_guest())
+		return 0;
+	flags = interrupts_off();
+	t = __dune_current();
+	if (t->user_bases || !(gs ? t->user_gs_set : t->user_fs_set))
+		base = gs ? rdgsbase() : rdfsbase();
+	else
+		base = gs ? t->user_gs : t->user_fs;
+	interrupts_restore(flags);
+	return base;
+}
+
+static int set_base(bool gs, unsigned long base)
+{
+	struct dune_thread *t;
+	uint64_t flags;
+
+	if (!dune_in_guest() || !canonical(base))
+		return -EINVAL;
+	flags = interrupts_off();
+	t = __dune_current();
+	if (t->user_bases) {
+		if (gs)
+			wrgsbase(base);
+		else
+			wrfsbase(base);
+	} else if (gs) {
+		t->user_gs = base;
+	} else {
+		t->user_fs = base;
+	}
+	*(gs ? &t->user_gs_set : &t->user_fs_set) = true;
+	interrupts_restore(flags);
+	return 0;
+}
+
+PUBLIC unsigned long dune_get_user_fs(void)
+{
+	return get_base(false);
+}
+
+PUBLIC int dune_set_user_fs(unsigned long base)
+{
+	return set_base(false, base);
+}
+
+PUBLIC unsigned long dune_get_user_gs(void)
+{
+	return get_base(true);
+}
+
+PUBLIC int dune_set_user_gs(unsigned long base)
+{
+	return set_base(true, base);
+}
+
+/* ---- going there and coming back ---- */
+
+/* What ring 3 can be given. */
+void __dune_user_flags(struct dune_tf *tf)
+{
+	tf->rflags = (tf->rflags & RFLAGS_USER) | RFLAGS_USER_SET | RFLAGS_FIXED;
+	tf->cs = DUNE_SEL_USER_CS;
+	tf->ss = DUNE_SEL_USER_DS;
+}
+
+static void begin_frame(struct user_session *s)
+{
+	__dune_user_flags(&s->tf);
+	s->tf.err = 0;
+	s->tf.pad1 = 0;
+	memset(s->tf.pad2, 0, sizeof(s->tf.pad2));
+	memset(s->tf.pad3, 0, sizeof(s->tf.pad3));
+}
+
+static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)
+{
+	return sp >= t->trap_low && sp < t->trap_high;
+}
+
+/*
+ * The session that a new one at @sp is in.  One that was left by longjmp() is not told of: it lies
+ * deeper in the stack, or on the trap stack, which is not in use.  (Where it cannot be told, that does no harm: nothing
+ * in it is used.)
+ */
+static struct user_session *outer_session(const struct dune_thread *t, unsigned long sp)
+{
+	unsigned long outer = (unsigned long)t->session;
+	bool inside = on_trap_stack(t, outer);
+
+	if (inside && !on_trap_stack(t, sp))
+		return NULL;
+	if (inside == on_trap_stack(t, sp) && outer <= sp)
+		return NULL;
+	return t->session;
+}
+
+/* CR4 belongs to the vCPU, of which each thread has a new one. */
+static void set_cr4(struct dune_thread *t)
+{
+	uint64_t bits = (option(DUNE_OPT_SMEP) ? CR4_SMEP : 0) | (option(DUNE_OPT_SMAP) ? CR4_SMAP : 0), cr4;
+
+	if (t->cr4_bits == bits)
+		return;
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	cr4 = (cr4 & ~(uint64_t)(CR4_SMEP | CR4_SMAP)) | bits;
+	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
+	t->cr4_bits = bits;
+}
+
+PUBLIC void dune_user_access_begin(void)
+{
+	if (dune_in_guest() && option(DUNE_OPT_SMAP))
+		__asm__ volatile("stac" : : : "memory", "cc");
+}
+
+PUBLIC void dune_user_access_end(void)
+{
+	if (dune_in_guest() && option(DUNE_OPT_SMAP))
+		__asm__ volatile("clac" : : : "memory", "cc");
+}
+
+/* For __dune_jump(): interrupts are off, @s is on its stack. */
+int __dune_session_begin(const struct dune_tf *tf, struct user_session *s)
+{
+	struct dune_thread *t = __dune_current();
+	unsigned long sp = (unsigned long)s;
+
+	s->tf = *tf;
+	if (!canonical(s->tf.rip) || !canonical(s->tf.rsp))
+		return -EINVAL;
+	begin_frame(s);
+	s->interrupted = false;
+	s->thread = t;
+	s->previous = outer_session(t, sp);
+	s->outer_user_bases = t->user_bases;
+	__dune_bases_to_program(t);
+	s->fs = rdfsbase();
+	s->gs = rdgsbase();
+	if (!t->user_fs_set)
+		t->user_fs = s->fs;
+	if (!t->user_gs_set)
+		t->user_gs = s->gs;
+	t->user_fs_set = t->user_gs_set = true;
+	s->outer_fs = t->user_fs;
+	s->outer_gs = t->user_gs;
+	s->trap_top = t->trap_top;
+	s->ist = t->tss.ist[0];
+	/* What handles a trap of ring 3's must not overwrite a handler that this was called in. */
+	t->trap_top = on_trap_stack(t, sp) ? sp : t->trap_high;
+	set_trap_state(t, true, 0);
+	set_session(t, s);
+	set_cr4(t);
+	__dune_bases_to_user(t);
+	return 0;
+}
+
+/* For __dune_return(), with interrupts off; which has made sure that there is one. */
+void __dune_session_end(struct user_session *s)
+{
+	struct dune_thread *t = s->thread;
+
+	__dune_bases_to_program(t);
+	wrfsbase(s->fs);	/* of the caller of dune_jump_to_user(), whatever has become of them */
+	wrgsbase(s->gs);
+	if (s->previous) {
+		t->user_fs = s->outer_fs;
+		t->user_gs = s->outer_gs;
+	}
+	t->trap_top = s->trap_top;
+	t->tss.ist[0] = s->ist;
+	set_session(t, s->previous);
+	if (s->outer_user_bases)
+		__dune_bases_to_user(t);
+	if (s->interrupted)	/* as siglongjmp() does */
+		__dune_signals_restore(s->mask);
+}
+
+/* For __dune_return(). */
+struct user_session *__dune_session(void)
+{
+	struct dune_thread *t = __dune_current();
+
+	if (!t->session)
+		__dune_fatal(SIGABRT, "dune_ret_from_user() without dune_jump_to_user()");
+	return t->session;
+}
+
+/* For __dune_user_resume, with interrupts off: ring 3 goes on as s->tf says. */
+void __dune_session_resume(struct user_session *s)
+{
+	if (!canonical(s->tf.rip))	/* IRETQ would fault, in ring 0 */
+		s->tf.rip = (1UL << 47) - 1;
+	begin_frame(s);
+	s->interrupted = false;
+	__dune_bases_to_user(s->thread);
+}
+
+/*
+ * HR3: the guest is in ring 3.  Have it be in ring 0 instead, as if ring 3 had been interrupted; @mask
+ * of signals is in force.
+ */
+void __dune_session_interrupt(struct dune_thread *t, uint64_t mask)
+{
+	struct dune_regs *r = &t->run->regs;
+	struct user_session *s = t->session;
+
+	s->tf = (struct dune_tf){
+		.rax = r->rax, .rbx = r->rbx, .rcx = r->rcx, .rdx = r->rdx,
+		.rsi = r->rsi, .rdi = r->rdi, .rbp = r->rbp, .rsp = r->rsp,
+		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11,
+		.r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
+		.rip = r->rip, .rflags = r->rflags,
+	};
+	begin_frame(s);
+	s->interrupted = true;
+	s->mask = mask;
+	__dune_bases_to_program(t);
+	r->rip = (unsigned long)__dune_user_resume;
+	r->rsp = (unsigned long)s;
+	r->rdi = (unsigned long)&s->tf;
+	r->rflags = RFLAGS_IF | RFLAGS_FIXED;
+	t->run->cpl = 0;
+}
+
+PUBLIC int dune_jump_to_user(struct dune_tf *tf)
+{
+	if (!dune_in_guest() || !tf)
+		return -EINVAL;
+	return __dune_jump(tf);
+}
+
+PUBLIC void dune_ret_from_user(int ret)
+{
+	if (!dune_in_guest())
+		__dune_fatal(SIGABRT, "dune_ret_from_user() outside Dune mode");
+	__dune_return(ret);
+}
+
+/*
+ * A frame for ring 0 is loaded from the stack of nested traps, which is free while interrupts are off;
+ * one for ring 3 from the session.
+ */
+PUBLIC void dune_pop_trap_frame(struct dune_tf *tf)
+{
+	struct user_session *s;
+	struct dune_thread *t;
+	struct dune_tf *at;
+
+	if (!dune_in_guest() || !tf)
+		__dune_fatal(SIGABRT, "dune_pop_trap_frame() without a frame, or outside Dune mode");
+	interrupts_off();
+	t = __dune_current();
+	s = t->session;
+	if (tf->cs & 3) {
+		if (!s)
+			__dune_fatal(SIGABRT, "dune_pop_trap_frame() to ring 3 without dune_jump_to_user()");
+		s->tf = *tf;
+		set_trap_state(t, true, 0);
+		__dune_session_resume(s);
+		__dune_load(&s->tf);
+	}
+	if (!canonical(tf->rip))
+		__dune_fatal(SIGSEGV, "dune_pop_trap_frame() to %#lx, which is not canonical", tf->rip);
+	at = (struct dune_tf *)(ist_nested(t) - sizeof(*tf));
+	*at = *tf;
+	at->cs = DUNE_SEL_KERNEL_CS;
+	at->ss = DUNE_SEL_KERNEL_DS;
+	at->rflags &= ~(uint64_t)(RFLAGS_IOPL1 << 1 | RFLAGS_IOPL1);
+	set_trap_state(t, false, at->rsp);
+	__dune_load(at);
+}
+
+/* ---- system calls of ring 3 ---- */
+
+static dune_syscall_cb syscall_handler;
+
+struct call {
+	dune_syscall_cb handler;
+	struct dune_tf *tf;
+};
+
+static void call_handler(void *arg)
+{
+	const struct call *c = arg;
+
+	c->handler(c->tf);
+}
+
+/* For handlers that may do anything, signals coming in as well; entry.S calls it. */
+static long full_call(struct dune_tf *tf)
+{
+	struct user_session *s = (struct user_session *)tf;
+	struct call call = { __atomic_load_n(&syscall_handler, __ATOMIC_ACQUIRE), tf };
+
+	if (!call.handler)
+		return -ENOSYS;
+	__dune_bases_to_program(s->thread);
+	__asm__ volatile("sti" : : : "memory");
+	__dune_call_saving(call_handler, &call);
+	__asm__ volatile("cli" : : : "memory");
+	begin_frame(s);
+	__dune_bases_to_user(s->thread);
+	return tf->rax;
+}
+
+long (*__dune_user_call)(struct dune_tf *tf) = full_call;
+
+PUBLIC void dune_register_syscall_handler(dune_syscall_cb cb)
+{
+	__atomic_store_n(&syscall_handler, cb, __ATOMIC_RELEASE);
+	__atomic_store_n(&__dune_user_call, full_call, __ATOMIC_RELEASE);
+}
+
+PUBLIC void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb)
+{
+	__atomic_store_n(&__dune_user_call, cb ? cb : full_call, __ATOMIC_RELEASE);
+}
+
+/* ---- passing a call on ---- */
+
+/* The call with the program's bases, and signals let in: it may wait. */
+static long pass(struct dune_thread *t, const long call[7])
+{
+	uint64_t flags = interrupts_off();
+	bool user_bases = t->user_bases;
+	long ret;
+
+	__dune_bases_to_program(t);
+	__asm__ volatile("sti" : : : "memory");
+	ret = dune_syscall(call[0], call[1], call[2], call[3], call[4], call[5], call[6]);
+	__asm__ volatile("cli" : : : "memory");
+	if (user_bases)
+		__dune_bases_to_user(t);
+	interrupts_restore(flags);
+	return ret;
+}
+
+#define CLONE_NOT_FOR_USER	(CLONE_THREAD | CLONE_SIGHAND)
+
+/* A child with memory of its own, a copy of all rings; vfork only waits. */
+static long pass_clone(struct dune_thread *t, struct dune_tf *tf, unsigned long flags, unsigned long stack)
+{
+	long call[7] = { __NR_clone, 0, 0, ARG2(tf), ARG3(tf), 0, 0 };
+	unsigned long tls = ARG4(tf);
+	long ret;
+
+	if (flags & CLONE_NOT_FOR_USER || (flags & (CLONE_VM | CLONE_VFORK)) == CLONE_VM)
+		return -ENOSYS;
+	call[1] = flags & ~(unsigned long)(CLONE_VM | CLONE_SETTLS);
+	ret = pass(t, call);
+	if (ret)
+		return ret;
+	if (stack)
+		tf->rsp = stack;
+	if (flags & CLONE_SETTLS)
+		dune_set_user_fs(tls);
+	return 0;
+}
+
+static long pass_arch_prctl(struct dune_thread *t, struct dune_tf *tf)
+{
+	unsigned long address = ARG1(tf), base;
+
+	switch (ARG0(tf)) {
+	case ARCH_SET_FS:
+	case ARCH_SET_GS:
+		if (address >> 47)
+			return -EPERM;
+		return set_base(ARG0(tf) == ARCH_SET_GS, address);
+	case ARCH_GET_FS:
+	case ARCH_GET_GS:
+		(void)t;
+		base = get_base(ARG0(tf) == ARCH_GET_GS);
+		return __dune_copy_out(address, &base, sizeof(base));
+	}
+	return -EINVAL;
+}
+
+/* SIG_DFL and SIG_IGN can be passed on; a handler of ring 3's would run in ring 0. */
+static long pass_sigaction(struct dune_thread *t, struct dune_tf *tf, const long call[7])
+{
+	struct sigaction_kernel action;
+	int ret;
+
+	if (ARG1(tf)) {
+		ret = __dune_copy_in(&action, ARG1(tf), sizeof(action));
+		if (ret)
+			return ret;
+		if (action.handler > 1)
+			return -ENOSYS;
+	}
+	return pass(t, call);
+}
+
+static long pass_user_call(struct dune_thread *t, struct dune_tf *tf)
+{
+	const long call[7] = { tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf) };
+
+	switch (tf->rax) {
+	case __NR_clone:
+		return pass_clone(t, tf, (uint32_t)ARG0(tf), ARG1(tf));
+	case __NR_fork:
+		return pass_clone(t, tf, SIGCHLD, 0);
+	case __NR_vfork:
+		return pass_clone(t, tf, CLONE_VFORK | SIGCHLD, 0);
+	case __NR_arch_prctl:
+		return pass_arch_prctl(t, tf);
+	case __NR_rt_sigaction:
+		return pass_sigaction(t, tf, call);
+	case __NR_clone3:	/* C libraries take clone then */
+	case __NR_rt_sigreturn:	/* there is no frame of a signal in ring 3 */
+	case __NR_sigaltstack:
+		return -ENOSYS;
+	}
+	/* libdune's own calls, from ring 0 to HR3 */
+	if (tf->rax >= NR_SYSCALLS)
+		return -ENOSYS;
+	return pass(t, call);
+}
+
+PUBLIC void dune_passthrough_syscall(struct dune_tf *tf)
+{
+	if (dune_in_guest() && tf->cs & 3)
+		tf->rax = pass_user_call(__dune_current(), tf);
+	else
+		tf->rax = dune_syscall(tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf));
+}
