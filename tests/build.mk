@@ -76,6 +76,15 @@ $(PAGE_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all 
 $(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/page.c libdune/pgtable.c libdune/walk.c \
 	libdune/vm.c libdune/lookup.c libdune/merge.c libdune/cow.c libdune/scan.c libdune/space.c
 
+$(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
+$(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
+$(T)/unit/test_procmap: libdune/procmap-line.c
+
+# Programs for the first libdune: by its headers' names.
+$(T)/compat/%: tests/compat/%.c $(LIBDUNE_A)
+	$(guest_program)
+$(T)/compat/%: LDLIBS += -lelf -lz
+
 # The ways to link a program with libdune.
 LINK_TESTS := $(addprefix $(T)/link/hello-,shared musl-static musl-shared)
 GUEST_TESTS += $(LINK_TESTS)

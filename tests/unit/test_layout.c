@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "dune.h"
 #include "layout.h"
 #include "pgtable.h"
 
@@ -38,7 +39,9 @@ static void parts(void **state)
 	assert_true(AREA_TRAP_END - AREA_TRAP > 2 * TRAP_RESERVE);
 	assert_true(AREA_TRAP_END < AREA_HOST_END);
 	assert_int_equal(AREA_HOST_END % 16, 0);
-	assert_int_equal(AREA_IST + 2 * IST_SIZE, AREA_THREAD);
+	assert_int_equal(AREA_HOST_END + IST_SIZE, AREA_THREAD);
+	assert_true(AREA_NESTED_END < AREA_HOST_END - 0x10000);
+	assert_int_equal(AREA_NESTED_END % 16, 0);
 	/* The first 32 gates end where a page does, the others follow. */
 	assert_int_equal(REGION_IDT + NR_EXCEPTIONS * GATE_SIZE, AREA_SIZE);
 	assert_true(REGION_IDT + 256 * GATE_SIZE <= REGION_ROOT);
@@ -79,9 +82,37 @@ static void entries(void **state)
 	assert_true(granule_entry(0) & PTE_ACCESSED && granule_entry(0) & PTE_DIRTY);
 }
 
+/* What old programs, the CPU and entry.S know of the frame. */
+static void frame(void **state)
+{
+	static const size_t words[] = {
+		offsetof(struct dune_tf, rdi), offsetof(struct dune_tf, rsi), offsetof(struct dune_tf, rdx),
+		offsetof(struct dune_tf, rcx), offsetof(struct dune_tf, r8), offsetof(struct dune_tf, r9),
+		offsetof(struct dune_tf, r10), offsetof(struct dune_tf, r11), offsetof(struct dune_tf, rbx),
+		offsetof(struct dune_tf, rbp), offsetof(struct dune_tf, r12), offsetof(struct dune_tf, r13),
+		offsetof(struct dune_tf, r14), offsetof(struct dune_tf, r15), offsetof(struct dune_tf, rax),
+		offsetof(struct dune_tf, err), offsetof(struct dune_tf, rip), offsetof(struct dune_tf, cs),
+		offsetof(struct dune_tf, rflags), offsetof(struct dune_tf, rsp), offsetof(struct dune_tf, ss),
+	};
+	struct dune_tf tf = { .rdi = 0, .rsi = 1, .rdx = 2, .rcx = 3, .r8 = 4, .r9 = 5 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		assert_int_equal(words[i], 8 * i);
+	assert_int_equal(sizeof(struct dune_tf), 21 * 8);
+	assert_true(ARG0(&tf) == 0 && ARG1(&tf) == 1 && ARG2(&tf) == 2 && ARG3(&tf) == 3 && ARG4(&tf) == 4 && ARG5(&tf) == 5);
+	/* The trap stack begins where the CPU leaves it: it aligns to 16 bytes. */
+	assert_int_equal(AREA_TRAP_END % 16, 0);
+	assert_true(sizeof(struct dune_tf) + 16 < IST_SIZE);
+	/* Stubs have room for CLAC and end before the next. */
+	assert_int_equal(STUB_SIZE & (STUB_SIZE - 1), 0);
+	assert_int_equal(RFLAGS_USER_SET, RFLAGS_IOPL1 | 0x200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frame),
 		cmocka_unit_test(slots),
 		cmocka_unit_test(parts),
 		cmocka_unit_test(addresses),
