@@ -57,12 +57,17 @@ static inline long vmcall_getpid(void)
 	return result;
 }
 
+static uint64_t clock_cost;
+
 static uint64_t empty(unsigned int i)
 {
-	uint64_t start = ticks();
+	uint64_t start = ticks(), end;
 
 	(void)i;
-	return ticks() - start;
+	end = ticks();
+	if (!clock_cost || end - start < clock_cost)
+		clock_cost = end - start;
+	return end - start;
 }
 
 static uint64_t getpid_syscall(unsigned int i)
@@ -175,6 +180,169 @@ static void fill_pages(unsigned int i)
 		zero = syscall(SYS_openat, -100, "/dev/zero", 0, 0);
 	if (read(zero, area, FAULT_PAGES * PAGE) != (ssize_t)(FAULT_PAGES * PAGE))
 		abort();
+}
+
+/* ---- exceptions, with handlers that use no vector registers and with others ---- */
+
+DUNE_BARE static void skip_ud2(struct dune_tf *tf)
+{
+	tf->rip += 2;
+}
+
+static void bare_ud2(unsigned int i)
+{
+	if (!i)
+		dune_register_bare_intr_handler(T_ILLOP, skip_ud2);
+}
+
+static void full_ud2(unsigned int i)
+{
+	if (!i)
+		dune_register_intr_handler(T_ILLOP, skip_ud2);
+}
+
+static uint64_t ud2(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	(void)i;
+	__asm__ volatile("ud2" : : : "memory");
+	return ticks() - start;
+}
+
+/* A write to a page that may be read, and a handler that makes it writable; its time on the way. */
+static volatile uint64_t fault_start, fault_begun;
+static char *fault_page;
+static ptent_t *fault_entry;
+
+DUNE_BARE static void allow_write(uintptr_t addr, uint64_t error, struct dune_tf *tf)
+{
+	fault_begun = ticks();
+	(void)error;
+	(void)tf;
+	*fault_entry |= PTE_W;
+	__asm__ volatile("invlpg (%0)" : : "r"(addr) : "memory");
+}
+
+static void forbid_write(unsigned int i, bool bare)
+{
+	if (!i) {
+		fault_page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		*fault_page = 1;
+		if (bare)
+			dune_register_bare_pgflt_handler(allow_write);
+		else
+			dune_register_pgflt_handler(allow_write);
+	}
+	if (dune_vm_mprotect(pgroot, fault_page, PAGE, PERM_R) ||
+	    dune_vm_lookup(pgroot, fault_page, CREATE_NONE, &fault_entry))
+		abort();
+}
+
+static void forbid_write_bare(unsigned int i)
+{
+	forbid_write(i, true);
+}
+
+static void forbid_write_full(unsigned int i)
+{
+	forbid_write(i, false);
+}
+
+static uint64_t store_to_handler(unsigned int i)
+{
+	fault_start = ticks();
+	*(volatile char *)fault_page = i;
+	return fault_begun - fault_start;
+}
+
+static uint64_t fault_round_trip(unsigned int i)
+{
+	uint64_t start = ticks(), clock;
+
+	*(volatile char *)fault_page = i;
+	clock = ticks();
+	return clock - start;
+}
+
+/* ---- ring 3 ---- */
+
+/* A call of ring 3, timed there; the handler only returns. */
+extern const char ring3_code[], ring3_end[];
+__asm__(".pushsection .rodata; ring3_code:"
+	"lfence; rdtsc; shl $32, %rdx; or %rdx, %rax; mov %rax, %rbx;"
+	"mov $1000, %eax; syscall;"
+	"lfence; rdtsc; shl $32, %rdx; or %rdx, %rax; sub %rbx, %rax; mov %rax, %rbx;"
+	"lfence; rdtsc; shl $32, %rdx; or %rdx, %rax; mov %rax, %rbp; mov $1000, %eax;"
+	"lfence; rdtsc; shl $32, %rdx; or %rdx, %rax; sub %rbp, %rax; mov %rax, %rbp;"
+	"ud2; ring3_end: .popsection");
+
+static uint64_t ring3_ticks;
+
+DUNE_BARE static long bare_call(struct dune_tf *tf)
+{
+	(void)tf;
+	return 0;
+}
+
+static void full_call(struct dune_tf *tf)
+{
+	tf->rax = 0;
+}
+
+static void leave_ring3(struct dune_tf *tf)
+{
+	ring3_ticks = tf->rbx - tf->rbp;	/* without what the clock and the number cost */
+	dune_ret_from_user(0);
+}
+
+static char *ring3_page;
+
+static void prepare_ring3(void)
+{
+	dune_register_intr_handler(T_ILLOP, leave_ring3);
+	dune_register_pgflt_handler(NULL);
+	if (ring3_page)
+		return;
+	ring3_page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memcpy(ring3_page, ring3_code, ring3_end - ring3_code);
+	if (dune_vm_mprotect(pgroot, ring3_page, PAGE, PERM_UCODE))
+		abort();
+}
+
+static void bare_ring3(unsigned int i)
+{
+	(void)i;
+	prepare_ring3();
+	dune_register_bare_syscall_handler(bare_call);
+}
+
+static void full_ring3(unsigned int i)
+{
+	(void)i;
+	prepare_ring3();
+	dune_register_syscall_handler(full_call);
+}
+
+static uint64_t ring3_call(unsigned int i)
+{
+	struct dune_tf tf = { .rip = (uintptr_t)ring3_page, .rsp = (uintptr_t)ring3_page };
+
+	(void)i;
+	if (dune_jump_to_user(&tf))
+		abort();
+	return ring3_ticks + clock_cost;	/* which is taken off later */
+}
+
+static uint64_t ring3_there_and_back(unsigned int i)
+{
+	struct dune_tf tf = { .rip = (uintptr_t)ring3_page + (ring3_end - ring3_code) - 2, .rsp = 0 };
+	uint64_t start = ticks();
+
+	(void)i;
+	if (dune_jump_to_user(&tf))
+		abort();
+	return ticks() - start;
 }
 
 /* ---- processes ---- */
@@ -349,6 +517,9 @@ static uint64_t page_alloc(unsigned int i)
 void cases_begin(void)
 {
 	area = NULL;
+	ring3_page = NULL;
+	for (unsigned int i = 0; i < 3; i++)
+		empty(i);
 }
 
 const struct bench_case bench_cases[] = {
@@ -362,6 +533,15 @@ const struct bench_case bench_cases[] = {
 	{ "first read of a page",		fresh_pages, touch_read, FAULT_PAGES, 1, WHERE_BOTH },
 	{ "write after read",			read_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
 	{ "first write, the host has the page",	fill_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
+	{ "ud2, bare handler, back",		bare_ud2, ud2, 400, 1, WHERE_DUNE },
+	{ "ud2, full handler, back",		full_ud2, ud2, 400, 1, WHERE_DUNE },
+	{ "store to bare page-fault handler",	forbid_write_bare, store_to_handler, 400, 1, WHERE_DUNE },
+	{ "store to full page-fault handler",	forbid_write_full, store_to_handler, 400, 1, WHERE_DUNE },
+	{ "page fault, allow, store; bare",	forbid_write_bare, fault_round_trip, 400, 1, WHERE_DUNE },
+	{ "page fault, allow, store; full",	forbid_write_full, fault_round_trip, 400, 1, WHERE_DUNE },
+	{ "call of ring 3, bare handler",	bare_ring3, ring3_call, 400, 1, WHERE_DUNE },
+	{ "call of ring 3, full handler",	full_ring3, ring3_call, 400, 1, WHERE_DUNE },
+	{ "jump to ring 3, fault, return",	full_ring3, ring3_there_and_back, 400, 1, WHERE_DUNE },
 	{ "protect 1 page",			prepare_table, protect_1, 400, 1, WHERE_DUNE },
 	{ "protect 100 pages",			prepare_table, protect_100, 400, 1, WHERE_DUNE },
 	{ "dirty bits of 64 MiB, 1,024 set",	write_some, scan_dirty, 20, 1, WHERE_DUNE },
