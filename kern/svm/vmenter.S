@@ -6,8 +6,8 @@
 #include <asm/cpufeatures.h>
 #include <asm/msr-index.h>
 #include <asm/segment.h>
+#include "../regs.h"
 #include "enter.h"
-#include "asm-offsets.h"
 
 	.section .rodata
 verw_operand:
@@ -43,20 +43,7 @@ SYM_FUNC_START(svm_enter)
 
 	mov	%rsi, %rax
 	test	$SVM_ENTER_VERW, %cl		/* no instruction below changes ZF */
-	mov	REGS_RCX(%rdi), %rcx
-	mov	REGS_RDX(%rdi), %rdx
-	mov	REGS_RBX(%rdi), %rbx
-	mov	REGS_RBP(%rdi), %rbp
-	mov	REGS_RSI(%rdi), %rsi
-	mov	REGS_R8(%rdi), %r8
-	mov	REGS_R9(%rdi), %r9
-	mov	REGS_R10(%rdi), %r10
-	mov	REGS_R11(%rdi), %r11
-	mov	REGS_R12(%rdi), %r12
-	mov	REGS_R13(%rdi), %r13
-	mov	REGS_R14(%rdi), %r14
-	mov	REGS_R15(%rdi), %r15
-	mov	REGS_RDI(%rdi), %rdi
+	LOAD_GUEST_REGS
 	jz	1f
 	verw	verw_operand(%rip)		/* after the last load of a value of the host's */
 
@@ -71,22 +58,7 @@ SYM_FUNC_START(svm_enter)
 	cli
 	vmsave	%rax
 
-	push	%rdi
-	mov	8(%rsp), %rdi
-	mov	%rcx, REGS_RCX(%rdi)
-	mov	%rdx, REGS_RDX(%rdi)
-	mov	%rbx, REGS_RBX(%rdi)
-	mov	%rbp, REGS_RBP(%rdi)
-	mov	%rsi, REGS_RSI(%rdi)
-	mov	%r8,  REGS_R8(%rdi)
-	mov	%r9,  REGS_R9(%rdi)
-	mov	%r10, REGS_R10(%rdi)
-	mov	%r11, REGS_R11(%rdi)
-	mov	%r12, REGS_R12(%rdi)
-	mov	%r13, REGS_R13(%rdi)
-	mov	%r14, REGS_R14(%rdi)
-	mov	%r15, REGS_R15(%rdi)
-	pop	REGS_RDI(%rdi)
+	STORE_GUEST_REGS
 
 	mov	8(%rsp), %rax
 	vmload	%rax

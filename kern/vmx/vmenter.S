@@ -8,8 +8,8 @@
 #include <asm/nospec-branch.h>
 #include <asm/cpufeatures.h>
 #include <asm/segment.h>
+#include "../regs.h"
 #include "enter.h"
-#include "asm-offsets.h"
 
 /* Overwrite the branch history, whose capacity is below 200, with this loop's own branches. */
 .macro OVERWRITE_BRANCH_HISTORY
@@ -54,20 +54,7 @@ SYM_FUNC_START(vmx_enter)
 5:	test	$VMX_ENTER_RESUME, %dl		/* no instruction below changes ZF */
 
 	mov	REGS_RAX(%rdi), %rax
-	mov	REGS_RCX(%rdi), %rcx
-	mov	REGS_RDX(%rdi), %rdx
-	mov	REGS_RBX(%rdi), %rbx
-	mov	REGS_RBP(%rdi), %rbp
-	mov	REGS_RSI(%rdi), %rsi
-	mov	REGS_R8(%rdi), %r8
-	mov	REGS_R9(%rdi), %r9
-	mov	REGS_R10(%rdi), %r10
-	mov	REGS_R11(%rdi), %r11
-	mov	REGS_R12(%rdi), %r12
-	mov	REGS_R13(%rdi), %r13
-	mov	REGS_R14(%rdi), %r14
-	mov	REGS_R15(%rdi), %r15
-	mov	REGS_RDI(%rdi), %rdi
+	LOAD_GUEST_REGS
 
 	jz	4f
 3:	vmresume
@@ -82,23 +69,8 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 #ifdef CONFIG_X86_KERNEL_IBT
 	ANNOTATE_NOENDBR			/* an exit is no indirect branch */
 #endif
-	push	%rdi
-	mov	8(%rsp), %rdi
+	STORE_GUEST_REGS
 	mov	%rax, REGS_RAX(%rdi)
-	mov	%rcx, REGS_RCX(%rdi)
-	mov	%rdx, REGS_RDX(%rdi)
-	mov	%rbx, REGS_RBX(%rdi)
-	mov	%rbp, REGS_RBP(%rdi)
-	mov	%rsi, REGS_RSI(%rdi)
-	mov	%r8,  REGS_R8(%rdi)
-	mov	%r9,  REGS_R9(%rdi)
-	mov	%r10, REGS_R10(%rdi)
-	mov	%r11, REGS_R11(%rdi)
-	mov	%r12, REGS_R12(%rdi)
-	mov	%r13, REGS_R13(%rdi)
-	mov	%r14, REGS_R14(%rdi)
-	mov	%r15, REGS_R15(%rdi)
-	pop	REGS_RDI(%rdi)
 	add	$8, %rsp
 	mov	$1, %eax
 
