@@ -33,7 +33,8 @@ static struct file *open_kvm(void)
 	struct inode *inode;
 
 	if (IS_ERR(kvm)) {
-		if (kvm == ERR_PTR(-ENXIO) || kvm == ERR_PTR(-ENODEV))
+		/* A node in /dev without a driver behind it, which may be there for KVM to be loaded on demand. */
+		if (kvm == ERR_PTR(-ENODEV))
 			return ERR_PTR(-ENOENT);
 		if (kvm != ERR_PTR(-ENOENT))
 			pr_err("cannot open %s (error %ld)\n", KVM_PATH, PTR_ERR(kvm));
@@ -90,15 +91,18 @@ int dune_enable_acquire(void)
 	/* It may be a part of the kernel, so whether this fails says nothing. */
 	request_module("%s", dune_hw->kvm_module);
 	kvm = open_kvm();
-	if (kvm == ERR_PTR(-ENOENT)) {
-		pr_info("no %s (KVM): switching %s on by ourselves\n", KVM_PATH, dune_hw->name);
+	if (kvm == ERR_PTR(-ENOENT))
 		return dune_hw->own_setup();
-	}
 	if (IS_ERR(kvm))
 		return PTR_ERR(kvm);
 	error = hold_vm(kvm);
 	filp_close(kvm, NULL);
 	return error;
+}
+
+bool dune_enable_is_own(void)
+{
+	return !kvm_vm;
 }
 
 void dune_enable_release(void)

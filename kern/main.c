@@ -3,6 +3,7 @@
 #include <linux/module.h>
 
 #include "dev.h"
+#include "enable.h"
 #include "hw.h"
 #include "spec.h"
 #include "stats.h"
@@ -22,7 +23,7 @@ static int __init dune_init(void)
 	error = dune_dev_init();
 	if (error)
 		goto exit_stats;
-	pr_info("ready, on %s\n", dune_hw->name);
+	pr_info("ready, on %s%s\n", dune_hw->name, dune_enable_is_own() ? ", without KVM" : "");
 	return 0;
 
 exit_stats:
