@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -145,12 +146,40 @@ static void loads(const char *when)
 	close(fd);
 }
 
-/* Virtualization is switched on by the module itself. */
+/* Some kernels let only KVM switch VT-x on. */
+static bool can_be_alone(void)
+{
+	struct utsname name;
+
+	return strcmp(vendor_module(), "kvm_intel") || (!uname(&name) && atoi(name.release) < 7);
+}
+
+/* Later kernels have it on as soon as KVM is loaded, not only while it has a VM. */
+static bool kvm_keeps_it_on(void)
+{
+	char value = 'N';
+	int fd = open("/sys/module/kvm/parameters/enable_virt_at_load", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		DIE_UNLESS(read(fd, &value, 1) == 1, "enable_virt_at_load");
+	close(fd);
+	return value == 'Y';
+}
+
+/* Virtualization is switched on by the module itself, where that can be. */
 static void loads_alone(const char *where)
 {
 	char text[256] = "";
 	int error;
 
+	if (!can_be_alone()) {
+		refused(where, -EOPNOTSUPP, "lets no module but KVM");
+		return;
+	}
+	if (kvm_keeps_it_on()) {
+		refused(where, -EBUSY, "somebody else has");
+		return;
+	}
 	log_lines(text);
 	error = load();
 	CHECK(!error, "loading with %s: %s", where, strerrorname_np(-error));
@@ -259,7 +288,8 @@ static void check_fakes(void)
 	int kvm = open("/dev/kvm-hidden", O_RDWR | O_CLOEXEC), vm = ioctl(kvm, KVM_CREATE_VM, 0);
 
 	CHECK(vm >= 0, "a VM of KVM's: %s", strerrorname_np(errno));
-	refused("no /dev/kvm, but a VM", -EBUSY, "somebody else has");
+	if (can_be_alone())
+		refused("no /dev/kvm, but a VM", -EBUSY, "somebody else has");
 	close(vm);
 	close(kvm);
 	/* Another name of the right device is as good. */
