@@ -157,13 +157,14 @@ static bool can_be_alone(void)
 /* Later kernels have it on as soon as KVM is loaded, not only while it has a VM. */
 static bool kvm_keeps_it_on(void)
 {
-	char value = 'N';
+	char value = 'N', vendor[64];
 	int fd = open("/sys/module/kvm/parameters/enable_virt_at_load", O_RDONLY | O_CLOEXEC);
 
 	if (fd >= 0)
 		DIE_UNLESS(read(fd, &value, 1) == 1, "enable_virt_at_load");
 	close(fd);
-	return value == 'Y';
+	snprintf(vendor, sizeof(vendor), "/sys/module/%s", vendor_module());
+	return value == 'Y' && !access(vendor, F_OK);
 }
 
 /* Virtualization is switched on by the module itself, where that can be. */
