@@ -533,6 +533,8 @@ const struct bench_case bench_cases[] = {
 	{ "first read of a page",		fresh_pages, touch_read, FAULT_PAGES, 1, WHERE_BOTH },
 	{ "write after read",			read_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
 	{ "first write, the host has the page",	fill_pages, touch_write, FAULT_PAGES, 1, WHERE_BOTH },
+	/* Before those that leave much memory behind, which a fork copies. */
+	{ "fork + exit + wait",			NULL, fork_wait, 10, 1, WHERE_BOTH },
 	{ "ud2, bare handler, back",		bare_ud2, ud2, 400, 1, WHERE_DUNE },
 	{ "ud2, full handler, back",		full_ud2, ud2, 400, 1, WHERE_DUNE },
 	{ "store to bare page-fault handler",	forbid_write_bare, store_to_handler, 400, 1, WHERE_DUNE },
@@ -550,7 +552,6 @@ const struct bench_case bench_cases[] = {
 	{ "map 1 GiB by 4 KiB",			NULL, map_gib, 4, 1, WHERE_DUNE },
 	{ "clone, 1 GiB of it by 4 KiB",	prepare_clone, clone_space, 20, 1, WHERE_DUNE },
 	{ "first change in a clone",		prepare_unshare, unshare, 20, 1, WHERE_DUNE },
-	{ "fork + exit + wait",			NULL, fork_wait, 10, 1, WHERE_BOTH },
 };
 
 const unsigned int nr_bench_cases = sizeof(bench_cases) / sizeof(bench_cases[0]);
