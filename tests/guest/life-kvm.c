@@ -148,7 +148,7 @@ static const struct companion companions[] = {
 
 int main(int argc, char **argv)
 {
-	unsigned long wanted = argc > 1 ? strtoul(argv[1], NULL, 10) : 100, made = 0;
+	unsigned long wanted = argc > 1 ? strtoul(argv[1], NULL, 10) : 100, made = 0, looked = 0;
 	struct kvm_guest guests[GUESTS];
 	bool open[GUESTS] = { };
 	uint64_t seed = 17;
@@ -178,8 +178,13 @@ int main(int argc, char **argv)
 			open[i] = !failed;
 			made++;
 		}
-		if (made % 100 == 0 && !companions_go_on(companions, NR_COMPANIONS, 1, "beside KVM guests"))
+		if (made < looked + 100)
+			continue;
+		looked = made;
+		if (!companions_go_on(companions, NR_COMPANIONS, 1, "beside KVM guests"))
 			break;
+		if (made % 1000 == 0)
+			printf("%lu KVM guests so far\n", made);
 	}
 	printf("%lu KVM guests\n", made);
 	companions_go_on(companions, NR_COMPANIONS, 1, "at last");
