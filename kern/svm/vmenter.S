@@ -6,7 +6,7 @@
 #include <asm/cpufeatures.h>
 #include <asm/msr-index.h>
 #include <asm/segment.h>
-#include "../regs.h"
+#include "../regs.S"
 #include "enter.h"
 
 	.section .rodata

@@ -8,7 +8,7 @@
 #include <asm/nospec-branch.h>
 #include <asm/cpufeatures.h>
 #include <asm/segment.h>
-#include "../regs.h"
+#include "../regs.S"
 #include "enter.h"
 
 /* Overwrite the branch history, whose capacity is below 200, with this loop's own branches. */

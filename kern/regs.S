@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* For assembly: the guest's general registers, but for RAX and RSP, which the vendors keep in places of their own. */
-#ifndef DUNE_REGS_H
-#define DUNE_REGS_H
+/*
+ * Included by the vendors' vmenter.S: the guest's general registers, but for RAX and RSP, which the
+ * vendors keep in places of their own.
+ */
+#ifndef DUNE_REGS_S
+#define DUNE_REGS_S
 
 #include "asm-offsets.h"
 
