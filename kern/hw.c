@@ -26,14 +26,22 @@ static const struct dune_hw_ops * const vendors[] = { &vmx_ops, &svm_ops };
 
 /* ---- CPUs come and go --------------------------------------------------- */
 
-static void enable_here(void *error)
+static int enable_here(void)
 {
 	unsigned long flags;
+	int error;
 
 	local_irq_save(flags);
-	*(int *)error = dune_enable_here();
-	this_cpu_write(dune_cpu_usable, !*(int *)error);
+	error = dune_enable_here();
+	this_cpu_write(dune_cpu_usable, !error);
 	local_irq_restore(flags);
+	return error;
+}
+
+/* Where it fails, the log says so and the CPU stays unusable. */
+static void enable_each(void *unused)
+{
+	enable_here();
 }
 
 static void disable_here(void *unused)
@@ -50,10 +58,7 @@ static void disable_here(void *unused)
 /* A state of CPUHP_AP_ONLINE_DYN: taken down before KVM's. */
 static int cpu_online_callback(unsigned int cpu)
 {
-	int error;
-
-	enable_here(&error);
-	return error;
+	return enable_here();
 }
 
 static int cpu_offline_callback(unsigned int cpu)
@@ -65,8 +70,6 @@ static int cpu_offline_callback(unsigned int cpu)
 /* Before suspend: no guest runs from here to the end of it, on any CPU. */
 static int pm_callback(struct notifier_block *block, unsigned long event, void *unused)
 {
-	int error;
-
 	switch (event) {
 	case PM_SUSPEND_PREPARE:
 	case PM_HIBERNATION_PREPARE:
@@ -74,7 +77,7 @@ static int pm_callback(struct notifier_block *block, unsigned long event, void *
 		break;
 	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
-		on_each_cpu(enable_here, &error, 1);	/* said in the log; the CPU stays unusable */
+		on_each_cpu(enable_each, NULL, 1);
 		break;
 	}
 	return NOTIFY_DONE;
