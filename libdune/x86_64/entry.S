@@ -30,6 +30,24 @@
 	saved_at 16, 0x77, TF_RIP
 	.endm
 
+/* The frame's, from R15 down to RDI; @rcx: what goes in the place of RCX. */
+	.macro	push_registers_below_rax rcx=%rcx
+	push	%r15
+	push	%r14
+	push	%r13
+	push	%r12
+	push	%rbp
+	push	%rbx
+	push	%r11
+	push	%r10
+	push	%r9
+	push	%r8
+	push	\rcx
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	.endm
+
 /*
  * SYSCALL, from GR0 or GR3.  In: RCX the address behind it, R11 the flags; RSP is the program's and
  * must not be touched: it may have a red zone, or point nowhere.
@@ -77,20 +95,7 @@ syscall_from_user:
 	rdgsbase %rsp
 	swapgs
 	push	%rax
-	push	%r15
-	push	%r14
-	push	%r13
-	push	%r12
-	push	%rbp
-	push	%rbx
-	push	%r11
-	push	%r10
-	push	%r9
-	push	%r8
-	push	%r10				/* RCX: the fourth argument */
-	push	%rdx
-	push	%rsi
-	push	%rdi
+	push_registers_below_rax rcx=%r10	/* the fourth argument */
 	interrupted_is_caller
 	mov	%rsp, %rdi
 	call	*__dune_user_call(%rip)
@@ -300,23 +305,6 @@ __dune_user_resume:
  * granule, mapped from the start.
  */
 #define FRAME_IST	(AREA_THREAD + T_IST1 - (AREA_TRAP_END - TF_SIZE))
-
-	.macro	push_registers_below_rax
-	push	%r15
-	push	%r14
-	push	%r13
-	push	%r12
-	push	%rbp
-	push	%rbx
-	push	%r11
-	push	%r10
-	push	%r9
-	push	%r8
-	push	%rcx
-	push	%rdx
-	push	%rsi
-	push	%rdi
-	.endm
 
 	.macro	pop_registers
 	pop	%rdi
