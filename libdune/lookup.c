@@ -48,7 +48,7 @@ static int lookup(struct space *s, uint64_t va, int create, ptent_t **out)
 
 PUBLIC int dune_vm_lookup(ptent_t *root, void *va, int create, ptent_t **pte_out)
 {
-	uint64_t addr = (uint64_t)va, state;
+	uint64_t addr = (uint64_t)va;
 	ptent_t *e = NULL;
 	struct space s;
 	int ret;
@@ -57,13 +57,11 @@ PUBLIC int dune_vm_lookup(ptent_t *root, void *va, int create, ptent_t **pte_out
 		return -EINVAL;
 	if (create != CREATE_NONE && __dune_own_memory(addr, addr + 1))
 		return -EINVAL;
-	state = vm_lock();
-	ret = __dune_space_open(&s, root);
-	if (!ret) {
-		ret = lookup(&s, addr, create, &e);
-		__dune_space_close(&s, addr & -(uint64_t)PGSIZE, PGSIZE);
-	}
-	vm_unlock(state);
+	ret = space_begin(&s, root);
+	if (ret)
+		return ret;
+	ret = lookup(&s, addr, create, &e);
+	space_end(&s, addr & -(uint64_t)PGSIZE, PGSIZE);
 	if (!ret)
 		*pte_out = e;
 	return ret;
@@ -130,16 +128,15 @@ PUBLIC int dune_vm_page_walk(ptent_t *root, void *start_va, void *end_va, page_w
 		return -EINVAL;
 	last |= PGMASK;
 	for (;;) {
-		uint64_t state = vm_lock(), next = 0;
+		uint64_t next = 0;
 		ptent_t *e = NULL;
 		struct space s;
 
-		ret = __dune_space_open(&s, root);
-		if (!ret) {
-			ret = next_entry(&s, &va, last, &e, &next);
-			__dune_space_close(&s, 0, 0);
-		}
-		vm_unlock(state);
+		ret = space_begin(&s, root);
+		if (ret)
+			return ret;
+		ret = next_entry(&s, &va, last, &e, &next);
+		space_end(&s, 0, 0);
 		if (ret <= 0)
 			return ret;
 		ret = cb(arg, e, (void *)va);

@@ -64,20 +64,18 @@ static long merge_level(struct space *s, uint64_t va, uint64_t end, int level)
 
 PUBLIC long dune_vm_merge(ptent_t *root, void *va, size_t len)
 {
-	uint64_t start = (uint64_t)va, state;
+	uint64_t start = (uint64_t)va;
 	struct space s;
 	long ret;
 
 	ret = __dune_check_range(start, len, PGSIZE);
 	if (ret)
 		return ret;
-	state = vm_lock();
-	ret = __dune_space_open(&s, root);
-	if (!ret) {
-		ret = merge_level(&s, start, start + len, LEVEL_PT);
-		ret += merge_level(&s, start, start + len, LEVEL_PD);
-		__dune_space_close(&s, start, len);
-	}
-	vm_unlock(state);
+	ret = space_begin(&s, root);
+	if (ret)
+		return ret;
+	ret = merge_level(&s, start, start + len, LEVEL_PT);
+	ret += merge_level(&s, start, start + len, LEVEL_PD);
+	space_end(&s, start, len);
 	return ret;
 }

@@ -172,7 +172,7 @@ PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags
 		.bits = (flags & DUNE_VM_DIRTY ? PTE_D : 0) | (flags & DUNE_VM_ACCESSED ? PTE_A : 0),
 		.clear = flags & DUNE_VM_CLEAR,
 	};
-	uint64_t start = (uint64_t)va, state;
+	uint64_t start = (uint64_t)va;
 	struct space s;
 	long ret;
 
@@ -184,15 +184,13 @@ PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags
 	/* It can fault: not with the lock held. */
 	if (bitmap)
 		memset(bitmap, 0, (len / PGSIZE + WORD - 1) / WORD * sizeof(uint64_t));
-	state = vm_lock();
-	ret = __dune_space_open(&s, root);
-	if (!ret) {
-		if (flags & DUNE_VM_CLEAR)
-			__dune_outputs_begin();
-		ret = scan(&s, start, start + len, flags, &sc);
-		__dune_space_close(&s, start, len);
-	}
-	vm_unlock(state);
+	ret = space_begin(&s, root);
+	if (ret)
+		return ret;
+	if (flags & DUNE_VM_CLEAR)
+		__dune_outputs_begin();
+	ret = scan(&s, start, start + len, flags, &sc);
+	space_end(&s, start, len);
 	return ret ? ret : sc.count;
 }
 

@@ -169,20 +169,17 @@ static int protect(struct space *s, uint64_t va, uint64_t end, ptent_t set)
 
 static int __attribute__((noinline)) protect_slowly(ptent_t *root, uint64_t va, uint64_t len, ptent_t flags)
 {
-	uint64_t state;
 	struct space s;
 	int ret;
 
 	if (__dune_own_memory(va, va + len))
 		return -EINVAL;
-	state = vm_lock();
-	ret = __dune_space_open(&s, root);
-	if (!ret) {
-		__dune_outputs_begin();
-		ret = protect(&s, va, va + len, flags);
-		__dune_space_close(&s, va, len);
-	}
-	vm_unlock(state);
+	ret = space_begin(&s, root);
+	if (ret)
+		return ret;
+	__dune_outputs_begin();
+	ret = protect(&s, va, va + len, flags);
+	space_end(&s, va, len);
 	return ret;
 }
 
@@ -309,7 +306,7 @@ static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, pte
 PUBLIC int dune_vm_map_phys(ptent_t *root, void *va, size_t len, void *pa, int perm)
 {
 	int level = perm & PERM_BIG_1GB ? LEVEL_PDPT : perm & PERM_BIG ? LEVEL_PD : LEVEL_PT;
-	uint64_t start = (uint64_t)va, state;
+	uint64_t start = (uint64_t)va;
 	struct space s;
 	int ret;
 	ptent_t flags = flags_of(perm);
@@ -317,13 +314,11 @@ PUBLIC int dune_vm_map_phys(ptent_t *root, void *va, size_t len, void *pa, int p
 	ret = flags ? __dune_check_range(start, len, level_size(level)) : -EINVAL;
 	if (ret)
 		return ret;
-	state = vm_lock();
-	ret = __dune_space_open(&s, root);
-	if (!ret) {
-		ret = map_phys(&s, start, start + len, (uint64_t)pa, flags, level);
-		__dune_space_close(&s, start, len);
-	}
-	vm_unlock(state);
+	ret = space_begin(&s, root);
+	if (ret)
+		return ret;
+	ret = map_phys(&s, start, start + len, (uint64_t)pa, flags, level);
+	space_end(&s, start, len);
 	return ret;
 }
 
@@ -377,7 +372,7 @@ static int map_pages(struct space *s, uint64_t va, uint64_t end, ptent_t flags)
 
 PUBLIC int dune_vm_map_pages(ptent_t *root, void *va, size_t len, int perm)
 {
-	uint64_t start = (uint64_t)va, state;
+	uint64_t start = (uint64_t)va;
 	struct space s;
 	int ret;
 	ptent_t flags = perm & (PERM_BIG | PERM_BIG_1GB) ? 0 : flags_of(perm);
@@ -385,13 +380,11 @@ PUBLIC int dune_vm_map_pages(ptent_t *root, void *va, size_t len, int perm)
 	ret = flags ? __dune_check_range(start, len, PGSIZE) : -EINVAL;
 	if (ret)
 		return ret;
-	state = vm_lock();
-	ret = __dune_space_open(&s, root);
-	if (!ret) {
-		ret = map_pages(&s, start, start + len, flags);
-		__dune_space_close(&s, start, len);
-	}
-	vm_unlock(state);
+	ret = space_begin(&s, root);
+	if (ret)
+		return ret;
+	ret = map_pages(&s, start, start + len, flags);
+	space_end(&s, start, len);
 	return ret;
 }
 
@@ -430,19 +423,17 @@ static int unmap(struct space *s, uint64_t va, uint64_t end)
 
 PUBLIC int dune_vm_unmap(ptent_t *root, void *va, size_t len)
 {
-	uint64_t start = (uint64_t)va, state;
+	uint64_t start = (uint64_t)va;
 	struct space s;
 	int ret;
 
 	ret = __dune_check_range(start, len, PGSIZE);
 	if (ret)
 		return ret;
-	state = vm_lock();
-	ret = __dune_space_open(&s, root);
-	if (!ret) {
-		ret = unmap(&s, start, start + len);
-		__dune_space_close(&s, start, len);
-	}
-	vm_unlock(state);
+	ret = space_begin(&s, root);
+	if (ret)
+		return ret;
+	ret = unmap(&s, start, start + len);
+	space_end(&s, start, len);
 	return ret;
 }

@@ -63,11 +63,12 @@ static inline uint64_t vm_lock(void)
 
 static inline void vm_unlock(uint64_t state)
 {
+	if (dune_in_guest()) {
+		vm_unlock_guest(state);
+		return;
+	}
 	mutex_unlock();
-	if (!dune_in_guest())
-		__dune_signals_restore(state);
-	else if (state & RFLAGS_IF)
-		__asm__ volatile("sti" : : : "memory");
+	__dune_signals_restore(state);
 }
 
 /* ---- page.c; with the lock held ---- */
@@ -156,6 +157,7 @@ struct space {
 	bool flush_all;		/* tables were replaced */
 	bool unflushed;		/* entries that may be in a TLB were changed */
 	struct page *garbage;	/* free when the TLBs are flushed */
+	uint64_t lock_state;	/* of space_begin() */
 };
 
 /* @root as the program gave it: 0 or -EINVAL, -EPERM. */
@@ -231,6 +233,25 @@ static inline bool vm_alone(void)
 
 /* With the lock held: after a change in [va, va + len), flush it and free the garbage. */
 void __dune_space_close(struct space *s, uint64_t va, uint64_t len);
+
+/* The same two with the lock; where the first fails, it is not held. */
+static inline int space_begin(struct space *s, ptent_t *root)
+{
+	uint64_t state = vm_lock();
+	int ret = __dune_space_open(s, root);
+
+	if (ret)
+		vm_unlock(state);
+	else
+		s->lock_state = state;
+	return ret;
+}
+
+static inline void space_end(struct space *s, uint64_t va, uint64_t len)
+{
+	__dune_space_close(s, va, len);
+	vm_unlock(s->lock_state);
+}
 
 void __dune_flush_everything(void);
 
