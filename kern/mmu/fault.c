@@ -27,20 +27,24 @@ static_assert(MMU_WRITE == TDP_WRITE && MMU_EXEC == TDP_EXEC);
 /* Faults that the host resolved and that did not help: go round so often, then ask user mode. */
 #define MAX_ROUNDS	8
 
+/* Pages that are mapped with the one asked for: what Linux itself maps of a file at a fault. */
+#define AROUND_PAGES	16U
+
 struct mmu_fault {
 	u64 gpa;
 	u64 hva;	/* 0: not known yet */
 	u32 access;
+	bool around;	/* neighbours may be in the host's table already */
 };
 
 /*
- * The entry of @mm's page table that maps @va, or 0, and its level.  Interrupts are
+ * The entry of @mm's page table that maps @va, or 0, its level, and where in the table it is.  Interrupts are
  * off, which keeps page-table pages from being freed, as for get_user_pages_fast().
  *
  * Only the last entry counts: Linux gives those above it all permissions (but sets NX
  * in the top one when it keeps two tables against Meltdown).
  */
-static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int *level)
+static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int *level, const u64 **slot)
 {
 	const u64 address = PTE_PFN_MASK;
 	const u64 *table = (const u64 *)mm->pgd;
@@ -49,8 +53,9 @@ static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int
 
 /* The bit itself: PROT_NONE entries count as present elsewhere. */
 #define DESCEND(n, is_leaf) do {							\
-	entry = READ_ONCE(table[(va >> (TDP_PAGE_SHIFT + TDP_LEVEL_BITS * ((n) - 1))) &	\
-			  (TDP_ENTRIES - 1)]);						\
+	*slot = &table[(va >> (TDP_PAGE_SHIFT + TDP_LEVEL_BITS * ((n) - 1))) &		\
+		       (TDP_ENTRIES - 1)];						\
+	entry = READ_ONCE(**slot);							\
 	*level = (n);									\
 	if (!(entry & _PAGE_PRESENT))							\
 		return 0;								\
@@ -106,13 +111,12 @@ static u8 host_memtype(const struct dune_mmu *mmu, u64 entry, unsigned int level
 	return type;
 }
 
-static void leaf_from_host(const struct dune_mmu *mmu, u64 entry, unsigned int level,
-			   const struct mmu_fault *fault, struct tdp_leaf *leaf)
+static void leaf_from_host(const struct dune_mmu *mmu, u64 entry, unsigned int level, u64 hva, struct tdp_leaf *leaf)
 {
 	u64 in_leaf = (tdp_level_size(level) - 1) >> TDP_PAGE_SHIFT;
 	u64 pfn = (entry & PTE_PFN_MASK) >> PAGE_SHIFT;
 
-	leaf->pfn = (pfn & ~in_leaf) | ((fault->hva >> PAGE_SHIFT) & in_leaf);
+	leaf->pfn = (pfn & ~in_leaf) | ((hva >> PAGE_SHIFT) & in_leaf);
 	leaf->level = level;
 	leaf->perms = entry & _PAGE_NX ? 0 : TDP_EXEC;
 	/*
@@ -161,6 +165,40 @@ static void avoid_invalidation(const struct dune_mmu *mmu, u64 hva, struct tdp_l
 }
 
 /*
+ * The page of @fault is mapped, @entry is the host's for it.  Map its neighbours too, as far as the host's
+ * table has them: each by its own entry there, as a fault at it would, but as not accessed.
+ *
+ * Not where the CPU keeps no accessed bits: what is mapped would count as accessed.
+ */
+static noinline void map_around(struct dune_mmu *mmu, const struct mmu_fault *fault, const u64 *entry)
+{
+	const u64 mask = AROUND_PAGES * PAGE_SIZE - 1, ignored = PTE_PFN_MASK | _PAGE_ACCESSED;
+	u64 *slot = tdp_page_slot(&mmu->tdp, fault->gpa & ~mask);
+	u64 hva = fault->hva & ~mask, last = 0, rights = 0;
+	struct tdp_leaf leaf;
+	unsigned int i;
+
+	if (unlikely(!slot || !mmu->tdp.fmt->accessed || being_invalidated(mmu, hva, mask + 1)))
+		return;
+	entry -= (fault->hva & mask) >> PAGE_SHIFT;
+	for (i = 0; i < AROUND_PAGES; i++) {
+		u64 host = READ_ONCE(entry[i]);
+
+		/* Of what is not RAM each page has its own cache type; few of those are used. */
+		if (!host_allows(host, MMU_READ) || host & _PAGE_SPECIAL || !tdp_slot_is_empty(&mmu->tdp, &slot[i]))
+			continue;
+		/* Most are like the one before. */
+		if ((host ^ last) & ~ignored) {
+			leaf_from_host(mmu, host, 1, hva, &leaf);
+			leaf.pfn = 0;
+			rights = tdp_old_page(&mmu->tdp, &leaf);
+			last = host;
+		}
+		WRITE_ONCE(slot[i], rights | (host & PTE_PFN_MASK));
+	}
+}
+
+/*
  * Under mmu->lock, with interrupts off.  What tdp_map() says, or -EAGAIN: the address is being invalidated;
  * -EFAULT: the host's table does not allow the access (yet); -ENXIO: the granule was
  * taken back; -EIO.
@@ -170,7 +208,9 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 {
 	struct tdp_leaf leaf;
 	unsigned int level;
+	const u64 *slot;
 	u64 entry, hva;
+	int r;
 
 	if (unlikely(mmu->dead))
 		return -EIO;
@@ -181,15 +221,18 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 	if (being_invalidated(mmu, hva & PAGE_MASK, PAGE_SIZE))
 		return -EAGAIN;
 
-	entry = host_entry(mmu->mn.mm, hva, &level);
+	entry = host_entry(mmu->mn.mm, hva, &level, &slot);
 	if (!host_allows(entry, fault->access))
 		return -EFAULT;
 
-	leaf_from_host(mmu, entry, level, fault, &leaf);
+	leaf_from_host(mmu, entry, level, hva, &leaf);
 	if (unlikely(mmu->split_exec))
 		split_executable(&leaf, fault->access);
 	avoid_invalidation(mmu, hva, &leaf);
-	return tdp_map(&mmu->tdp, cache, fault->gpa, &leaf, garbage);
+	r = tdp_map(&mmu->tdp, cache, fault->gpa, &leaf, garbage);
+	if (fault->around && level == 1 && r >= 0)
+		map_around(mmu, fault, slot);
+	return r;
 }
 
 /* The flush that tdp_map() asked for.  Interrupts are on. */
@@ -261,7 +304,7 @@ static bool vma_allows(const struct vm_area_struct *vma, u32 access)
  * MMU_REPEAT_IN_USER: what is left is for its fault handler proper (signals, stack
  * growth, the memory cgroup's out-of-memory handling).
  */
-static int populate(struct mm_struct *mm, const struct mmu_fault *fault)
+static int populate(struct mm_struct *mm, struct mmu_fault *fault)
 {
 	unsigned int flags = FAULT_FLAG_DEFAULT | FAULT_FLAG_USER;
 	struct vm_area_struct *vma;
@@ -281,6 +324,8 @@ static int populate(struct mm_struct *mm, const struct mmu_fault *fault)
 			return MMU_REPEAT_IN_USER;
 		}
 
+		/* The host maps neighbours of what is read from a file, of nothing else. */
+		fault->around = vma->vm_ops && !(fault->access & MMU_WRITE);
 		result = handle_mm_fault(vma, fault->hva, flags, NULL);
 		if (likely(!(result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED))))
 			break;
@@ -298,7 +343,7 @@ static int populate(struct mm_struct *mm, const struct mmu_fault *fault)
 
 int dune_mmu_fault_fast(struct dune_mmu *mmu, u64 gpa, u32 access)
 {
-	struct mmu_fault fault = { .gpa = gpa, .access = access };
+	struct mmu_fault fault = { .gpa = gpa, .access = access, .around = true };
 	struct tdp_garbage garbage = { };
 	struct tdp_cache cache;
 	u64 gen = 0;
@@ -319,7 +364,7 @@ int dune_mmu_fault_fast(struct dune_mmu *mmu, u64 gpa, u32 access)
 
 int dune_mmu_fault(struct dune_mmu *mmu, u64 gpa, u32 access, int fast, u64 *hva)
 {
-	struct mmu_fault fault = { .gpa = gpa, .access = access };
+	struct mmu_fault fault = { .gpa = gpa, .access = access, .around = true };
 	int round, r;
 
 	*hva = 0;

@@ -127,16 +127,24 @@ void granule_take_back(struct granule_table *t, u64 va)
 
 bool granule_next(const struct granule_table *t, u64 *va, u64 end, u64 *gpa)
 {
-	u64 leaf_span = GRANULE_SIZE << GRANULE_LEAF_BITS;
+	u32 g = *va >> GRANULE_SHIFT, last, stop;
+	const u32 *entry, *leaf;
 
-	end = min(end, 1ULL << GRANULE_VA_BITS);
-	while (*va < end) {
-		if (granule_gpa(t, *va, gpa))
-			return true;
-		if (!READ_ONCE(t->forward[*va >> (GRANULE_SHIFT + GRANULE_LEAF_BITS)]))
-			*va = (*va & ~(leaf_span - 1)) + leaf_span;
-		else
-			*va = (*va & ~(GRANULE_SIZE - 1)) + GRANULE_SIZE;
+	if (*va >= end || *va >> GRANULE_VA_BITS)
+		return false;
+	for (last = (min(end, 1ULL << GRANULE_VA_BITS) - 1) >> GRANULE_SHIFT; g <= last; g++) {
+		stop = min(g | (GRANULE_LEAF_SIZE - 1), last);
+		leaf = READ_ONCE(t->forward[g >> GRANULE_LEAF_BITS]);
+		if (leaf) {
+			/* Most are empty. */
+			entry = &leaf[g & (GRANULE_LEAF_SIZE - 1)];
+			for (; g < stop && !READ_ONCE(*entry); g++)
+				entry++;
+			*va = max(*va, (u64)g << GRANULE_SHIFT);
+			if (granule_gpa(t, *va, gpa))
+				return true;
+		}
+		g = stop;
 	}
 	return false;
 }

@@ -229,6 +229,19 @@ int tdp_map(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, const struct tdp_
 	return set_leaf(tdp, slot, target, leaf, garbage) | flush;
 }
 
+u64 *tdp_page_slot(const struct tdp *tdp, u64 gpa)
+{
+	unsigned int level;
+	u64 *slot = find_slot(tdp, gpa, &level);
+
+	return level == 1 ? slot : NULL;
+}
+
+u64 tdp_old_page(const struct tdp *tdp, const struct tdp_leaf *leaf)
+{
+	return make_leaf(tdp->fmt, leaf, 1) & ~(tdp->fmt->accessed | tdp->fmt->dirty);
+}
+
 static bool zap_table(struct tdp *tdp, u64 *table, unsigned int level, u64 start, u64 end,
 		      struct tdp_garbage *garbage)
 {

@@ -10,6 +10,7 @@
 #ifndef DUNE_TDP_H
 #define DUNE_TDP_H
 
+#include <linux/compiler.h>
 #include <linux/types.h>
 
 #include "tdp_format.h"
@@ -69,6 +70,20 @@ void tdp_destroy(struct tdp *tdp);
  */
 int tdp_map(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, const struct tdp_leaf *leaf,
 	    struct tdp_garbage *garbage);
+
+/*
+ * The entry of level 1 for @gpa, or NULL where there is no table of them.  Those for the rest of that table's 2 MiB
+ * lie beside it, in order.  One that maps nothing may be given the value of tdp_old_page().
+ */
+u64 *tdp_page_slot(const struct tdp *tdp, u64 gpa);
+
+static inline bool tdp_slot_is_empty(const struct tdp *tdp, const u64 *slot)
+{
+	return !(READ_ONCE(*slot) & tdp->fmt->present);
+}
+
+/* What maps the page of @leaf as one that was not accessed; with pfn 0, all of it but the address. */
+u64 tdp_old_page(const struct tdp *tdp, const struct tdp_leaf *leaf);
 
 /*
  * Make [start, end) map nothing; a larger leaf that straddles the range goes as a
