@@ -243,6 +243,9 @@ void __dune_sigreturn(void);
 void __dune_touch_read(unsigned long hva);
 void __dune_touch_write(unsigned long hva);
 void __dune_touch_end(void);
+bool __dune_read(void *to, const void *from, unsigned long words);
+extern const char __dune_read_failed[];
+void __dune_run_anew(struct dune_thread *t) __attribute__((noreturn));
 void __dune_host_exit(struct dune_thread *t, long reason);
 long __dune_host_care(struct dune_thread *t);
 

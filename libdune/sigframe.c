@@ -283,6 +283,19 @@ static void restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 	t->trapno = 0;
 }
 
+/*
+ * Have the guest run the handler that it stands before.  Not by returning to the kernel, which has nothing to
+ * restore: the mask is another, and a handler begins with the initial vector state, which is live since the host's began.
+ */
+static void __attribute__((noreturn)) run_handler(struct dune_thread *t, uint64_t mask)
+{
+	t->trapno = 0;
+	t->complete = true;
+	__dune_signals_restore(mask);
+	t->complete = false;
+	__dune_run_anew(t);
+}
+
 /* ---- death in the guest ---- */
 
 /* An image of the vector state, which is the guest's, as a signal frame has it. */
@@ -345,6 +358,11 @@ static bool in_touch(const struct sigcontext *c)
 	return between(c->rip, (const char *)__dune_touch_read, (const char *)__dune_touch_end);
 }
 
+static bool in_read(const struct sigcontext *c)
+{
+	return between(c->rip, (const char *)__dune_read, __dune_read_failed);
+}
+
 /* A signal without a handler comes here only for SIGSEGV and SIGBUS (__dune_faults_catch). */
 static void without_handler(struct dune_thread *t, int signo, const siginfo_t *info,
 			    const struct ucontext *host, bool synchronous)
@@ -367,11 +385,15 @@ static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, str
 	struct dune_regs *r = &t->run->regs;
 	uint64_t in_force, flags;
 	bool interrupts_off;
-	bool touched = in_touch(&host->uc_mcontext) && info->si_code > 0 &&
-		       (signo == SIGSEGV || signo == SIGBUS);
+	bool faulted = info->si_code > 0 && (signo == SIGSEGV || signo == SIGBUS);
+	bool touched = faulted && in_touch(&host->uc_mcontext);
 	bool synchronous = t->trapno || touched;
 	bool touching = t->touching;
 
+	if (faulted && in_read(&host->uc_mcontext)) {
+		host->uc_mcontext.rip = (unsigned long)__dune_read_failed;
+		return;
+	}
 	if (where == COMPLETE && !(t->run->event_info & DUNE_EVENT_VALID))
 		leave_call_entry(t);
 	flags = where == CALLING && r->rip == t->lstar_return ? r->r11 : r->rflags;
@@ -411,9 +433,7 @@ static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, str
 	if (t->run->cpl)
 		__dune_session_interrupt(t, in_force);
 	build_frame(t, signo, info, host, &action);
-	restart_loop(t, host, handler_mask(signo, &action, in_force));
-	/* The handler begins with the initial vector state; the frame has the program's. */
-	host->uc_mcontext.fpstate = NULL;
+	run_handler(t, handler_mask(signo, &action, in_force));
 }
 
 static struct dune_thread *this_thread(void)
@@ -549,8 +569,10 @@ long __dune_sys_sigreturn(struct dune_thread *t)
 	struct ucontext uc;
 	unsigned short ss, cs;
 
-	if (__dune_copy_in(&uc, r->rsp, sizeof(uc)))
-		__dune_raise(SIGSEGV, SI_KERNEL, 0);
+	if (!__dune_read(&uc, (const void *)r->rsp, sizeof(uc) / sizeof(long))) {
+		__dune_signal_fault(t, SIGSEGV, SI_KERNEL, 0, 0);
+		return 0;
+	}
 	__asm__("mov %%ss, %0" : "=r"(ss));
 	__asm__("mov %%cs, %0" : "=r"(cs));
 	__dune_signals_block();

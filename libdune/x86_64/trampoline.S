@@ -355,6 +355,45 @@ __dune_touch_write:
 	.hidden	__dune_touch_end
 __dune_touch_end:
 
+/*
+ * bool __dune_read(void *to, const void *from, unsigned long words)
+ *
+ * HR3: copies from the program's memory, for a call in which a bad address means SIGSEGV.  Where the program
+ * handles that, sigframe.c has the access return false instead; else it ends the process, as it is to.
+ */
+	.globl	__dune_read, __dune_read_failed
+	.hidden	__dune_read, __dune_read_failed
+	.type	__dune_read, @function
+	.balign	16
+__dune_read:
+	.cfi_startproc
+	mov	%rdx, %rcx
+	rep movsq
+	mov	$1, %eax
+	ret
+__dune_read_failed:
+	xor	%eax, %eax
+	ret
+	.cfi_endproc
+	.size	__dune_read, . - __dune_read
+
+/*
+ * void __dune_run_anew(struct dune_thread *t)
+ *
+ * HR3: runs the guest, and abandons the host stack.
+ */
+	.globl	__dune_run_anew
+	.hidden	__dune_run_anew
+	.type	__dune_run_anew, @function
+	.balign	16
+__dune_run_anew:
+	.cfi_startproc
+	.cfi_undefined rip
+	mov	T_HOST_TOP(%rdi), %rsp
+	jmp	__dune_run_loop
+	.cfi_endproc
+	.size	__dune_run_anew, . - __dune_run_anew
+
 	.bss
 	.balign	16
 	.skip	64

@@ -487,6 +487,49 @@ static void jumps(void)
 	signal(SIGSEGV, SIG_DFL);
 }
 
+/* ---- the end of a handler that was none ---- */
+
+static void __attribute__((noinline)) return_from(unsigned long frame)
+{
+	__asm__ volatile("mov %0, %%rsp; syscall; ud2" : : "r"(frame), "a"(SYS_rt_sigreturn) : "memory");
+	__builtin_unreachable();
+}
+
+static void bad_frames(void)
+{
+	const size_t page_size = sysconf(_SC_PAGESIZE);
+	char *map = mmap(NULL, 2 * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack_t alt = { .ss_sp = malloc(65536), .ss_size = 65536 };
+	/* Nothing there, not canonical, and one that ends in what is not readable. */
+	const unsigned long frames[] = { 4096, 1UL << 62, (unsigned long)map + page_size - 8 };
+	sigset_t segv;
+	int status;
+
+	CHECK_EQUAL(mprotect(map + page_size, page_size, PROT_NONE), 0, "mprotect");
+	CHECK_EQUAL(sigaltstack(&alt, NULL), 0, "sigaltstack");
+	sigemptyset(&segv);
+	sigaddset(&segv, SIGSEGV);
+	for (unsigned int i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+		set_handler(SIGSEGV, overflow, SA_ONSTACK);
+		seen = 0;
+		if (!sigsetjmp(back, 1))
+			return_from(frames[i]);
+		CHECK_EQUAL(seen, SIGSEGV, "the signal of a bad frame");
+		status = IN_CHILD(sigprocmask(SIG_BLOCK, &segv, NULL), return_from(frames[i]));
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "it is blocked: %#x", status);
+		signal(SIGSEGV, SIG_IGN);
+		status = IN_CHILD(return_from(frames[i]));
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "it is ignored: %#x", status);
+		signal(SIGSEGV, SIG_DFL);
+		status = IN_CHILD(return_from(frames[i]));
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "it is not handled: %#x", status);
+	}
+	alt.ss_flags = SS_DISABLE;
+	CHECK_EQUAL(sigaltstack(&alt, NULL), 0, "sigaltstack off");
+	munmap(map, 2 * page_size);
+	free(alt.ss_sp);
+}
+
 int main(int argc, char **argv)
 {
 	proc_begin(argc, argv);
@@ -499,5 +542,6 @@ int main(int argc, char **argv)
 	stop_and_go();
 	faults();
 	jumps();
+	bad_frames();
 	return check_result();
 }
