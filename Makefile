@@ -120,7 +120,7 @@ demo: $(if $(NATIVE),libs programs,all)
 	$(Q)scripts/demo $(if $(NATIVE),--native)
 
 bench: all $(BENCHES)
-	$(Q)scripts/bench
+	$(Q)scripts/bench $(ONLY)
 
 .PHONY: clean distclean help
 clean:

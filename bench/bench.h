@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What a case is, and what all of them share.
+ *
+ * A case is measured on each side it is for, in a fresh process: outside Dune mode, inside, or inside with another
+ * way to run the guest.  First its samples are timed; then, in a pass of its own, what they make the kernel and
+ * the module do is counted, as counting costs time.
+ */
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define PAGE		4096UL
 
 /* The time-stamp counter: in the testbed it counts instructions. */
 static inline uint64_t ticks(void)
@@ -14,41 +27,94 @@ static inline uint64_t ticks(void)
 	return (uint64_t)high << 32 | low;
 }
 
-/* One measured operation. */
+/* ---- cases ---- */
+
+enum side { SIDE_LINUX, SIDE_DUNE, SIDE_IOCTL, NR_SIDES };
+
+#define WHERE_LINUX	(1 << SIDE_LINUX)
+#define WHERE_DUNE	(1 << SIDE_DUNE)
+#define WHERE_IOCTL	(1 << SIDE_IOCTL)	/* in Dune mode, with DUNE_OPT_RUN_IOCTL */
+#define WHERE_BOTH	(WHERE_LINUX | WHERE_DUNE)
+
 struct bench_case {
 	const char *name;
-	/* Prepare sample @i; not timed.  May be NULL. */
+	unsigned int where;		/* WHERE_* */
+	unsigned int samples;		/* at most SAMPLES_MAX */
+	unsigned int work;		/* what each sample adds to bench_work: proof that it did it */
+	/* Once, in the process that measures.  May be NULL, as may prepare and after.  bench_skip() ends it. */
+	void (*begin)(void);
+	/* Before sample @i; not timed. */
 	void (*prepare)(unsigned int i);
 	/* The operation; returns its ticks. */
 	uint64_t (*sample)(unsigned int i);
-	unsigned int samples;
-	unsigned int per_sample;	/* operations in one sample */
-	unsigned int where;		/* WHERE_* */
+	/* After sample @i; neither timed nor counted. */
+	void (*after)(unsigned int i);
+	unsigned long pages, dirty;	/* for cases of one kind that differ in them */
 };
 
-#define WHERE_LINUX	1
-#define WHERE_DUNE	2
-#define WHERE_BOTH	3
+#define SAMPLES_MAX	2048
+
+struct bench_group {
+	const char *name;
+	bool micro;			/* quick and steady: what `make bench-check` compares */
+	const struct bench_case *cases;
+	unsigned int nr;
+};
+
+extern const struct bench_group bench_calls, bench_faults, bench_traps, bench_appel, bench_ring3, bench_tables;
+
+#define BENCH_GROUP(id, is_micro)				\
+	const struct bench_group bench_##id = {			\
+		.name = #id, .micro = is_micro,			\
+		.cases = cases, .nr = ARRAY_SIZE(cases),	\
+	}
+
+/* ---- what cases use ---- */
+
+/* Raised inside the timed region by those that do the work: handlers, or what a result is compared with. */
+extern uint64_t bench_work;
+
+/* What ticks() adds to each sample; it is taken off. */
+extern uint64_t bench_clock;
+
+/* The case that is measured. */
+extern const struct bench_case *bench_current;
+
+/* This case cannot be measured here, and why. */
+void bench_skip(const char *why) __attribute__((noreturn));
+
+/* The process ends, with the place: what a case rests on does not hold. */
+#define bench_die(what)		bench_die_at(__FILE__, __LINE__, what)
+void bench_die_at(const char *file, int line, const char *what) __attribute__((noreturn));
+
+#define must(condition)		do { if (!(condition)) bench_die(#condition); } while (0)
+
+/* ---- measure.c ---- */
+
+struct bench_counts;
 
 struct bench_result {
-	uint64_t minimum, median, p90;
-	double exits, runs, crossings;	/* per operation; Dune only */
+	uint64_t minimum, median, p90, maximum;
+	unsigned int outliers;		/* samples of more than twice the median */
+	unsigned int counted;		/* samples in the pass that counts */
+	char skipped[128];		/* why, or empty */
 };
 
-extern const struct bench_case bench_cases[];
-extern const unsigned int nr_bench_cases;
+/* In this process, which is on the right side already. */
+void bench_measure(const struct bench_case *c, struct bench_result *result, struct bench_counts *counts);
 
-/* The module's counters (debugfs). */
-struct bench_stats {
-	uint64_t runs;		/* DUNE_RUN calls */
-	uint64_t entries;	/* VM entries */
+/* ---- counters.c ---- */
+
+#define COUNTS_MAX	40
+
+/* Sums over the samples of the pass that counts. */
+struct bench_counts {
+	int64_t value[COUNTS_MAX];
 };
 
-int bench_stats_open(void);
-struct bench_stats bench_stats_read(void);
-
-/* cases.c: before and after all cases of one side. */
-void cases_begin(void);
-uint64_t cases_checksum(void);
+/* Their names, in order; NULL is the end. */
+const char *bench_count_name(unsigned int i);
+void bench_counters_open(void);
+void bench_counters_read(struct bench_counts *counts);
 
 #endif

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 #
-# Benchmarks: each case runs in the same boot as an ordinary Linux program and in Dune mode.
+# Benchmarks: build/bench/run measures each case as an ordinary Linux program and in Dune mode, in one boot.
 
-BENCHES += $(B)/bench/micro
+BENCHES += $(B)/bench/run
 
-$(B)/bench/micro: $(B)/obj/bench/micro.o $(B)/obj/bench/cases.o $(B)/obj/bench/stats.o $(B)/lib/libdune.a
+BENCH_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard bench/*.c bench/cases/*.c))
+
+$(BENCH_OBJECTS): CFLAGS += -pthread -Wno-missing-field-initializers
+
+$(B)/bench/run: $(BENCH_OBJECTS) $(B)/lib/libdune.a
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(CFLAGS) -pthread -static $(LDFLAGS) -o $@ $^

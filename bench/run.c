@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Measures the cases that are asked for, one after the other, and prints a line of JSON for each side of each as
+ * soon as it is done; bench/report makes a report of them.
+ *
+ *	run [--unit NAME] [--machine NAME] [--check FILE] [GROUP|micro|PART-OF-A-NAME]...
+ *
+ * --check compares the medians with those in FILE (bench/baseline.tsv) instead: a line for each path that has
+ * become more than 3% longer, and exit status 1 if there is one.
+ */
+#include <cpuid.h>
+#include <dune.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static const struct bench_group * const groups[] = {
+	&bench_calls, &bench_faults, &bench_traps, &bench_appel, &bench_ring3, &bench_tables,
+};
+
+static const char * const side_names[NR_SIDES] = {
+	[SIDE_LINUX]	= "linux",
+	[SIDE_DUNE]	= "dune",
+	[SIDE_IOCTL]	= "dune by ioctl",
+};
+
+/* What a measuring process leaves for us. */
+static struct outcome {
+	struct bench_result result;
+	struct bench_counts counts;
+	char error[256];
+	bool done;
+} *outcome;
+
+static bool failed;
+
+void bench_die_at(const char *file, int line, const char *what)
+{
+	snprintf(outcome->error, sizeof(outcome->error), "%s:%d: %s", file, line, what);
+	_exit(1);
+}
+
+void bench_skip(const char *why)
+{
+	snprintf(outcome->result.skipped, sizeof(outcome->result.skipped), "%s", why);
+	_exit(0);
+}
+
+/* ---- measuring ---- */
+
+static void measure_here(const struct bench_case *c, enum side side)
+{
+	int ret = 0;
+
+	if (side != SIDE_LINUX) {
+		dune_set_option(DUNE_OPT_RUN_IOCTL, side == SIDE_IOCTL);
+		ret = dune_init_and_enter();
+	}
+	if (ret) {
+		snprintf(outcome->error, sizeof(outcome->error), "cannot enter Dune mode: %s", strerror(-ret));
+		_exit(1);
+	}
+	bench_measure(c, &outcome->result, &outcome->counts);
+	outcome->done = true;
+	_exit(0);
+}
+
+static void measure(const struct bench_case *c, enum side side)
+{
+	int status = 0;
+	pid_t child;
+
+	memset(outcome, 0, sizeof(*outcome));
+	fflush(stdout);
+	child = fork();
+	if (!child)
+		measure_here(c, side);
+	if (child < 0 || waitpid(child, &status, 0) != child) {
+		perror("run: fork");
+		exit(1);
+	}
+	if (!outcome->done && !outcome->error[0] && !outcome->result.skipped[0])
+		snprintf(outcome->error, sizeof(outcome->error), "the measuring process died (status %#x)", status);
+}
+
+/* ---- JSON ---- */
+
+static void print_string(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			putchar('\\');
+		if ((unsigned char)*text >= ' ')
+			putchar(*text);
+	}
+	putchar('"');
+}
+
+static void print_counts(void)
+{
+	const char *name, *separator = "";
+
+	printf(", \"counts\": {");
+	for (unsigned int i = 0; (name = bench_count_name(i)); i++) {
+		if (!outcome->counts.value[i])
+			continue;
+		printf("%s\"%s\": %.4g", separator, name, (double)outcome->counts.value[i] / outcome->result.counted);
+		separator = ", ";
+	}
+	printf("}");
+}
+
+static void print_outcome(const struct bench_group *group, const struct bench_case *c, enum side side)
+{
+	const struct bench_result *r = &outcome->result;
+
+	printf("{\"group\": \"%s\", \"case\": ", group->name);
+	print_string(c->name);
+	printf(", \"side\": \"%s\"", side_names[side]);
+	if (c->pages)
+		printf(", \"pages\": %lu, \"dirty\": %lu", c->pages, c->dirty);
+	if (outcome->error[0]) {
+		failed = true;
+		printf(", \"error\": ");
+		print_string(outcome->error);
+	} else if (r->skipped[0]) {
+		printf(", \"skipped\": ");
+		print_string(r->skipped);
+	} else {
+		printf(", \"n\": %u, \"minimum\": %lu, \"median\": %lu, \"p90\": %lu, \"maximum\": %lu, \"outliers\": %u",
+		       c->samples, r->minimum, r->median, r->p90, r->maximum, r->outliers);
+		print_counts();
+	}
+	printf("}\n");
+}
+
+static void print_head(const char *machine, const char *unit)
+{
+	unsigned int r[12] = { 0 };
+	char brand[49] = "", date[32];
+	struct utsname name;
+	time_t now = time(NULL);
+	char *end;
+
+	for (unsigned int i = 0; i < 3; i++)
+		__get_cpuid(0x80000002 + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]);
+	memcpy(brand, r, 48);
+	for (end = brand + strlen(brand); end > brand && end[-1] == ' '; *--end = 0)
+		;
+	uname(&name);
+	strftime(date, sizeof(date), "%Y-%m-%d", gmtime(&now));
+	printf("{\"machine\": \"%s\", \"unit\": \"%s\", \"kernel\": \"%s\", \"cpus\": %ld, \"cpu\": ", machine, unit,
+	       name.release, sysconf(_SC_NPROCESSORS_ONLN));
+	print_string(brand + strspn(brand, " "));
+	printf(", \"date\": \"%s\"}\n", date);
+}
+
+/* ---- which ---- */
+
+static bool wanted(const struct bench_group *group, const struct bench_case *c, char **words)
+{
+	if (!*words)
+		return true;
+	for (; *words; words++)
+		if (!strcmp(*words, group->name) || (!strcmp(*words, "micro") && group->micro) ||
+		    strstr(c->name, *words))
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	const char *machine = "this machine", *unit = "cycles";
+	unsigned int n = 0;
+
+	for (argv++; *argv && !strncmp(*argv, "--", 2) && argv[1]; argv += 2) {
+		if (!strcmp(*argv, "--unit"))
+			unit = argv[1];
+		else if (!strcmp(*argv, "--machine"))
+			machine = argv[1];
+		else
+			break;
+	}
+	(void)argc;
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (outcome == MAP_FAILED) {
+		perror("run: mmap");
+		return 1;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	print_head(machine, unit);
+	for (unsigned int g = 0; g < ARRAY_SIZE(groups); g++) {
+		for (unsigned int i = 0; i < groups[g]->nr; i++) {
+			const struct bench_case *c = &groups[g]->cases[i];
+
+			if (!wanted(groups[g], c, argv))
+				continue;
+			n++;
+			for (enum side side = 0; side < NR_SIDES; side++) {
+				if (!(c->where & 1 << side))
+					continue;
+				measure(c, side);
+				print_outcome(groups[g], c, side);
+			}
+		}
+	}
+	if (!n) {
+		fprintf(stderr, "run: there is no such group or case\n");
+		return 2;
+	}
+	return failed;
+}
