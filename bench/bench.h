@@ -49,6 +49,7 @@ struct bench_case {
 	uint64_t (*sample)(unsigned int i);
 	/* After sample @i; neither timed nor counted. */
 	void (*after)(unsigned int i);
+	unsigned int guest_traps;	/* exceptions in a sample that the guest handles itself: nobody counts them */
 	unsigned long pages, dirty;	/* for cases of one kind that differ in them */
 };
 
@@ -61,7 +62,8 @@ struct bench_group {
 	unsigned int nr;
 };
 
-extern const struct bench_group bench_calls, bench_faults, bench_traps, bench_appel, bench_ring3, bench_tables;
+extern const struct bench_group bench_calls, bench_faults, bench_traps, bench_appel, bench_ring3, bench_tables,
+	bench_alternatives, bench_dirty;
 
 #define BENCH_GROUP(id, is_micro)				\
 	const struct bench_group bench_##id = {			\
@@ -96,18 +98,27 @@ struct bench_counts;
 struct bench_result {
 	uint64_t minimum, median, p90, maximum;
 	unsigned int outliers;		/* samples of more than twice the median */
-	unsigned int counted;		/* samples in the pass that counts */
 	char skipped[128];		/* why, or empty */
 };
 
-/* In this process, which is on the right side already. */
+/* In this process, which is on the right side already.  @counts: NULL to leave out the pass that counts. */
 void bench_measure(const struct bench_case *c, struct bench_result *result, struct bench_counts *counts);
+
+/* ---- check.c ---- */
+
+void bench_check_open(const char *path);
+/* Is @name to be measured? */
+bool bench_check_wants(const char *name);
+/* False: longer than it should be, and to be measured once more. */
+bool bench_check(const char *name, uint64_t median, bool last_try);
+/* At the end: is all well?  @all: all micro cases were asked for. */
+bool bench_check_end(bool all);
 
 /* ---- counters.c ---- */
 
 #define COUNTS_MAX	40
 
-/* Sums over the samples of the pass that counts. */
+/* Medians of what the samples of the pass that counts did. */
 struct bench_counts {
 	int64_t value[COUNTS_MAX];
 };

@@ -12,3 +12,9 @@ $(B)/bench/run: $(BENCH_OBJECTS) $(B)/lib/libdune.a
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -static $(LDFLAGS) -o $@ $^
+
+# As a test: bench-check.
+$(B)/tests/bench/check: $(B)/bench/run
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+GUEST_TESTS += $(B)/tests/bench/check

@@ -4,7 +4,7 @@
 
 #include "bench.h"
 
-#define COUNTED		16	/* samples at most in the pass that counts */
+#define COUNTED		15	/* samples at most in the pass that counts */
 
 uint64_t bench_work, bench_clock;
 const struct bench_case *bench_current;
@@ -16,14 +16,25 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* A sample without an operation. */
+static uint64_t nothing(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	(void)i;
+	return ticks() - start;
+}
+
 static void find_clock(void)
 {
+	uint64_t (*volatile sample)(unsigned int i) = nothing;
+
 	bench_clock = -1;
 	for (unsigned int i = 0; i < 64; i++) {
-		uint64_t start = ticks(), end = ticks();
+		uint64_t took = sample(i);
 
-		if (end - start < bench_clock)
-			bench_clock = end - start;
+		if (took < bench_clock)
+			bench_clock = took;
 	}
 }
 
@@ -65,33 +76,43 @@ static void time_samples(const struct bench_case *c, struct bench_result *result
 	result->outliers = n - i;
 }
 
-static void add(struct bench_counts *sum, const struct bench_counts *before, const struct bench_counts *after, int sign)
+static int compare_signed(const void *a, const void *b)
 {
-	for (unsigned int i = 0; bench_count_name(i); i++)
-		sum->value[i] += sign * (after->value[i] - before->value[i]);
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int64_t median(int64_t *values, unsigned int n)
+{
+	qsort(values, n, sizeof(values[0]), compare_signed);
+	return values[n / 2];
 }
 
 /* What the reading itself adds is known from readings with nothing in between. */
-static void count_samples(const struct bench_case *c, struct bench_result *result, struct bench_counts *sum)
+static void count_samples(const struct bench_case *c, struct bench_counts *counts)
 {
-	unsigned int n = c->samples < COUNTED ? c->samples : COUNTED, last = c->samples + n;
-	struct bench_counts a, b;
+	static struct bench_counts with[COUNTED][2], without[COUNTED][2];
+	unsigned int n = c->samples < COUNTED ? c->samples : COUNTED, i;
+	int64_t a[COUNTED], b[COUNTED];
 
 	bench_counters_open();
-	memset(sum, 0, sizeof(*sum));
-	bench_counters_read(&a);
-	for (unsigned int i = c->samples; i < last; i++) {
-		before_sample(c, i);
-		bench_counters_read(&a);
-		c->sample(i);
-		bench_counters_read(&b);
-		after_sample(c, i);
-		add(sum, &a, &b, 1);
-		bench_counters_read(&a);
-		bench_counters_read(&b);
-		add(sum, &a, &b, -1);
+	for (i = 0; i < n; i++) {
+		before_sample(c, c->samples + i);
+		bench_counters_read(&with[i][0]);
+		c->sample(c->samples + i);
+		bench_counters_read(&with[i][1]);
+		after_sample(c, c->samples + i);
+		bench_counters_read(&without[i][0]);
+		bench_counters_read(&without[i][1]);
 	}
-	result->counted = n;
+	for (unsigned int k = 0; bench_count_name(k); k++) {
+		for (i = 0; i < n; i++) {
+			a[i] = with[i][1].value[k] - with[i][0].value[k];
+			b[i] = without[i][1].value[k] - without[i][0].value[k];
+		}
+		counts->value[k] = median(a, n) - median(b, n);
+	}
 }
 
 void bench_measure(const struct bench_case *c, struct bench_result *result, struct bench_counts *counts)
@@ -101,5 +122,6 @@ void bench_measure(const struct bench_case *c, struct bench_result *result, stru
 	if (c->begin)
 		c->begin();
 	time_samples(c, result);
-	count_samples(c, result, counts);
+	if (counts)
+		count_samples(c, counts);
 }

@@ -242,7 +242,7 @@ static uint64_t appel_entries(unsigned int i)
 }
 
 #define LINUX(name, sample)		{ name, WHERE_BOTH, 40, PAGES, begin_signals, prepare_signals, sample }
-#define DUNE(name, begin, sample)	{ name, WHERE_DUNE, 200, PAGES, begin, prepare_dune, sample }
+#define DUNE(name, begin, sample)	{ name, WHERE_DUNE, 200, PAGES, begin, prepare_dune, sample, .guest_traps = PAGES }
 
 static const struct bench_case cases[] = {
 	LINUX("appel1, mprotect() and SIGSEGV",				appel1_signals),

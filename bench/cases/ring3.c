@@ -95,7 +95,8 @@ static const struct bench_case cases[] = {
 	{ "call of ring 3, bare handler",		WHERE_DUNE, 400, 1, begin_bare, NULL, call },
 	{ "call of ring 3, full handler",		WHERE_DUNE, 400, 1, begin_full, NULL, call },
 	{ "call of ring 3, full handler forwards getpid",	WHERE_DUNE, 400, 1, begin_forward, NULL, call },
-	{ "jump to ring 3, fault, return",		WHERE_DUNE, 400, 1, begin_full, NULL, there_and_back },
+	{ "jump to ring 3, fault, return",		WHERE_DUNE, 400, 1, begin_full, NULL, there_and_back,
+	  .guest_traps = 1 },
 };
 
 BENCH_GROUP(ring3, true);

@@ -134,7 +134,8 @@ static uint64_t round_trip(unsigned int i)
 	return ticks() - start;
 }
 
-#define CASE(name, where, begin, prepare, sample)	{ name, where, 400, 1, begin, prepare, sample }
+#define CASE(name, where, begin, prepare, sample)					\
+	{ name, where, 400, 1, begin, prepare, sample, .guest_traps = (where) == WHERE_DUNE }
 
 static const struct bench_case cases[] = {
 	CASE("ud2, SIGILL, back",		WHERE_BOTH, begin_ud2_signal, NULL, ud2),
