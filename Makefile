@@ -106,7 +106,7 @@ shellcheck:
 
 # ---- using it ----
 
-.PHONY: check matrix tests demo bench
+.PHONY: check matrix tests demo bench bench-check
 tests: all $(UNIT_TESTS) $(GUEST_TESTS)
 
 check: tests
@@ -119,8 +119,11 @@ matrix: tests
 demo: $(if $(NATIVE),libs programs,all)
 	$(Q)scripts/demo $(if $(NATIVE),--native)
 
-bench: all $(BENCHES)
-	$(Q)scripts/bench $(ONLY)
+bench: $(if $(NATIVE),libs programs,all) $(BENCHES)
+	$(Q)scripts/bench $(if $(NATIVE),--native) $(ONLY)
+
+bench-check: all $(BENCHES)
+	$(Q)scripts/bench --check $(ONLY)
 
 .PHONY: clean distclean help
 clean:
@@ -140,7 +143,8 @@ help:
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'
 	@echo '                        KERNELS="V..." MACHINES="svm" TESTS="..." for a part'
 	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'
-	@echo 'make bench              the benchmarks'
+	@echo 'make bench              the benchmarks; ONLY="micro|GROUP|CASE..." for some, NATIVE=1 on this machine'
+	@echo 'make bench-check        has a path become longer than bench/baseline.tsv says?'
 	@echo 'make sparse checkpatch  look over kern/; make shellcheck: over the scripts'
 	@echo 'make clean              remove what was built; distclean: downloads too'
 	@echo 'scripts/testbed run ... run anything in a machine with the module'

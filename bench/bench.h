@@ -51,6 +51,8 @@ struct bench_case {
 	void (*after)(unsigned int i);
 	unsigned int guest_traps;	/* exceptions in a sample that the guest handles itself: nobody counts them */
 	unsigned long pages, dirty;	/* for cases of one kind that differ in them */
+	bool outside;			/* of WHERE_DUNE too: the measuring process does not enter, its children do */
+	const char *unit;		/* what samples return if not ticks */
 };
 
 #define SAMPLES_MAX	2048
@@ -63,7 +65,7 @@ struct bench_group {
 };
 
 extern const struct bench_group bench_calls, bench_faults, bench_traps, bench_appel, bench_ring3, bench_tables,
-	bench_alternatives, bench_dirty;
+	bench_alternatives, bench_dirty, bench_enter, bench_scaling, bench_programs;
 
 #define BENCH_GROUP(id, is_micro)				\
 	const struct bench_group bench_##id = {			\
@@ -79,8 +81,9 @@ extern uint64_t bench_work;
 /* What ticks() adds to each sample; it is taken off. */
 extern uint64_t bench_clock;
 
-/* The case that is measured. */
+/* The case that is measured, and on which side. */
 extern const struct bench_case *bench_current;
+extern enum side bench_side;
 
 /* This case cannot be measured here, and why. */
 void bench_skip(const char *why) __attribute__((noreturn));

@@ -8,6 +8,7 @@
 
 uint64_t bench_work, bench_clock;
 const struct bench_case *bench_current;
+enum side bench_side;
 
 static int compare(const void *a, const void *b)
 {
@@ -63,7 +64,8 @@ static void time_samples(const struct bench_case *c, struct bench_result *result
 	for (i = 0; i < n; i++) {
 		before_sample(c, i);
 		samples[i] = c->sample(i);
-		samples[i] -= samples[i] > bench_clock ? bench_clock : samples[i];
+		if (!c->unit)
+			samples[i] -= samples[i] > bench_clock ? bench_clock : samples[i];
 		after_sample(c, i);
 	}
 	qsort(samples, n, sizeof(samples[0]), compare);

@@ -21,7 +21,7 @@
 
 static const struct bench_group * const groups[] = {
 	&bench_calls, &bench_faults, &bench_traps, &bench_appel, &bench_ring3, &bench_tables,
-	&bench_alternatives, &bench_dirty,
+	&bench_alternatives, &bench_dirty, &bench_enter, &bench_scaling, &bench_programs,
 };
 
 static const char * const side_names[NR_SIDES] = {
@@ -37,6 +37,8 @@ static struct outcome {
 	char error[256];
 	bool done;
 } *outcome;
+
+#define CASE_SECONDS	300	/* of the machine's clock; a case that takes longer hangs */
 
 static bool failed;
 static const char *baseline;
@@ -59,7 +61,9 @@ static void measure_here(const struct bench_case *c, enum side side)
 {
 	int ret = 0;
 
-	if (side != SIDE_LINUX) {
+	alarm(CASE_SECONDS);
+	bench_side = side;
+	if (side != SIDE_LINUX && !c->outside) {
 		dune_set_option(DUNE_OPT_RUN_IOCTL, side == SIDE_IOCTL);
 		ret = dune_init_and_enter();
 	}
@@ -129,6 +133,8 @@ static void print_outcome(const struct bench_group *group, const struct bench_ca
 	printf("{\"group\": \"%s\", \"case\": ", group->name);
 	print_string(c->name);
 	printf(", \"side\": \"%s\"", side_names[side]);
+	if (c->unit)
+		printf(", \"unit\": \"%s\"", c->unit);
 	if (c->pages)
 		printf(", \"pages\": %lu, \"dirty\": %lu", c->pages, c->dirty);
 	if (outcome->error[0]) {
@@ -214,6 +220,8 @@ int main(int argc, char **argv)
 	const char *machine = "this machine", *unit = "cycles";
 	unsigned int n = 0;
 
+	if (argc == 3 && !strcmp(argv[1], "--exit"))	/* for cases that start a program */
+		return atoi(argv[2]);
 	for (argv++; *argv && !strncmp(*argv, "--", 2) && argv[1]; argv += 2) {
 		if (!strcmp(*argv, "--unit"))
 			unit = argv[1];
@@ -224,7 +232,6 @@ int main(int argc, char **argv)
 		else
 			break;
 	}
-	(void)argc;
 	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (outcome == MAP_FAILED) {
 		perror("run: mmap");

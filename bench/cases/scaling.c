@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Several threads at once, each with the same number of operations: ticks from their start to the end of the last one, for
+ * each operation of all.  With one CPU the figure is flat unless threads stand in each other's way; with as many CPUs
+ * as threads it falls as the work is shared.
+ */
+#include <dune.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../bench.h"
+
+#define THREADS_MAX	8
+#define OPERATIONS	512UL
+
+static pthread_barrier_t start_line, end_line;
+static void (*work)(unsigned char *own);
+static unsigned char *areas[THREADS_MAX];
+static unsigned int nr_threads;
+static bool in_dune, stop;
+static long own_pid;
+
+static void calls(unsigned char *own)
+{
+	unsigned long right = 0;
+
+	(void)own;
+	for (unsigned long i = 0; i < OPERATIONS; i++)
+		right += syscall(SYS_getpid) == own_pid;
+	__atomic_fetch_add(&bench_work, right, __ATOMIC_RELAXED);
+}
+
+static void first_writes(unsigned char *own)
+{
+	for (unsigned long i = 0; i < OPERATIONS; i++)
+		own[i * PAGE] = 1;
+	__atomic_fetch_add(&bench_work, OPERATIONS, __ATOMIC_RELAXED);
+}
+
+static void protect(unsigned char *own)
+{
+	unsigned long right = 0;
+
+	for (unsigned long i = 0; i < OPERATIONS; i++)
+		right += !(in_dune ? dune_vm_mprotect(pgroot, own + i % 2 * PAGE, PAGE, i & 2 ? PERM_R : PERM_R | PERM_W) :
+			   mprotect(own + i % 2 * PAGE, PAGE, i & 2 ? PROT_READ : PROT_READ | PROT_WRITE));
+	__atomic_fetch_add(&bench_work, right, __ATOMIC_RELAXED);
+}
+
+static void map_unmap(unsigned char *own)
+{
+	unsigned long right = 0;
+
+	for (unsigned long i = 0; i < OPERATIONS; i += 2) {
+		right += mmap(own, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == own;
+		*own = 1;
+		right += !munmap(own, PAGE);
+	}
+	__atomic_fetch_add(&bench_work, right, __ATOMIC_RELAXED);
+}
+
+static void *run_thread(void *arg)
+{
+	for (;;) {
+		pthread_barrier_wait(&start_line);
+		if (stop)
+			return NULL;
+		work(areas[(long)arg]);
+		pthread_barrier_wait(&end_line);
+	}
+}
+
+static void begin(void (*function)(unsigned char *own))
+{
+	pthread_t thread;
+
+	work = function;
+	own_pid = getpid();
+	in_dune = dune_in_dune_mode();
+	nr_threads = bench_current->work / OPERATIONS;
+	must(!pthread_barrier_init(&start_line, NULL, nr_threads + 1));
+	must(!pthread_barrier_init(&end_line, NULL, nr_threads + 1));
+	for (unsigned long i = 0; i < nr_threads; i++)
+		must(!pthread_create(&thread, NULL, run_thread, (void *)i));
+}
+
+static void begin_calls(void)
+{
+	begin(calls);
+}
+
+static void begin_writes(void)
+{
+	begin(first_writes);
+}
+
+static void begin_protect(void)
+{
+	begin(protect);
+}
+
+static void begin_map(void)
+{
+	begin(map_unmap);
+}
+
+static void map_areas(unsigned int i)
+{
+	(void)i;
+	for (unsigned int k = 0; k < nr_threads; k++) {
+		if (areas[k])
+			must(!munmap(areas[k], (OPERATIONS + 1) * PAGE));
+		/* With a page between them that is not mapped. */
+		areas[k] = mmap(NULL, (OPERATIONS + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		must(areas[k] != MAP_FAILED && !mprotect(areas[k] + OPERATIONS * PAGE, PAGE, PROT_NONE) &&
+		     !madvise(areas[k], OPERATIONS * PAGE, MADV_NOHUGEPAGE));
+		if (work != first_writes)
+			areas[k][0] = areas[k][PAGE] = 1;
+	}
+}
+
+static uint64_t all_at_once(unsigned int i)
+{
+	uint64_t start = ticks();
+
+	(void)i;
+	pthread_barrier_wait(&start_line);
+	pthread_barrier_wait(&end_line);
+	return (ticks() - start) / bench_current->work + bench_clock;
+}
+
+#define ONE(name, begin, threads)	\
+	{ name ", " #threads " threads", WHERE_BOTH, 10, threads * OPERATIONS, begin, map_areas, all_at_once }
+#define KIND(name, begin)	ONE(name, begin, 1), ONE(name, begin, 2), ONE(name, begin, 4), ONE(name, begin, 8)
+
+static const struct bench_case cases[] = {
+	KIND("getpid", begin_calls),
+	KIND("first write", begin_writes),
+	KIND("protect a page", begin_protect),
+	KIND("mmap, touch, munmap", begin_map),
+};
+
+BENCH_GROUP(scaling, false);
