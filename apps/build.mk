@@ -10,17 +10,19 @@ $(B)/bin/hello: $(B)/obj/apps/hello/hello.o $(B)/lib/libdune.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-$(B)/bin/dune-run: $(B)/obj/apps/run/run.o | $(B)/lib/dune-preload.so
+$(B)/obj/apps/run/run.o: CPPFLAGS += -Ilibdune
+$(B)/bin/dune-run: $(B)/obj/apps/run/run.o $(B)/lib/libdune.a | $(B)/lib/dune-preload.so
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-$(B)/pic/apps/run/preload.o: CPPFLAGS += $(LIBDUNE_CPPFLAGS)
-$(B)/pic/apps/run/preload.o: CFLAGS += $(LIBDUNE_CFLAGS)
+PRELOAD_OBJ := $(addprefix $(B)/pic/apps/run/,preload.o load.o)
+$(PRELOAD_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
+$(PRELOAD_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
 
-# First of all initializers, no library needed, nothing exported.
-$(B)/lib/dune-preload.so: $(B)/pic/apps/run/preload.o $(B)/lib/libdune.a
+# First of all initializers, no library needed, nothing exported; as a program it begins at dune_load.
+$(B)/lib/dune-preload.so: $(PRELOAD_OBJ) $(B)/lib/libdune.a
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete \
+	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-e,dune_load \
 		-Wl,--exclude-libs,ALL -Wl,-Bsymbolic -o $@ $^

@@ -2,15 +2,22 @@
 /*
  * execve().  The kernel drops Dune mode with everything else; under dune-run the
  * new program is to load the preload object first, which takes it there again.  So the
- * object, which took itself out of LD_PRELOAD, is put back.  All is built in memory of the
- * caller's own: after vfork, its parent's is shared.  HR3.
+ * object, which took itself out of LD_PRELOAD, is put back.  Nothing loads an object into a statically
+ * linked program: the kernel is given the object itself to start, which loads the program.
+ * One with rights of its own is left as it is, and runs outside Dune mode: the kernel has the
+ * dynamic linker ignore the object then, and the loader would run it without these rights.
+ *
+ * All is built in memory of the caller's own: after vfork, its parent's is shared.  HR3.
  */
+#include <linux/fcntl.h>
 #include <linux/mman.h>
 
 #include "internal.h"
+#include "program.h"
 
 static char preload[PAGE_SIZE];
 static size_t preload_length;		/* 0: leave the environment alone */
+static char loaded[PAGE_SIZE];		/* the program, if it was loaded by us; else "" */
 
 static const char variable[] = "LD_PRELOAD=";
 #define VARIABLE_LENGTH	(sizeof(variable) - 1)
@@ -19,6 +26,13 @@ static const char variable[] = "LD_PRELOAD=";
 #define STRING_MAX	(32 * PAGE_SIZE)
 /* Pointers read at a time. */
 #define CHUNK		64
+
+/* The call that the program makes. */
+struct call {
+	int dirfd;
+	unsigned long path, argv, envp;
+	int flags;
+};
 
 void __dune_set_preload(const char *path)
 {
@@ -29,6 +43,30 @@ void __dune_set_preload(const char *path)
 		length++;
 	}
 	preload_length = path[length] ? 0 : length;
+}
+
+const char *__dune_set_loaded(int fd)
+{
+	char link[NUMBER_SIZE];
+	long length = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), loaded,
+				    sizeof(loaded) - 1);
+
+	loaded[is_error(length) ? 0 : length] = '\0';
+	return loaded;
+}
+
+/* "/proc/self/exe" leads to our loader, where the kernel lets nobody change that. */
+static const char *file_of(const struct call *c)
+{
+	static const char own[] = "/proc/self/exe";
+	char path[sizeof(own)];
+
+	if (!loaded[0] || __dune_copy_in(path, c->path, sizeof(path)))
+		return (const char *)c->path;
+	for (size_t i = 0; i < sizeof(own); i++)
+		if (path[i] != own[i])
+			return (const char *)c->path;
+	return loaded;
 }
 
 /* A NULL environment is an empty one. */
@@ -103,11 +141,9 @@ static long write_variable(char *to, unsigned long old, long old_size)
 	return 0;
 }
 
-/* Fill t->exec.memory: the pointers of @envp, @count of them, and the new string. */
-static long build(struct dune_thread *t, unsigned long envp, long count)
+/* The pointers of @envp, @count of them, with the new variable among them; it goes to @string. */
+static long build_env(char **pointers, char *string, unsigned long envp, long count)
 {
-	char **pointers = t->exec.memory;
-	char *string = (char *)(pointers + count + 2);
 	long found = count, old_size = 0, ret;
 
 	ret = __dune_copy_in(pointers, envp, count * sizeof(char *));
@@ -126,62 +162,128 @@ static long build(struct dune_thread *t, unsigned long envp, long count)
 	return ret;
 }
 
-static long with_preload(struct dune_thread *t)
+/*
+ * OBJECT FD NAME and the program's arguments, as the loader wants them (apps/run/load.c).
+ */
+static long build_args(char **pointers, char *numbers, const struct program *p, const struct call *c, long count)
 {
-	long count = count_strings(t->exec.old_envp), ret;
+	bool by_fd = c->dirfd != AT_FDCWD && !p->nr_args;
+	long skipped = p->nr_args && count ? 1 : 0;
 
-	if (count < 0)
-		return count;
-	t->exec.size = (count + 2) * sizeof(char *) + STRING_MAX + PAGE_SIZE;
-	ret = dune_syscall6(__NR_mmap, 0, t->exec.size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	pointers[0] = preload;
+	pointers[1] = __dune_decimal(numbers, p->fd);
+	pointers[2] = by_fd ? __dune_name_descriptor(numbers + NUMBER_SIZE, "/dev/fd/", c->dirfd) :
+			      (char *)c->path;
+	memcpy(pointers + LOADER_ARGS, p->args, p->nr_args * sizeof(char *));
+	pointers += LOADER_ARGS + p->nr_args;
+	if (!count && !p->nr_args)
+		*pointers = "";		/* as the kernel does where there is none */
+	return __dune_copy_in(pointers, c->argv + skipped * sizeof(char *), (count - skipped) * sizeof(char *));
+}
+
+static long map_memory(struct dune_thread *t, unsigned long size)
+{
+	long ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
 	if (is_error(ret))
 		return ret;
+	t->exec.size = size;
 	t->exec.memory = (void *)ret;
-	ret = build(t, t->exec.old_envp, count);
+	return 0;
+}
+
+static long forward_with(const struct dune_thread *t, const struct call *c, void *envp)
+{
+	if (t->run->regs.rax == __NR_execve)
+		return dune_syscall3(__NR_execve, c->path, c->argv, envp);
+	return dune_syscall5(__NR_execveat, c->dirfd, c->path, c->argv, envp, c->flags);
+}
+
+static long with_preload(struct dune_thread *t, const struct call *c)
+{
+	long env_count = count_strings(c->envp), arg_count = 0, ret;
+	struct program p;
+	char **envp, **argv, *strings;
+
+	if (env_count < 0)
+		return env_count;
+	__dune_program(&p, c->dirfd, file_of(c), c->flags);
+	t->exec.fd = p.fd;
+	if (p.kind == PROGRAM_STATIC)
+		arg_count = count_strings(c->argv);
+	if (arg_count < 0)
+		return arg_count;
+	ret = map_memory(t, (env_count + 2 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
+			    2 * NUMBER_SIZE + STRING_MAX + PAGE_SIZE);
 	if (ret)
 		return ret;
-	*t->exec.envp = (unsigned long)t->exec.memory;
-	return __dune_forward(t);
+	envp = t->exec.memory;
+	argv = envp + env_count + 2;
+	strings = (char *)(argv + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2);
+	ret = build_env(envp, strings + 2 * NUMBER_SIZE, c->envp, env_count);
+	if (!ret && p.kind == PROGRAM_STATIC)
+		ret = build_args(argv, strings, &p, c, arg_count);
+	if (ret)
+		return ret;
+	if (p.kind == PROGRAM_STATIC) {
+		dune_syscall3(__NR_fcntl, p.fd, F_SETFD, 0);
+		ret = dune_syscall3(__NR_execve, preload, argv, envp);
+		dune_syscall3(__NR_fcntl, p.fd, F_SETFD, FD_CLOEXEC);
+		/* Out of reach, by chroot() or for this user: then outside Dune mode. */
+		if (ret != -ENOENT && ret != -EACCES)
+			return ret;
+	}
+	return forward_with(t, c, envp);
 }
 
 /* Undo what with_preload() has done. */
 void __dune_exec_end(struct dune_thread *t)
 {
 	__atomic_store_n(&t->exec.active, false, __ATOMIC_RELEASE);
-	*t->exec.envp = t->exec.old_envp;
+	if (t->exec.fd >= 0)
+		dune_syscall1(__NR_close, t->exec.fd);
+	__dune_exec_forget(t);
+}
+
+/* The memory of an exec() in a process that still uses it: its parent's, after vfork. */
+void __dune_exec_forget(struct dune_thread *t)
+{
 	if (t->exec.memory)
 		dune_syscall2(__NR_munmap, t->exec.memory, t->exec.size);
+	t->exec.memory = NULL;
 }
 
 /*
- * @envp is an argument of the call: replace it for as long as the call lasts.  exec must not be
- * made with signals blocked, the new program would inherit that: while exec.active is set, a
- * signal has the guest make the call again (sigframe.c).
+ * exec must not be made with signals blocked, the new program would inherit that: while exec.active is
+ * set, a signal has the guest make the call again (sigframe.c).
  */
-static long do_exec(struct dune_thread *t, __u64 *envp)
+static long do_exec(struct dune_thread *t, const struct call *c)
 {
 	long ret;
 
-	t->exec.envp = envp;
-	t->exec.old_envp = *envp;
+	t->exec.fd = -1;
 	t->exec.memory = NULL;
 	__atomic_store_n(&t->exec.active, true, __ATOMIC_RELEASE);
 	if (READ_ONCE(t->deferred) && t->run->immediate_exit) {	/* it came just before */
 		__dune_call_again(t);
 		return t->run->regs.rax;
 	}
-	ret = preload_length ? with_preload(t) : __dune_forward(t);
+	ret = preload_length ? with_preload(t, c) : __dune_forward(t);
 	__dune_exec_end(t);
 	return ret;
 }
 
 long __dune_sys_execve(struct dune_thread *t)
 {
-	return do_exec(t, &t->run->regs.rdx);
+	const struct dune_regs *r = &t->run->regs;
+
+	return do_exec(t, &(struct call){ AT_FDCWD, r->rdi, r->rsi, r->rdx, 0 });
 }
 
 long __dune_sys_execveat(struct dune_thread *t)
 {
-	return do_exec(t, &t->run->regs.r10);
+	const struct dune_regs *r = &t->run->regs;
+
+	return do_exec(t, &(struct call){ r->rdi, r->rsi, r->rdx, r->r10, r->r8 });
 }

@@ -151,8 +151,7 @@ struct dune_thread {
 	/* An exec() under way: it can be abandoned and made again at any instruction. */
 	struct {
 		bool active;
-		__u64 *envp;		/* the argument that has been replaced */
-		__u64 old_envp;
+		int fd;			/* of the program for the loader, or -1 */
 		void *memory;
 		unsigned long size;
 	} exec;
@@ -229,8 +228,14 @@ long __dune_sys_exit(struct dune_thread *t);
 long __dune_sys_execve(struct dune_thread *t);
 long __dune_sys_execveat(struct dune_thread *t);
 void __dune_exec_end(struct dune_thread *t);
-/* Have programs started by exec() load the object at @path first. */
+void __dune_exec_forget(struct dune_thread *t);
+/* Have programs started by exec() load the object at @path first; a static one is loaded by it. */
 void __dune_set_preload(const char *path);
+/*
+ * The process runs the program that @fd is open on, whatever file the kernel believes it does.  Returns its
+ * path, or "".
+ */
+const char *__dune_set_loaded(int fd);
 
 /* ---- the trampoline and the entries (x86_64/) ---- */
 

@@ -64,6 +64,7 @@ static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 	if (is_error(ret)) {
 		__dune_thread_free(child);
 	} else if (flags & CLONE_VFORK) {
+		__dune_exec_forget(child);
 		__dune_vcpu_destroy(child);
 		__dune_thread_free(child);
 	}

@@ -101,3 +101,14 @@ $(T)/link/where: tests/link/where.c
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -o $@ $<
+
+SHOW_TESTS := $(T)/link/show $(addprefix $(T)/link/show,-static -static-pie -musl)
+GUEST_TESTS += $(SHOW_TESTS)
+$(T)/link/show: LINK = $(CC)
+$(T)/link/show-static: LINK = $(CC) -static
+$(T)/link/show-static-pie: LINK = $(CC) -static-pie
+$(T)/link/show-musl: LINK = musl-gcc -static
+$(SHOW_TESTS): tests/link/show.c
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) $(CFLAGS) -D_GNU_SOURCE -o $@ $<

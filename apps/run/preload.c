@@ -5,6 +5,7 @@
  * calls no library, needs none, and serves glibc and musl.
  */
 #include "internal.h"
+#include "preload.h"
 
 #define OBJECT	"dune-preload.so"
 #define FAILED	125		/* as of dune-run itself */
@@ -13,7 +14,7 @@
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 extern char **__environ __attribute__((weak));
 
-static bool starts_with(const char *text, const char *start)
+bool preload_starts_with(const char *text, const char *start)
 {
 	while (*start)
 		if (*text++ != *start++)
@@ -26,7 +27,7 @@ static bool is_object(const char *start, const char *end)
 {
 	size_t size = sizeof(OBJECT) - 1;
 
-	return (size_t)(end - start) > size && end[-size - 1] == '/' && starts_with(end - size, OBJECT);
+	return (size_t)(end - start) > size && end[-size - 1] == '/' && preload_starts_with(end - size, OBJECT);
 }
 
 static bool separates(char c)
@@ -60,13 +61,13 @@ static void take_out(char *list)
 	}
 }
 
-static void clean_environment(char **envp)
+void preload_clean_environment(char **envp)
 {
 	static const char variable[] = "LD_PRELOAD=";
 	char **to = envp;
 
 	for (; *envp; envp++) {
-		if (starts_with(*envp, variable)) {
+		if (preload_starts_with(*envp, variable)) {
 			take_out(*envp + sizeof(variable) - 1);
 			if (!(*envp)[sizeof(variable) - 1])
 				continue;
@@ -85,16 +86,10 @@ static void __attribute__((noreturn)) fail(const char *what, int ret)
 		dune_syscall1(__NR_exit_group, FAILED);
 }
 
-static void __attribute__((constructor)) enter(int argc, char **argv, char **envp)
+void preload_enter(void)
 {
 	int ret;
 
-	(void)argc;
-	(void)argv;
-	if (!gnu_get_libc_version)
-		envp = &__environ ? __environ : NULL;
-	if (envp)
-		clean_environment(envp);
 	dune_set_option(DUNE_OPT_STRICT, true);
 	dune_set_option(DUNE_OPT_QUIET, true);
 	__dune_vm.fresh = true;
@@ -105,4 +100,15 @@ static void __attribute__((constructor)) enter(int argc, char **argv, char **env
 	__dune_vm.fresh = false;
 	if (ret)
 		fail("cannot enter Dune mode", ret);
+}
+
+static void __attribute__((constructor)) enter(int argc, char **argv, char **envp)
+{
+	(void)argc;
+	(void)argv;
+	if (!gnu_get_libc_version)
+		envp = &__environ ? __environ : NULL;
+	if (envp)
+		preload_clean_environment(envp);
+	preload_enter();
 }

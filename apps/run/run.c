@@ -6,7 +6,6 @@
  * Exit status: the program's; 125 if dune-run itself fails, 126 if the program cannot be run,
  * 127 if it is not found.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "program.h"
 
 #define DEVICE		"/dev/dune"
 #define OBJECT		"dune-preload.so"
@@ -66,65 +67,31 @@ static void find_program(const char *name, char path[PATH_MAX])
 	die(error == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", name, strerror(error));
 }
 
-static bool read_at(int fd, void *to, size_t size, off_t offset)
+/* What the kernel would say, where libdune leaves it to the kernel. */
+static void check_file(const char *path)
 {
-	return pread(fd, to, size, offset) == (ssize_t)size;
-}
-
-static void check_elf(int fd, const Elf64_Ehdr *header, const char *path)
-{
-	Elf64_Phdr segment;
-
-	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_machine != EM_X86_64)
-		die(CANNOT_RUN, "%s: not a 64-bit x86 program", path);
-	for (int i = 0; i < header->e_phnum; i++) {
-		if (!read_at(fd, &segment, sizeof(segment), header->e_phoff + (off_t)i * header->e_phentsize))
-			break;
-		if (segment.p_type == PT_INTERP)
-			return;
-	}
-	die(CANNOT_RUN, "%s: statically linked; only a program with a dynamic linker can be taken into Dune mode "
-	    "(link libdune into it and call dune_init_and_enter())", path);
-}
-
-static void check_program(const char *path, int depth);
-
-/* "#!INTERPRETER [ARGUMENT]" */
-static void check_script(const char *line, const char *path, int depth)
-{
-	char interpreter[256];
-
-	if (depth > 4 || sscanf(line, " %255s", interpreter) != 1)
-		die(CANNOT_RUN, "%s: no usable interpreter", path);
-	check_program(interpreter, depth + 1);
-}
-
-static void check_program(const char *path, int depth)
-{
-	union {
-		Elf64_Ehdr elf;
-		char text[256];
-	} start = { 0 };
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char start[20] = "";
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st))
 		die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode) || access(path, X_OK))
 		die(CANNOT_RUN, "%s: %s", path, strerror(S_ISDIR(st.st_mode) ? EISDIR : EACCES));
-	if (geteuid() && st.st_mode & S_ISUID && st.st_uid != geteuid())
-		die(CANNOT_RUN, "%s: set-user-ID; the dynamic linker loads nothing else into it", path);
-	if (geteuid() && (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && st.st_gid != getegid())
-		die(CANNOT_RUN, "%s: set-group-ID; the dynamic linker loads nothing else into it", path);
-	if (pread(fd, &start, sizeof(start) - 1, 0) < 4)
-		die(CANNOT_RUN, "%s: %s", path, strerror(ENOEXEC));
-	if (!memcmp(start.text, "#!", 2))
-		check_script(start.text + 2, path, depth);
-	else if (!memcmp(start.text, ELFMAG, SELFMAG))
-		check_elf(fd, &start.elf, path);
-	else
+	if (pread(fd, start, sizeof(start), 0) < 4)
 		die(CANNOT_RUN, "%s: %s", path, strerror(ENOEXEC));
 	close(fd);
+}
+
+static void check_program(const char *path, struct program *program)
+{
+	check_file(path);
+	__dune_program(program, AT_FDCWD, path, 0);
+	if (program->kind == PROGRAM_PRIVILEGED)
+		die(CANNOT_RUN, "%s: set-user-ID, set-group-ID or with capabilities of its own: "
+		    "such a program is not run in Dune mode", path);
+	if (program->kind == PROGRAM_OTHER)
+		die(CANNOT_RUN, "%s: not a 64-bit x86 program, nor a script for one", path);
 }
 
 /* ../lib beside this program's directory, else where it is installed. */
@@ -174,9 +141,35 @@ static void set_preload(const char *object)
 	free(value);
 }
 
+/*
+ * A statically linked program is started by the object (load.c), which gets its descriptor; of a script
+ * the arguments, @args, are what the kernel would make them.
+ */
+static void start_static(const char *object, const char *name, const struct program *program, char **args)
+{
+	size_t count = 0;
+	char number[12];
+	char **argv;
+
+	while (args[count])
+		count++;
+	argv = calloc(LOADER_ARGS + program->nr_args + count + 1, sizeof(*argv));
+	if (!argv)
+		die(FAILED, "%s", strerror(ENOMEM));
+	snprintf(number, sizeof(number), "%d", program->fd);
+	argv[0] = (char *)object;
+	argv[1] = number;
+	argv[2] = (char *)name;
+	memcpy(argv + LOADER_ARGS, program->args, program->nr_args * sizeof(*argv));
+	memcpy(argv + LOADER_ARGS + program->nr_args, args + !!program->nr_args, (count - !!program->nr_args) * sizeof(*argv));
+	fcntl(program->fd, F_SETFD, 0);
+	execv(object, argv);
+}
+
 int main(int argc, char **argv)
 {
-	char program[PATH_MAX], object[PATH_MAX];
+	char path[PATH_MAX], object[PATH_MAX];
+	struct program program;
 
 	if (argc > 1 && !strcmp(argv[1], "--"))
 		argc--, argv++;
@@ -184,11 +177,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: dune-run PROGRAM [ARGUMENT...]\n");
 		return FAILED;
 	}
-	find_program(argv[1], program);
-	check_program(program, 0);
+	find_program(argv[1], path);
+	check_program(path, &program);
 	find_object(object);
 	check_device();
 	set_preload(object);
-	execv(program, argv + 1);
-	die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", program, strerror(errno));
+	if (program.kind == PROGRAM_STATIC)
+		start_static(object, path, &program, argv + 1);
+	else
+		execv(path, argv + 1);
+	die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
 }

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What execve() of a file would start.
+ */
+#ifndef LIBDUNE_PROGRAM_H
+#define LIBDUNE_PROGRAM_H
+
+#pragma GCC visibility push(hidden)
+
+enum program_kind {
+	PROGRAM_OTHER,		/* the kernel would refuse it, or it is no 64-bit program: left to the kernel */
+	PROGRAM_DYNAMIC,	/* its dynamic linker can load the preload object */
+	PROGRAM_STATIC,		/* has none: for the loader */
+	PROGRAM_PRIVILEGED,	/* gets rights that its caller has not: never in Dune mode */
+};
+
+/* Of "#!" lines the kernel reads so much, and follows so many. */
+#define SCRIPT_LINE	256
+#define SCRIPT_DEPTH	5
+
+struct program {
+	int kind;
+	int fd;			/* PROGRAM_STATIC: the ELF file, close-on-exec; else -1 */
+	/* The arguments that take the place of the first one, for a script: the last interpreter's come first. */
+	unsigned int nr_args;
+	const char *args[2 * SCRIPT_DEPTH + 1];
+	char lines[SCRIPT_DEPTH][SCRIPT_LINE];
+};
+
+/*
+ * Look at what execveat(@dirfd, @path, ..., @flags) would start.  @path may be any pointer of the
+ * program's: it is only passed to the kernel, and may be in p->args.
+ */
+void __dune_program(struct program *p, int dirfd, const char *path, int flags);
+
+/* The first arguments of the loader: its own name, the number of the program's descriptor, the program's name. */
+#define LOADER_ARGS	3
+
+/* @number, or @folder and @fd, somewhere in the NUMBER_SIZE bytes at @to. */
+#define NUMBER_SIZE	32
+char *__dune_decimal(char *to, unsigned int number);
+char *__dune_name_descriptor(char *to, const char *folder, unsigned int fd);
+
+#pragma GCC visibility pop
+
+#endif /* LIBDUNE_PROGRAM_H */
