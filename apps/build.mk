@@ -10,8 +10,9 @@ $(B)/bin/hello: $(B)/obj/apps/hello/hello.o $(B)/lib/libdune.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-$(B)/obj/apps/run/run.o: CPPFLAGS += -Ilibdune
-$(B)/bin/dune-run: $(B)/obj/apps/run/run.o $(B)/lib/libdune.a | $(B)/lib/dune-preload.so
+RUN_OBJ := $(addprefix $(B)/obj/apps/run/,run.o remote.o tracee.o regs.o)
+$(RUN_OBJ): CPPFLAGS += -Ilibdune
+$(B)/bin/dune-run: $(RUN_OBJ) $(B)/lib/libdune.a | $(B)/lib/dune-preload.so
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^

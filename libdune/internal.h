@@ -20,6 +20,7 @@
 #include <linux/errno.h>
 #include <linux/signal.h>
 
+#include "debug.h"
 #include "dune.h"
 #include "layout.h"
 
@@ -171,6 +172,7 @@ struct dune_thread {
 	struct user_session *session;	/* the current one, or NULL */
 	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
 	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
+	struct debug_stop debug;
 	struct tss tss;
 	struct dune_run boot;		/* what a new thread starts with */
 	char ist_pad[68];
@@ -403,6 +405,10 @@ void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noretu
 long __dune_sys_sigaction(struct dune_thread *t);
 long __dune_sys_sigaltstack(struct dune_thread *t);
 long __dune_sys_sigreturn(struct dune_thread *t);
+
+/* debug.c */
+void __dune_debug_begin(void);
+bool __dune_debug_stop(struct dune_thread *t, const siginfo_t *info);
 
 /* ---- messages ---- */
 

@@ -407,6 +407,10 @@ static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, str
 		restart_loop(t, host, in_force);
 		return;
 	}
+	if (touched && __dune_debug_stop(t, info)) {
+		restart_loop(t, host, in_force);
+		return;
+	}
 	if (!is_handler(&action)) {
 		without_handler(t, signo, info, host, synchronous);
 		if (touching)
@@ -495,6 +499,11 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 	int signo = info->si_signo;
 	uint64_t mask = __dune_signals_block();
 
+	if (__dune_debug_stop(t, info)) {
+		t->trapno = 0;
+		__dune_signals_restore(mask);
+		return;
+	}
 	if (t->deferred)
 		mask = t->deferred_mask;
 	if (!__dune_has_handler(t->sighand, signo) || mask & 1UL << (signo - 1)) {

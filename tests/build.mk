@@ -112,3 +112,12 @@ $(SHOW_TESTS): tests/link/show.c
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
+
+# With symbols, and as it is written.
+DEBUGGEES := $(T)/link/debuggee $(T)/link/debuggee-static
+GUEST_TESTS += $(DEBUGGEES)
+$(T)/link/debuggee-static: LINK = -static
+$(DEBUGGEES): tests/link/debuggee.c
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -O0 -pthread $(LINK) -o $@ $<

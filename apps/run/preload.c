@@ -61,12 +61,18 @@ static void take_out(char *list)
 	}
 }
 
+static bool debugged;
+
 void preload_clean_environment(char **envp)
 {
 	static const char variable[] = "LD_PRELOAD=";
 	char **to = envp;
 
 	for (; *envp; envp++) {
+		if (preload_starts_with(*envp, DUNE_DEBUG_VARIABLE)) {
+			debugged = true;
+			continue;
+		}
 		if (preload_starts_with(*envp, variable)) {
 			take_out(*envp + sizeof(variable) - 1);
 			if (!(*envp)[sizeof(variable) - 1])
@@ -100,6 +106,10 @@ void preload_enter(void)
 	__dune_vm.fresh = false;
 	if (ret)
 		fail("cannot enter Dune mode", ret);
+	if (debugged) {		/* have the debugger meet us in the guest */
+		__dune_debug_begin();
+		__asm__ volatile("int3" : : : "memory");
+	}
 }
 
 static void __attribute__((constructor)) enter(int argc, char **argv, char **envp)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * dune-run PROGRAM [ARGUMENT...]: run an unmodified program, and all that it starts, in Dune mode.
+ * dune-run [--gdb PORT] PROGRAM [ARGUMENT...]: run an unmodified program, and all that it starts, in Dune mode.
  *
  * The work is done by an object that the dynamic linker loads into the program (preload.c).
  * Exit status: the program's; 125 if dune-run itself fails, 126 if the program cannot be run,
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "program.h"
+#include "remote.h"
 
 #define DEVICE		"/dev/dune"
 #define OBJECT		"dune-preload.so"
@@ -145,46 +146,78 @@ static void set_preload(const char *object)
  * A statically linked program is started by the object (load.c), which gets its descriptor; of a script
  * the arguments, @args, are what the kernel would make them.
  */
-static void start_static(const char *object, const char *name, const struct program *program, char **args)
+static char **loader_args(const char *object, const char *name, const struct program *program, char **args)
 {
-	size_t count = 0;
-	char number[12];
-	char **argv;
+	size_t count = 0, skipped = program->nr_args ? 1 : 0;
+	char **argv, **p;
 
 	while (args[count])
 		count++;
-	argv = calloc(LOADER_ARGS + program->nr_args + count + 1, sizeof(*argv));
-	if (!argv)
+	p = argv = calloc(LOADER_ARGS + program->nr_args + count + 1, sizeof(*argv));
+	if (!argv || asprintf(&argv[1], "%d", program->fd) < 0)
 		die(FAILED, "%s", strerror(ENOMEM));
-	snprintf(number, sizeof(number), "%d", program->fd);
 	argv[0] = (char *)object;
-	argv[1] = number;
 	argv[2] = (char *)name;
-	memcpy(argv + LOADER_ARGS, program->args, program->nr_args * sizeof(*argv));
-	memcpy(argv + LOADER_ARGS + program->nr_args, args + !!program->nr_args, (count - !!program->nr_args) * sizeof(*argv));
+	p += LOADER_ARGS;
+	memcpy(p, program->args, program->nr_args * sizeof(*argv));
+	memcpy(p + program->nr_args, args + skipped, (count - skipped) * sizeof(*argv));
 	fcntl(program->fd, F_SETFD, 0);
-	execv(object, argv);
+	return argv;
+}
+
+/* Where the code of the program is: for a script, its interpreter's. */
+static const char *symbol_file(const char *path, const struct program *program)
+{
+	char *file = realpath(program->nr_args ? program->args[0] : path, NULL);
+
+	return file ? file : path;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: dune-run [--gdb PORT] PROGRAM [ARGUMENT...]\n");
+	return FAILED;
+}
+
+static int read_port(const char *text)
+{
+	char *after;
+	unsigned long port = strtoul(text, &after, 10);
+
+	if (*after || after == text || port > 65535)
+		die(FAILED, "%s: not a TCP port", text);
+	return port;
 }
 
 int main(int argc, char **argv)
 {
 	char path[PATH_MAX], object[PATH_MAX];
 	struct program program;
+	const char *start = path;
+	int port = -1;
 
+	if (argc > 2 && !strcmp(argv[1], "--gdb")) {
+		port = read_port(argv[2]);
+		argc -= 2, argv += 2;
+	}
 	if (argc > 1 && !strcmp(argv[1], "--"))
 		argc--, argv++;
-	if (argc < 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: dune-run PROGRAM [ARGUMENT...]\n");
-		return FAILED;
-	}
-	find_program(argv[1], path);
+	if (argc < 2 || argv[1][0] == '-')
+		return usage();
+	argv++;
+	find_program(argv[0], path);
 	check_program(path, &program);
 	find_object(object);
 	check_device();
 	set_preload(object);
-	if (program.kind == PROGRAM_STATIC)
-		start_static(object, path, &program, argv + 1);
-	else
-		execv(path, argv + 1);
+	if (program.kind == PROGRAM_STATIC) {
+		start = object;
+		argv = loader_args(object, path, &program, argv);
+	}
+	if (port >= 0) {
+		setenv("DUNE_DEBUG", "1", 1);
+		remote_run(port, start, symbol_file(path, &program), argv);
+	}
+	execv(start, argv);
 	die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
 }
