@@ -25,6 +25,8 @@
 #define RFLAGS_TF	0x100UL
 #define INT3		0xcc
 #define INTERRUPT	3	/* gdb's byte for it */
+/* A main thread that ends while it is to be stopped is not announced: look for it so often, in ms. */
+#define ZOMBIE_INTERVAL	50
 
 #define OPTIONS	(PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
 		 PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC)
@@ -263,7 +265,8 @@ bool tracee_get(const struct thread *t, struct registers *r)
 	if (ptrace(PTRACE_GETREGS, t->tid, NULL, &r->host) || ptrace(PTRACE_GETFPREGS, t->tid, NULL, &r->vector))
 		return false;
 	area = area_of(&r->host);
-	if (!area || !peek(area + debug.run, &r->guest, sizeof(r->guest)) || !peek(area + debug.stop, &stop, sizeof(stop))) {
+	if (!area || !peek(area + debug.run, &r->guest, sizeof(r->guest)) || !peek(area + debug.stop, &stop, sizeof(stop)) ||
+	    (!r->guest.rip && !r->guest.rsp)) {		/* it is new */
 		r->run = 0;
 		r->complete = false;
 		guest_is_host(r);
@@ -533,6 +536,19 @@ static void step_back(struct thread *t)
 	}
 }
 
+/* Until something has happened to a child, or there is input on @fd, or it has lasted long; returns whether there is. */
+static bool await_child(int fd, int milliseconds)
+{
+	struct pollfd polled[2] = { { .fd = child_signals, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+	struct signalfd_siginfo ignored;
+
+	if (poll(polled, 2, milliseconds) < 0 && errno != EINTR)
+		fail("poll");
+	if (polled[0].revents && read(child_signals, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
+		fail("signalfd");
+	return polled[1].revents;
+}
+
 static void stop_all(const struct thread *reported)
 {
 	struct thread *t;
@@ -548,11 +564,13 @@ static void stop_all(const struct thread *reported)
 			drop_thread(t->tid);
 			continue;
 		}
-		tid = waitpid(-1, &status, __WALL);
+		tid = waitpid(-1, &status, __WALL | WNOHANG);
 		if (tid < 0 && errno != EINTR)
 			fail("waitpid");
-		if (tid <= 0)
+		if (tid <= 0) {
+			await_child(-1, ZOMBIE_INTERVAL);
 			continue;
+		}
 		take_status(tid, status);
 		/* It went on after something else: the request is still there, but not for a new one. */
 		t = tracee_thread(tid);
@@ -624,8 +642,6 @@ static void report_event(struct event *event, struct thread *t)
 
 void tracee_wait(int fd, struct event *event)
 {
-	struct pollfd polled[2] = { { .fd = child_signals, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
-	struct signalfd_siginfo ignored;
 	char input;
 	int status;
 	pid_t tid;
@@ -647,11 +663,7 @@ void tracee_wait(int fd, struct event *event)
 			report_event(event, unreported_thread());
 			return;
 		}
-		if (poll(polled, 2, -1) < 0 && errno != EINTR)
-			fail("poll");
-		if (polled[0].revents && read(child_signals, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
-			fail("signalfd");
-		if (polled[1].revents) {
+		if (await_child(fd, -1)) {
 			ssize_t n = read(fd, &input, 1);
 
 			if (n == 1 && input != INTERRUPT)
