@@ -73,30 +73,45 @@ static void *trivial(void *arg)
 	return arg;
 }
 
-static unsigned long mapped_kib(void)
-{
-	unsigned long size = 0;
-	char line[128];
-	FILE *file = fopen("/proc/self/status", "r");
+/* What could grow: a process's size, what of it is there, its mappings. */
+struct growth {
+	unsigned long size, resident, data, mappings;
+};
 
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "VmData: %lu", &size) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return size;
+static struct growth growth(void)
+{
+	FILE *status = fopen("/proc/self/status", "r"), *maps = fopen("/proc/self/maps", "r");
+	struct growth g = { 0 };
+	char line[512];
+
+	DIE_UNLESS(status && maps, "/proc/self");
+	while (fgets(line, sizeof(line), status)) {
+		sscanf(line, "VmSize: %lu", &g.size);
+		sscanf(line, "VmRSS: %lu", &g.resident);
+		sscanf(line, "VmData: %lu", &g.data);
+	}
+	while (fgets(line, sizeof(line), maps))
+		g.mappings++;
+	fclose(status);
+	fclose(maps);
+	return g;
 }
 
 static void one_after_another(unsigned int count)
 {
-	unsigned long before = 0;
+	struct growth before = { 0 }, after;
 
 	for (unsigned int i = 0; i < count; i++) {
 		if (i == 10)
-			before = mapped_kib();
+			before = growth();
 		CHECK_EQUAL((long)join(start(trivial, (void *)5L)), 5, "a thread's result");
 	}
-	CHECK(mapped_kib() <= before + 64, "%u threads left %lu KiB", count, mapped_kib() - before);
+	after = growth();
+	CHECK(after.size <= before.size + 64 && after.data <= before.data + 64 && after.resident <= before.resident + 256 &&
+	      after.mappings <= before.mappings + 4,
+	      "%u threads left: size %lu -> %lu KiB, data %lu -> %lu, resident %lu -> %lu, mappings %lu -> %lu", count,
+	      before.size, after.size, before.data, after.data, before.resident, after.resident,
+	      before.mappings, after.mappings);
 }
 
 /* ---- cancellation ---- */
@@ -309,7 +324,7 @@ static void raw_clone(void)
 
 int main(int argc, char **argv)
 {
-	bool quick = argc > 2 && !strcmp(argv[2], "quick");
+	unsigned int count = argc > 2 ? atoi(argv[2]) : 1000;
 
 	if (argc > 1 && !strcmp(argv[1], "exit"))
 		return 34;
@@ -317,8 +332,8 @@ int main(int argc, char **argv)
 	sem_init(&ready, 0, 0);
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, SMALL_STACK);
-	many_at_once(300);
-	one_after_another(quick ? 200 : 1000);
+	many_at_once(500);
+	one_after_another(count);
 	cancel();
 	locks();
 	raw_clone();
