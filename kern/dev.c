@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/uaccess.h>
 #include <linux/dune.h>
@@ -37,7 +38,7 @@ static long get_info(void __user *argument)
 static bool config_is_valid(const struct dune_vcpu_config *config)
 {
 	return !(config->flags & ~DUNE_VCPU_STRICT) && !config->index &&
-	       !memchr_inv(config->reserved, 0, sizeof(config->reserved)) &&
+	       !memchr_inv(config->reserved, 0, sizeof(config->reserved)) && !(config->run & ~PAGE_MASK) &&
 	       !(config->cr3 & ~PAGE_MASK) && !(config->cr3 >> dune_hw_caps.gpa_bits) &&
 	       dune_is_canonical(config->gdt_base) && dune_is_canonical(config->idt_base) &&
 	       dune_is_canonical(config->tss_base) && dune_is_canonical(config->lstar) &&
@@ -45,10 +46,19 @@ static bool config_is_valid(const struct dune_vcpu_config *config)
 	       config->tss_limit >= 0x67 && config->tss_limit <= 0xfffff;
 }
 
-static long create_vcpu(struct dune_vm *vm, struct dune_vcpu_config __user *argument)
+static long map_run_page(struct file *file, unsigned int index, unsigned long address)
+{
+	unsigned long ret = vm_mmap(file, address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+				    DUNE_MMAP_RUN(index));
+
+	return IS_ERR_VALUE(ret) ? ret : 0;
+}
+
+static long create_vcpu(struct dune_vm *vm, struct file *file, struct dune_vcpu_config __user *argument)
 {
 	struct dune_vcpu_config config;
 	struct dune_vcpu *vcpu;
+	long error;
 
 	if (copy_from_user(&config, argument, sizeof(config)))
 		return -EFAULT;
@@ -60,6 +70,13 @@ static long create_vcpu(struct dune_vm *vm, struct dune_vcpu_config __user *argu
 	vcpu = dune_vcpu_create(vm, &config);
 	if (IS_ERR(vcpu))
 		return PTR_ERR(vcpu);
+	if (config.run) {
+		error = map_run_page(file, vcpu->index, config.run);
+		if (error) {
+			dune_vcpu_destroy(vm, vcpu->index);
+			return error;
+		}
+	}
 	return put_user(vcpu->index, &argument->index);
 }
 
@@ -112,8 +129,10 @@ release_vm:
 	return error;
 }
 
-static noinline long other_ioctl(struct dune_vm *vm, unsigned int command, unsigned long argument)
+static noinline long other_ioctl(struct file *file, unsigned int command, unsigned long argument)
 {
+	struct dune_vm *vm = file->private_data;
+
 	if (command == DUNE_GET_INFO)
 		return get_info((void __user *)argument);
 	if (command == DUNE_ATTACH)
@@ -122,7 +141,7 @@ static noinline long other_ioctl(struct dune_vm *vm, unsigned int command, unsig
 		return -EIO;
 	switch (command) {
 	case DUNE_CREATE_VCPU:
-		return create_vcpu(vm, (void __user *)argument);
+		return create_vcpu(vm, file, (void __user *)argument);
 	case DUNE_DESTROY_VCPU:
 		return dune_vcpu_destroy(vm, argument);
 	case DUNE_GET_GRANULE:
@@ -137,16 +156,16 @@ static long notrace dune_ioctl(struct file *file, unsigned int command, unsigned
 {
 	struct dune_vm *vm = file->private_data;
 
-	return command == DUNE_RUN ? dune_vcpu_run(vm, argument) : other_ioctl(vm, command, argument);
+	return command == DUNE_RUN ? dune_vcpu_run(vm, argument) : other_ioctl(file, command, argument);
 }
 
 /* DUNE_RUN by the shortest way through the kernel: see <linux/dune.h>. */
-static loff_t notrace dune_llseek(struct file *file, loff_t index, int whence)
+static loff_t notrace dune_llseek(struct file *file, loff_t offset, int whence)
 {
-	/* No index is as large as a negative one. */
+	/* Without the highest bit the index is one that no vCPU has. */
 	if (whence != DUNE_SEEK_RUN)
 		return -EINVAL;
-	return dune_vcpu_run(file->private_data, index);
+	return dune_vcpu_run(file->private_data, offset ^ DUNE_SEEK_VCPU(0));
 }
 
 /* ---- mmap ----------------------------------------------------------------- */

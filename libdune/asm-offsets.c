@@ -21,6 +21,7 @@ void offsets(void)
 	DEFINE(T_LSTAR_RETURN, offsetof(struct dune_thread, lstar_return));
 	DEFINE(T_HOST_TOP, offsetof(struct dune_thread, host_top));
 	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
+	DEFINE(T_TABLE, offsetof(struct dune_thread, table));
 	DEFINE(T_DEFERRED, offsetof(struct dune_thread, deferred));
 	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
 	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));
@@ -94,6 +95,7 @@ void offsets(void)
 	DEFINE(VECTOR_PGFLT, T_PGFLT);
 	DEFINE(NR_SYSCALLS, NR_SYSCALLS);
 	DEFINE(NR_EXIT, __NR_exit);
+	DEFINE(NR_VFORK, __NR_vfork);
 	DEFINE(NR_RT_SIGRETURN, __NR_rt_sigreturn);
 	DEFINE(PRIVATE_LEAVE_NR, PRIVATE_LEAVE);
 	DEFINE(VM_HYPERCALL, offsetof(struct dune_vm, hypercall));

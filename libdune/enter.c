@@ -65,6 +65,7 @@ struct dune_thread *__dune_thread_alloc(void)
 	if (state == SLOT_CLEAN)
 		memset(t, 0, sizeof(*t));
 	t->run = (struct dune_run *)(area + AREA_RUN);
+	t->table = __dune_syscall_table;
 	t->lstar_return = __dune_vm.lstar_return;
 	t->host_top = area + AREA_HOST_END;
 	t->trap_low = area + AREA_TRAP;
@@ -84,6 +85,23 @@ void __dune_thread_free(struct dune_thread *t)
 {
 	__atomic_fetch_sub(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(__dune_thread_slot(t), SLOT_CLEAN, __ATOMIC_RELEASE);
+}
+
+/* Have @nr areas for threads to come without a call of the kernel, as far as there is memory. */
+void __dune_thread_reserve(unsigned int nr)
+{
+	for (unsigned int slot = 0; nr && slot < MAX_THREADS; slot++) {
+		uint8_t state = READ_ONCE(slots[slot]);
+
+		if (state == SLOT_BUSY)
+			continue;
+		if (state == SLOT_NEW) {
+			if (slot_claim(slot) == SLOT_BUSY)
+				return;
+			__atomic_store_n(&slots[slot], SLOT_ZERO, __ATOMIC_RELEASE);
+		}
+		nr--;
+	}
 }
 
 /* Is no other thread in Dune mode? */
@@ -107,6 +125,18 @@ bool __dune_thread_in(uint64_t gpa)
 	return false;
 }
 
+/* Without mmap, which a filter may forbid: the page of a vCPU that is given up at once. */
+static void plug_by_vcpu(unsigned int slot)
+{
+	struct dune_vcpu_config config = {
+		.tss_limit = sizeof(struct tss) - 1,
+		.run = slot_area(slot) + AREA_RUN,
+	};
+
+	if (!own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_CREATE_VCPU, &config))
+		own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, config.index);
+}
+
 /*
  * In the child of a fork the other threads do not exist.  Nor do the pages that they shared with
  * the kernel: plug the holes, or something of the program's may be put there.
@@ -118,6 +148,10 @@ void __dune_thread_keep_only(struct dune_thread *t)
 			continue;
 		if (slots[slot] == SLOT_BUSY)
 			slots[slot] = SLOT_CLEAN;
+		if (__dune_vm.filtered) {
+			plug_by_vcpu(slot);
+			continue;
+		}
 		dune_syscall6(__NR_mmap, slot_area(slot) + AREA_RUN, PAGE_SIZE, PROT_NONE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	}
@@ -132,13 +166,27 @@ static void set_run_call(struct dune_thread *t)
 
 	t->run_nr = by_ioctl ? __NR_ioctl : __NR_lseek;
 	t->run_arg0 = t->fd;
-	t->run_arg1 = by_ioctl ? DUNE_RUN : t->index;
+	t->run_arg1 = by_ioctl ? DUNE_RUN : (unsigned long)DUNE_SEEK_VCPU(t->index);
 	t->run_arg2 = by_ioctl ? t->index : DUNE_SEEK_RUN;
+}
+
+/*
+ * The page of the first thread of all: where it goes there is nothing, and if something came meanwhile it is not
+ * replaced.
+ */
+static long map_first_run(struct dune_thread *t)
+{
+	long ret = dune_syscall6(__NR_mmap, t->run, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_FIXED_NOREPLACE, t->fd, DUNE_MMAP_RUN(t->index));
+
+	__dune_vm.first_run_absent = false;
+	return is_error(ret) ? ret : 0;
 }
 
 /* Make a vCPU for @t and map its page, which comes zeroed. */
 int __dune_vcpu_create(struct dune_thread *t)
 {
+	bool first = __dune_vm.first_run_absent && (unsigned long)t->run == __dune_vm.region + AREA_RUN;
 	struct dune_vcpu_config config = {
 		.flags = option(DUNE_OPT_STRICT) ? DUNE_VCPU_STRICT : 0,
 		.cr3 = t->cr3,
@@ -149,23 +197,19 @@ int __dune_vcpu_create(struct dune_thread *t)
 		.tss_base = (unsigned long)&t->tss,
 		.tss_limit = sizeof(t->tss) - 1,
 		.lstar = __dune_vm.lstar,
+		.run = first ? 0 : (unsigned long)t->run,
 	};
-	int where = MAP_FIXED;
 	long ret;
 
-	ret = dune_syscall3(__NR_ioctl, t->fd, DUNE_CREATE_VCPU, &config);
+	ret = own_syscall3(__NR_ioctl, t->fd, DUNE_CREATE_VCPU, &config);
 	if (ret)
 		return ret;
 	t->pcid = 0;
 	t->cr4_bits = 0;
 	t->index = config.index;
-	if (__dune_vm.first_run_absent && (unsigned long)t->run == __dune_vm.region + AREA_RUN) {
-		where = MAP_FIXED_NOREPLACE;
-		__dune_vm.first_run_absent = false;
-	}
-	ret = dune_syscall6(__NR_mmap, t->run, PAGE_SIZE, PROT_READ | PROT_WRITE,
-			    MAP_SHARED | where, t->fd, DUNE_MMAP_RUN(t->index));
-	if (is_error(ret)) {
+	if (first)
+		ret = map_first_run(t);
+	if (ret) {
 		__dune_vcpu_destroy(t);
 		return ret;
 	}
@@ -177,7 +221,7 @@ int __dune_vcpu_create(struct dune_thread *t)
 
 void __dune_vcpu_destroy(struct dune_thread *t)
 {
-	dune_syscall3(__NR_ioctl, t->fd, DUNE_DESTROY_VCPU, t->index);
+	own_syscall3(__NR_ioctl, t->fd, DUNE_DESTROY_VCPU, t->index);
 }
 
 /* ---- entering and leaving ---- */
@@ -219,20 +263,21 @@ static int map_first_granules(void)
 	return __dune_granules_map((unsigned long)__ehdr_start, (unsigned long)_end);
 }
 
+#define NO_VCPU		(~0UL)
+
 /* A forked child that was not in Dune mode still has its parent's file. */
 static int follow_fork(void)
 {
-	int pid = dune_syscall0(__NR_getpid);
 	long fd;
 
-	if (pid == __dune_vm.pid)
+	/* Nothing but a file of another process refuses this with that. */
+	if (own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, NO_VCPU) != -EIO)
 		return 0;
-	fd = dune_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_ATTACH, O_CLOEXEC);
+	fd = own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_ATTACH, O_CLOEXEC);
 	if (is_error(fd))
 		return fd;
 	dune_syscall1(__NR_close, __dune_vm.fd);
 	__dune_vm.fd = __dune_move_fd(fd);
-	__dune_vm.pid = pid;
 	__dune_vm.owners_mapped = false;
 	__dune_thread_keep_only(NULL);
 	return 0;
@@ -245,7 +290,7 @@ PUBLIC int dune_enter(void)
 
 	if (dune_in_guest())
 		return 0;
-	if (!__dune_vm.pid)
+	if (!__dune_vm.ready)
 		return -EINVAL;
 	ret = follow_fork();
 	if (ret)
@@ -279,9 +324,16 @@ PUBLIC int dune_leave(void)
 /* On the program's stack again: only now may another thread have the area. */
 void __dune_leave_finish(struct dune_thread *t)
 {
+	uint64_t mask = t->boot_mask;
+
+	/* What has not been delivered in the guest comes when the mask lets it. */
+	for (unsigned int i = 0; i < t->nr_kept; i++)
+		dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid),
+			      kept_signals(t)[i].info.si_signo, &kept_signals(t)[i].info);
 	__dune_signals_release(t);
 	__dune_vcpu_destroy(t);
 	__dune_thread_free(t);
+	__dune_signals_restore(mask);
 }
 
 /* ---- exits ---- */

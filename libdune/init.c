@@ -7,6 +7,7 @@
 
 #include <linux/fcntl.h>
 #include <linux/mman.h>
+#include <linux/resource.h>
 
 #include "internal.h"
 #include "pgtable.h"
@@ -53,14 +54,19 @@ void *memset(void *to, int byte, size_t size)
 /* Give the descriptor a high number if there is room; else it stays where it is. */
 int __dune_move_fd(int fd)
 {
-	static const int wanted[] = { DUNE_FD, 200, 100, 20 };
+	unsigned long limits[2] = { 0 };
+	int wanted[] = { DUNE_FD, 200, 100, 20, 0 };
 	long ret;
 
+	if (!dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, limits) && limits[0] && limits[0] < 20)
+		wanted[ARRAY_SIZE(wanted) - 1] = limits[0] - 1;
 	for (unsigned int i = 0; i < ARRAY_SIZE(wanted); i++) {
+		if (!wanted[i])
+			break;
 		ret = dune_syscall3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, wanted[i]);
 		if (is_error(ret))
 			continue;
-		dune_syscall1(__NR_close, fd);
+		own_syscall1(__NR_close, fd);
 		return ret;
 	}
 	return fd;
@@ -222,7 +228,7 @@ PUBLIC int dune_init(bool map_full)
 	int ret;
 
 	(void)map_full;
-	if (__dune_vm.pid)
+	if (__dune_vm.ready)
 		return 0;
 	ret = check_cpu();
 	if (ret)
@@ -238,7 +244,7 @@ PUBLIC int dune_init(bool map_full)
 	if (ret)
 		goto unmap;
 	set_switch_root();
-	__dune_vm.pid = dune_syscall0(__NR_getpid);
+	__dune_vm.ready = true;
 	return 0;
 
 unmap:
@@ -268,7 +274,7 @@ PUBLIC int dune_set_option(unsigned int number, bool on)
 		__dune_vm.options |= 1U << number;
 	else
 		__dune_vm.options &= ~(1U << number);
-	if (number == DUNE_OPT_SMAP && __dune_vm.pid)
+	if (number == DUNE_OPT_SMAP && __dune_vm.ready)
 		__dune_fill_idt();
 	set_switch_root();
 	return 0;

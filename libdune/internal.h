@@ -50,7 +50,7 @@ static inline bool is_error(long ret)
 /* One for each process; written by dune_init() and by the child of a fork. */
 struct dune_vm {
 	int fd;			/* /dev/dune */
-	int pid;		/* the process that fd is bound to; 0 before dune_init() */
+	bool ready;		/* by dune_init() */
 	unsigned long region;	/* libdune's own granule: layout.h */
 	unsigned long region_gpa;
 	bool first_run_absent;	/* nothing is mapped where the first thread's struct dune_run goes */
@@ -65,6 +65,7 @@ struct dune_vm {
 	uint32_t options;	/* bits by DUNE_OPT_* */
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
 	bool full;		/* a first touch maps all memory of the process */
+	bool filtered;		/* a seccomp filter of the program's may be in force */
 	ptent_t *switch_root;	/* pgroot, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
 	struct page *pages;
@@ -134,11 +135,30 @@ struct user_session {
 	unsigned long trap_top, ist;	/* before */
 };
 
+/* A signal that has come, until a handler of the program's can run. */
+struct kept_signal {
+	siginfo_t info;
+	struct sigaction_kernel action;
+};
+
+/* One that waits for the guest to come out, and SIGSEGV, SIGBUS and SIGSYS, which are not blocked meanwhile. */
+#define KEPT_MAX	4
+
+typedef long (*syscall_fn)(struct dune_thread *t);
+
+/* prctl(PR_SET_SYSCALL_USER_DISPATCH) */
+struct dispatch {
+	bool on;
+	unsigned long offset, length;	/* calls from here are not dispatched */
+	unsigned long selector;
+};
+
 /* A thread in Dune mode; lies in its area, so that any of its stacks leads to it. */
 struct dune_thread {
 	/* The system call that runs the guest, for the trampoline. */
 	unsigned long run_nr, run_arg0, run_arg1, run_arg2;
 	struct dune_run *run;
+	syscall_fn *table;		/* the trampoline forwards what is NULL there */
 	unsigned long lstar_return;	/* RIP of an exit by SYSCALL */
 	unsigned long host_top;		/* where the host stack begins */
 	unsigned long trap_low, trap_high;	/* the trap stack */
@@ -157,8 +177,14 @@ struct dune_thread {
 		unsigned long size;
 	} exec;
 	bool complete;			/* run->regs is the guest's whole state, HR3 has nothing to add */
-	bool deferred;			/* signals are blocked until it is; deferred_mask is the program's */
+	uint8_t deferred;		/* signals are blocked until it is; deferred_mask is the program's */
+	uint8_t nr_kept;		/* how many there are of them: kept_signals() */
 	uint64_t deferred_mask;
+	bool calling;			/* a call of the program's is made with all signals but SIGSYS blocked; */
+	uint64_t calling_mask;		/* this is the program's */
+	bool strict;			/* seccomp's strict mode */
+	int strict_pid, strict_tid;
+	struct dispatch dispatch;
 	bool touching;			/* SIGSEGV and SIGBUS are unblocked; touch_mask is the program's */
 	uint64_t touch_mask;
 	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
@@ -194,11 +220,17 @@ static inline unsigned long thread_area(const struct dune_thread *t)
 	return (unsigned long)t - AREA_THREAD;
 }
 
+static inline struct kept_signal *kept_signals(const struct dune_thread *t)
+{
+	return (struct kept_signal *)(thread_area(t) + AREA_KEPT);
+}
+
 /* enter.c */
 struct dune_thread *__dune_thread_alloc(void);
 void __dune_thread_free(struct dune_thread *t);
 uint8_t *__dune_thread_slot(struct dune_thread *t);
 bool __dune_thread_alone(struct dune_thread *t);
+void __dune_thread_reserve(unsigned int nr);
 /* Is a thread in the address space with its root at @gpa? */
 bool __dune_thread_in(uint64_t gpa);
 /* How many areas are in use: no more threads can be in the guest.  Atomic. */
@@ -246,6 +278,7 @@ int __dune_leave_guest(void);
 void __dune_resume_host(const struct dune_regs *regs) __attribute__((noreturn));
 void __dune_exit_thread(long status, uint8_t *slot) __attribute__((noreturn));
 void __dune_thread_start(void);
+long __dune_vfork(unsigned long stack);
 void __dune_sigreturn(void);
 void __dune_touch_read(unsigned long hva);
 void __dune_touch_write(unsigned long hva);
@@ -267,14 +300,17 @@ int __dune_jump(const struct dune_tf *tf);
 void __dune_return(int ret) __attribute__((noreturn));
 void __dune_load(struct dune_tf *tf) __attribute__((noreturn));
 void __dune_bare_pgflt(struct dune_tf *tf);
-extern const char __dune_syscall_site[], __dune_run_loop[], __dune_run_return[];
+extern const char __dune_syscall_site[], __dune_own_site[], __dune_run_loop[], __dune_run_return[];
 extern const char __dune_call_return[], __dune_run_again[], __dune_care[];
 extern const char __dune_output_call[], __dune_output_return[];
 void __dune_host_sigreturn(const void *context) __attribute__((noreturn));
+void __dune_guest_sigreturn(const void *context) __attribute__((noreturn));
+uint8_t __dune_peek(const void *byte);
 void __dune_trap(struct dune_tf *tf, unsigned int vector);
 void __dune_trap_end(struct dune_tf *tf);
 void __dune_to_user(struct dune_tf *tf);
 
+#define SYSCALL_LENGTH	2
 #define VMCALL_LENGTH	3	/* VMMCALL too */
 
 /* trap.c */
@@ -324,7 +360,16 @@ void __dune_fill_gdt(struct dune_thread *t);
 
 /* ---- system calls ---- */
 
-/* The one syscall instruction of libdune; in GR0 it is forwarded like any other. */
+/*
+ * Calls that a filter of the program's does not see (seccomp.c, which knows each); they cannot serve to get round it.
+ * HR3.
+ */
+long __dune_own_syscall(long nr, long a, long b, long c, long d);
+#define own_syscall1(nr, a)			__dune_own_syscall(nr, (long)(a), 0, 0, 0)
+#define own_syscall3(nr, a, b, c)		__dune_own_syscall(nr, (long)(a), (long)(b), (long)(c), 0)
+#define own_syscall4(nr, a, b, c, d)		__dune_own_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d))
+
+/* All others are as good as the program's own; in GR0 they are forwarded like those. */
 #define dune_syscall0(nr)			dune_syscall(nr, 0, 0, 0, 0, 0, 0)
 #define dune_syscall1(nr, a)			dune_syscall(nr, (long)(a), 0, 0, 0, 0, 0)
 #define dune_syscall2(nr, a, b)			dune_syscall(nr, (long)(a), (long)(b), 0, 0, 0, 0)
@@ -337,8 +382,7 @@ void __dune_fill_gdt(struct dune_thread *t);
 /* Numbers from here on the kernel does not have. */
 #define NR_SYSCALLS	512
 
-/* HR3: does a system call of the guest's; the result goes into its RAX. */
-typedef long (*syscall_fn)(struct dune_thread *t);
+/* HR3: each does a system call of the guest's; the result goes into its RAX. */
 extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
 
 /* output.c */
@@ -347,6 +391,19 @@ void __dune_output_mark(struct dune_thread *t);
 long __dune_sys_output(struct dune_thread *t);
 void __dune_outputs_begin(void);
 extern bool __dune_outputs_watched;
+
+/* seccomp.c */
+long __dune_set_strict(struct dune_thread *t);
+long __dune_set_filter(struct dune_thread *t, __u64 *arg);
+bool __dune_strict_allows(unsigned int nr);
+void __dune_strict_kill(struct dune_thread *t);
+
+/* dispatch.c */
+long __dune_sys_dispatch(struct dune_thread *t);
+bool __dune_dispatches(const struct dune_thread *t);
+void __dune_dispatch_clear(struct dune_thread *t);
+/* Have the trampoline forward nothing without a look, or again. */
+void __dune_watch(struct dune_thread *t);
 
 long __dune_forward(struct dune_thread *t);
 int __dune_copy_in(void *to, unsigned long from, size_t size);
@@ -358,6 +415,8 @@ int __dune_copy_out(unsigned long to, const void *from, size_t size);
 #define PRIVATE_RAISE		PRIVATE_CALL(1)	/* RDI: struct raise */
 #define PRIVATE_MAP_OWNERS	PRIVATE_CALL(2)	/* RAX: 0 or -errno */
 #define PRIVATE_POOL_EXTEND	PRIVATE_CALL(3)	/* RDI: pages; RAX: 0 or -errno */
+#define PRIVATE_COPY_IN		PRIVATE_CALL(4)	/* RDI: to, RSI: from, RDX: size; RAX: 0 or -errno */
+#define PRIVATE_COPY_OUT	PRIVATE_CALL(5)	/* likewise */
 
 /* An exception that has become a signal. */
 struct raise {
@@ -380,6 +439,7 @@ void __dune_host_handler(int signo, siginfo_t *info, void *context);
 void __dune_signal_reset(struct sighand *sighand, int signo);
 void __dune_call_again(struct dune_thread *t);
 void __dune_signals_resume(struct dune_thread *t);
+void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info);
 void __dune_signal_exception(struct dune_thread *t, const struct raise *raise);
 void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error);
 void __dune_faults_catch(struct dune_thread *t);
@@ -401,6 +461,9 @@ void __dune_signal_default(int signo);
 void __dune_die_by(int signo, const siginfo_t *info) __attribute__((noreturn));
 uint64_t __dune_signals_block(void);
 void __dune_signals_restore(uint64_t mask);
+void __dune_call_begin(struct dune_thread *t);
+void __dune_call_end(struct dune_thread *t);
+void __dune_faults_keep(struct sighand *sighand);
 void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noreturn));
 long __dune_sys_sigaction(struct dune_thread *t);
 long __dune_sys_sigaltstack(struct dune_thread *t);

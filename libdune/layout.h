@@ -42,6 +42,7 @@
 #define AREA_TRAP	(2 * PAGE_SIZE)
 #define AREA_TRAP_END	(AREA_TRAP + 0x10000)
 #define AREA_NESTED_END	(AREA_TRAP_END + IST_SIZE)
+#define AREA_KEPT	AREA_NESTED_END		/* signals that wait; below the host stack */
 #define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
 #define AREA_THREAD	(AREA_SIZE - PAGE_SIZE)
 #define THREAD_MAX	(PAGE_SIZE - NR_EXCEPTIONS * GATE_SIZE)

@@ -298,7 +298,7 @@ static uint8_t first_output[NR_SYSCALLS];
 
 static int all_outputs(struct dune_thread *t, long result, page_fn fn)
 {
-	unsigned int i = first_output[t->output_nr];
+	unsigned int i = t->output_nr < NR_SYSCALLS ? first_output[t->output_nr] : 0;
 	int ret = 0;
 
 	for (i--; !ret && i < ARRAY_SIZE(outputs) && outputs[i].nr == t->output_nr; i++)

@@ -162,7 +162,7 @@ PUBLIC struct page *dune_page_alloc(void)
 	uint64_t state;
 	struct page *pg;
 
-	if (!__dune_vm.pid)
+	if (!__dune_vm.ready)
 		return NULL;
 	state = vm_lock();
 	pg = __dune_page_take();

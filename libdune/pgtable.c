@@ -145,7 +145,7 @@ long __dune_granule_request(uint64_t va)
 
 	if (dune_in_guest())
 		return __dune_vm.hypercall(DUNE_HC_GET_GRANULE, va, 0, 0);
-	ret = dune_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_GET_GRANULE, &arg);
+	ret = own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_GET_GRANULE, &arg);
 	return ret ? ret : (long)arg.gpa;
 }
 

@@ -9,8 +9,9 @@
  * siglongjmp() away.  Nested signals nest on the guest's stack.
  *
  * Where that cannot be done now - HR3 is in the middle of C code, or the guest has interrupts
- * off - the signal is queued again, all are left blocked, and the guest is made to come out at the
- * first instruction where it can (__dune_signals_resume).  HR3.
+ * off - the signal is kept, all are left blocked, and the guest is made to come out at the
+ * first instruction where it can (__dune_signals_resume).  No system call is made for that but
+ * rt_sigprocmask and rt_sigreturn, which a seccomp filter of the program's lets libdune make.  HR3.
  */
 #include "internal.h"
 
@@ -26,11 +27,13 @@
 
 #define ALL_BLOCKED	(~0UL)
 
+/* si_code of SIGSYS: newer than the headers of the oldest system that this builds on. */
+#define SECCOMP_TRAP	1
+
 /* The legacy area and the header of an XSAVE image. */
 #define FPSTATE_HEADER	576
 
 #define RED_ZONE	128
-#define SYSCALL_LENGTH	2
 
 #define USER_CS		0x33
 #define USER_SS		0x2b
@@ -55,11 +58,16 @@ static bool between(unsigned long rip, const char *first, const char *last)
 	return rip >= (unsigned long)first && rip < (unsigned long)last;
 }
 
-/* At the one syscall instruction: the return address says who called it. */
+static bool at(const struct sigcontext *c, const char *site)
+{
+	return between(c->rip, site, site + SYSCALL_LENGTH + 1);
+}
+
+/* At one of the syscall instructions: the return address says who called it. */
 static enum progress at_site(struct dune_thread *t, const struct sigcontext *c)
 {
 	unsigned long caller = *(const unsigned long *)c->rsp;
-	bool done = c->rip != (unsigned long)__dune_syscall_site;
+	bool done = c->rip != (unsigned long)__dune_syscall_site && c->rip != (unsigned long)__dune_own_site;
 
 	if (caller == (unsigned long)__dune_run_return) {
 		if (!done || c->rax == DUNE_EXIT_INTR || c->rax == DUNE_EXIT_FAULT || c->rax == DUNE_EXIT_WINDOW)
@@ -76,15 +84,24 @@ static enum progress at_site(struct dune_thread *t, const struct sigcontext *c)
 	return COMPLETE;
 }
 
-static enum progress progress(struct dune_thread *t, const struct sigcontext *c)
+/* The kernel has made SIGSYS of a call, as a seccomp filter said. */
+static bool is_trap(const siginfo_t *info)
+{
+	return info->si_signo == SIGSYS && info->si_code == SECCOMP_TRAP;
+}
+
+/* @trap: as the last call of the program's. */
+static enum progress progress(struct dune_thread *t, const struct sigcontext *c, bool trap)
 {
 	unsigned long rip = c->rip;
 
 	if (t->complete)
 		return COMPLETE;
+	if (t->exec.active && trap)
+		return BUSY;
 	if (t->exec.active)
 		return CALLING;
-	if (between(rip, __dune_syscall_site, __dune_syscall_site + SYSCALL_LENGTH + 1))
+	if (at(c, __dune_syscall_site) || at(c, __dune_own_site))
 		return at_site(t, c);
 	if (between(rip, __dune_run_loop, __dune_run_return))
 		return COMPLETE;
@@ -134,12 +151,34 @@ static void leave_call_entry(struct dune_thread *t)
 
 /* ---- deferring ---- */
 
-/* Have the guest come out when a handler can run, with all signals blocked until then. */
-static void defer(struct dune_thread *t, int signo, const siginfo_t *info, struct ucontext *host,
-		  bool interrupts_off)
+/*
+ * A trap comes before what came earlier: its frame has the guest's registers as the call left them.  Of what is there
+ * already one is enough, as it is for the kernel: none that can come now is queued more than once.
+ */
+static void keep(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action)
 {
-	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
-	if (!t->deferred)
+	unsigned int place = is_trap(info) ? 0 : t->nr_kept;
+	struct kept_signal *kept = kept_signals(t);
+
+	for (unsigned int i = 0; i < t->nr_kept; i++)
+		if (place && kept[i].info.si_signo == info->si_signo)
+			return;
+	if (t->nr_kept == KEPT_MAX)
+		return;
+	for (unsigned int i = t->nr_kept++; i > place; i--)
+		kept[i] = kept[i - 1];
+	kept[place].info = *info;
+	kept[place].action = *action;
+}
+
+/* Have the guest come out when a handler can run, with all signals blocked until then. */
+static void defer(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
+		  struct ucontext *host, bool interrupts_off)
+{
+	keep(t, info, action);
+	if (!t->deferred && t->calling)
+		t->deferred_mask = t->calling_mask;
+	else if (!t->deferred)
 		memcpy(&t->deferred_mask, &host->uc_sigmask, sizeof(t->deferred_mask));
 	t->deferred = true;
 	memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
@@ -147,17 +186,6 @@ static void defer(struct dune_thread *t, int signo, const siginfo_t *info, struc
 		t->run->flags |= DUNE_RUN_WINDOW;
 	else
 		t->run->immediate_exit = 1;
-}
-
-/* The guest has come out: let the deferred signals through. */
-void __dune_signals_resume(struct dune_thread *t)
-{
-	t->run->immediate_exit = 0;
-	t->run->flags &= ~DUNE_RUN_WINDOW;
-	t->deferred = false;
-	t->complete = true;
-	__dune_signals_restore(t->deferred_mask);
-	t->complete = false;
 }
 
 /* ---- the frame ---- */
@@ -283,20 +311,33 @@ static void restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 	t->trapno = 0;
 }
 
+/* Have the guest call the handler, when the kernel has loaded @host. */
+static void call_handler(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
+			 struct ucontext *host, uint64_t in_force)
+{
+	int signo = info->si_signo;
+
+	if (t->run->cpl)
+		__dune_session_interrupt(t, in_force);
+	build_frame(t, signo, info, host, action);
+	restart_loop(t, host, handler_mask(signo, action, in_force));
+	/* The handler begins with the initial vector state; the frame has the program's. */
+	host->uc_mcontext.fpstate = NULL;
+}
+
 /*
  * Have the guest run the handler that it stands before.  Not by returning to the kernel, which has nothing to
  * restore: the mask is another, and a handler begins with the initial vector state, which is live since the host's began.
  */
 static void __attribute__((noreturn)) run_handler(struct dune_thread *t, uint64_t mask)
 {
-	t->trapno = 0;
 	t->complete = true;
 	__dune_signals_restore(mask);
 	t->complete = false;
 	__dune_run_anew(t);
 }
 
-/* ---- death in the guest ---- */
+/* ---- outside the host handler ---- */
 
 /* An image of the vector state, which is the guest's, as a signal frame has it. */
 static void save_vectors(char *area)
@@ -320,6 +361,71 @@ static void save_vectors(char *area)
 	memcpy(area + size, &magic2, sizeof(magic2));
 }
 
+/* Bytes that save_vectors() needs, aligned to 64. */
+static unsigned long vectors_size(void)
+{
+	return __dune_vm.xsave_mask ? __dune_vm.xsave_size + sizeof(uint32_t) : FPSTATE_HEADER;
+}
+
+/* What the kernel would find at the end of a host handler that had interrupted the guest; the vector state is live. */
+static void make_context(struct dune_thread *t, struct ucontext *uc, char *area, uint64_t mask)
+{
+	const struct sigcontext nothing = { 0 };
+
+	memset(uc, 0, sizeof(*uc));
+	uc->uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+	uc->uc_stack.ss_flags = SS_DISABLE;
+	fill_context(t, &uc->uc_mcontext, &nothing);
+	memcpy(&uc->uc_sigmask, &mask, sizeof(mask));
+	if (area) {
+		save_vectors(area);
+		uc->uc_mcontext.fpstate = (void *)area;
+	}
+}
+
+/*
+ * Where run->regs is all there is of the guest: have it call the handler of @first, unless that is NULL, and of the
+ * signals that are kept.  The last one runs first.  Signals are blocked; if there is none it returns, with @mask.
+ */
+static void call_handlers(struct dune_thread *t, const struct kept_signal *first, uint64_t mask)
+{
+	char *area = __builtin_alloca_with_align(vectors_size(), 64 * 8);
+	struct kept_signal *kept = kept_signals(t);
+	struct ucontext uc;
+
+	t->run->immediate_exit = 0;
+	t->run->flags &= ~DUNE_RUN_WINDOW;
+	t->deferred = false;
+	if (!first && !t->nr_kept) {
+		__dune_signals_restore(mask);
+		return;
+	}
+	make_context(t, &uc, area, mask);
+	if (first)
+		call_handler(t, &first->info, &first->action, &uc, mask);
+	for (unsigned int i = 0; i < t->nr_kept; i++) {
+		siginfo_t *info = &kept[i].info;
+
+		if (is_trap(info)) {	/* the call has not been made: RAX has its number */
+			t->run->regs.rax = info->si_syscall;
+			info->si_call_addr = (void *)t->run->regs.rip;
+		}
+		memcpy(&mask, &uc.uc_sigmask, sizeof(mask));
+		call_handler(t, info, &kept[i].action, &uc, mask);
+	}
+	t->nr_kept = 0;
+	uc.uc_mcontext.eflags = RFLAGS_IF;
+	__dune_host_sigreturn(&uc);
+}
+
+/* The guest has come out: now the handlers can run. */
+void __dune_signals_resume(struct dune_thread *t)
+{
+	call_handlers(t, NULL, t->deferred_mask);
+}
+
+/* ---- death in the guest ---- */
+
 /*
  * Die by @signo at the guest's instruction, so that a core file shows its registers: the kernel
  * loads them at the end of what looks like a handler, and there finds the signal.  In the host
@@ -328,26 +434,18 @@ static void save_vectors(char *area)
 static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int signo, const siginfo_t *info,
 						   const struct ucontext *host)
 {
-	const struct sigcontext nothing = { 0 };
-	unsigned long size = __dune_vm.xsave_mask ? __dune_vm.xsave_size + sizeof(uint32_t) : FPSTATE_HEADER;
-	char *area = __builtin_alloca_with_align(size, 64 * 8);
+	char *area = __builtin_alloca_with_align(vectors_size(), 64 * 8);
 	uint64_t mask = ~(1UL << (signo - 1));
 	struct ucontext uc;
 
+	if (__dune_vm.filtered)
+		__dune_die_by(signo, info);
 	__dune_signals_block();
 	__dune_signal_default(signo);
 	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
-	memset(&uc, 0, sizeof(uc));
-	uc.uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS;
-	uc.uc_stack.ss_flags = SS_DISABLE;
-	fill_context(t, &uc.uc_mcontext, &nothing);
-	memcpy(&uc.uc_sigmask, &mask, sizeof(mask));
-	if (host) {
+	make_context(t, &uc, host ? NULL : area, mask);
+	if (host)
 		uc.uc_mcontext.fpstate = host->uc_mcontext.fpstate;
-	} else {
-		save_vectors(area);
-		uc.uc_mcontext.fpstate = (void *)area;
-	}
 	__dune_host_sigreturn(&uc);
 }
 
@@ -377,17 +475,31 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 		__dune_die_by(signo, info);
 }
 
-static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, struct ucontext *host)
+/* The kernel has done it for most signals (host_action()). */
+static void reset_action(struct sighand *sighand, int signo, const struct sigaction_kernel *action)
+{
+	struct sigaction_kernel *kept = &sighand->actions[signo];
+
+	if (!(action->flags & SA_RESETHAND))
+		return;
+	if (signo == SIGSEGV || signo == SIGBUS)
+		__dune_signal_reset(sighand, signo);
+	else if (kept->handler == action->handler)
+		*kept = (struct sigaction_kernel){ 0 };
+}
+
+static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct ucontext *host)
 {
 	struct sigaction_kernel action = t->sighand->actions[signo];
 	unsigned long nr = t->run->regs.rax;
-	enum progress where = progress(t, &host->uc_mcontext);
+	bool trap = is_trap(info) && at(&host->uc_mcontext, __dune_syscall_site);
+	enum progress where = progress(t, &host->uc_mcontext, trap);
 	struct dune_regs *r = &t->run->regs;
 	uint64_t in_force, flags;
 	bool interrupts_off;
 	bool faulted = info->si_code > 0 && (signo == SIGSEGV || signo == SIGBUS);
 	bool touched = faulted && in_touch(&host->uc_mcontext);
-	bool synchronous = t->trapno || touched;
+	bool synchronous = t->trapno || touched || trap;
 	bool touching = t->touching;
 
 	if (faulted && in_read(&host->uc_mcontext)) {
@@ -411,14 +523,24 @@ static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, str
 		restart_loop(t, host, in_force);
 		return;
 	}
+	if (!is_handler(&action) && touched && __dune_vm.filtered) {
+		/* Make the access again, with the signal blocked: the kernel kills. */
+		memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
+		return;
+	}
 	if (!is_handler(&action)) {
 		without_handler(t, signo, info, host, synchronous);
 		if (touching)
 			restart_loop(t, host, in_force);
 		return;
 	}
+	reset_action(t->sighand, signo, &action);
+	if (trap && where == BUSY)
+		host->uc_mcontext.rax = -ENOSYS;
+	else if (trap)
+		info->si_call_addr = (void *)r->rip;
 	if (where == BUSY || (interrupts_off && !synchronous)) {
-		defer(t, signo, info, host, where != BUSY);
+		defer(t, info, &action, host, where != BUSY);
 		if (touching)
 			restart_loop(t, host, ALL_BLOCKED);
 		return;
@@ -432,12 +554,9 @@ static void deliver(struct dune_thread *t, int signo, const siginfo_t *info, str
 		__dune_call_again(t);
 	else if (host->uc_mcontext.rax == (unsigned long)-EINTR)
 		waiting_mask(r, nr, &in_force);
-	if (action.flags & SA_RESETHAND)
-		__dune_signal_reset(t->sighand, signo);
-	if (t->run->cpl)
-		__dune_session_interrupt(t, in_force);
-	build_frame(t, signo, info, host, &action);
-	run_handler(t, handler_mask(signo, &action, in_force));
+	call_handler(t, info, &action, host, in_force);
+	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
+	run_handler(t, in_force);
 }
 
 static struct dune_thread *this_thread(void)
@@ -455,6 +574,8 @@ void __dune_host_handler(int signo, siginfo_t *info, void *context)
 	void (*handler)(int, siginfo_t *, void *);
 
 	if (t) {
+		if (READ_ONCE(((struct ucontext *)context)->uc_mcontext.rip) == (unsigned long)__dune_peek && info->si_code > 0)
+			__dune_die_by(SIGSEGV, info);
 		deliver(t, signo, info, context);
 		return;
 	}
@@ -498,6 +619,7 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 {
 	int signo = info->si_signo;
 	uint64_t mask = __dune_signals_block();
+	struct kept_signal now;
 
 	if (__dune_debug_stop(t, info)) {
 		t->trapno = 0;
@@ -511,12 +633,11 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 			tell(t, raise);
 		die_in_guest(t, signo, info, NULL);
 	}
-	t->deferred = false;
-	t->complete = true;
-	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
-	__dune_signals_restore(mask);
-	t->complete = false;	/* not reached but if the handler was taken away meanwhile */
-	t->trapno = 0;
+	now.info = *info;
+	now.action = t->sighand->actions[signo];
+	if (now.action.flags & SA_RESETHAND)
+		__dune_signal_reset(t->sighand, signo);
+	call_handlers(t, &now, mask);
 }
 
 static siginfo_t exception_info(int signo, int code, unsigned long addr)
@@ -528,6 +649,13 @@ static siginfo_t exception_info(int signo, int code, unsigned long addr)
 	info.si_code = code;
 	info.si_addr = (void *)addr;
 	return info;
+}
+
+/* A signal of which the kernel says that it is forced: as send_exception(). */
+void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info)
+{
+	t->trapno = 0;
+	send_exception(t, info, NULL);
 }
 
 /* An exception without a handler in GR0. */
@@ -585,10 +713,14 @@ long __dune_sys_sigreturn(struct dune_thread *t)
 	__asm__("mov %%ss, %0" : "=r"(ss));
 	__asm__("mov %%cs, %0" : "=r"(cs));
 	__dune_signals_block();
-	/* What was put off until the guest comes out comes with the mask that the kernel loads now. */
-	t->deferred = false;
-	t->run->immediate_exit = 0;
-	t->run->flags &= ~DUNE_RUN_WINDOW;
+	if (t->deferred && t->run->immediate_exit) {	/* the handler of what came just now is to run first */
+		__dune_call_again(t);
+		return r->rax;
+	}
+	if (t->deferred) {
+		memcpy(&t->deferred_mask, &uc.uc_sigmask, sizeof(t->deferred_mask));
+		memset(&uc.uc_sigmask, 0xff, sizeof(uc.uc_sigmask));
+	}
 	load_context(r, &uc.uc_mcontext);
 	t->altstack = (struct altstack){
 		.sp = (unsigned long)uc.uc_stack.ss_sp,
@@ -603,5 +735,5 @@ long __dune_sys_sigreturn(struct dune_thread *t)
 	uc.uc_mcontext.eflags = RFLAGS_IF;
 	uc.uc_mcontext.cs = cs;
 	uc.uc_mcontext.ss = ss;
-	__dune_host_sigreturn(&uc);
+	__dune_guest_sigreturn(&uc);
 }

@@ -24,7 +24,7 @@ static long set_action(int signo, const struct sigaction_kernel *new, struct sig
 
 static long set_mask(int how, const uint64_t *new, uint64_t *old)
 {
-	return dune_syscall4(__NR_rt_sigprocmask, how, new, old, SIGSET_SIZE);
+	return own_syscall4(__NR_rt_sigprocmask, how, new, old, SIGSET_SIZE);
 }
 
 uint64_t __dune_signals_block(void)
@@ -40,7 +40,57 @@ void __dune_signals_restore(uint64_t mask)
 	set_mask(SIG_SETMASK, &mask, NULL);
 }
 
+/*
+ * A call of the program's is about to be made that no signal may interrupt.  Only SIGSYS must come, which a seccomp
+ * filter may make of the call: the kernel kills who blocks that.
+ */
+void __dune_call_begin(struct dune_thread *t)
+{
+	uint64_t mask = ~(1UL << (SIGSYS - 1)), old;
+
+	if (!__dune_vm.filtered)
+		mask = ALL_SIGNALS;
+	set_mask(SIG_SETMASK, &mask, &old);
+	t->calling_mask = t->deferred ? t->deferred_mask : old;
+	t->calling = true;
+}
+
+void __dune_call_end(struct dune_thread *t)
+{
+	t->calling = false;
+	if (t->deferred)
+		__dune_signals_block();
+	else
+		__dune_signals_restore(t->calling_mask);
+}
+
 /* ---- death by a signal ---- */
+
+/*
+ * By an exception, since a filter may forbid all calls: the kernel kills whose exception becomes a signal that is
+ * blocked.  Returns if there is no such exception.
+ */
+static void die_by_exception(int signo)
+{
+	__dune_signals_block();
+	switch (signo) {
+	case SIGILL:
+		__asm__ volatile("ud2");
+		break;
+	case SIGTRAP:
+		__asm__ volatile("int3");
+		break;
+	case SIGFPE:
+		__asm__ volatile("div %0" : : "r"(0) : "rax", "rdx", "cc");
+		break;
+	case SIGBUS:	/* an alignment check */
+		__asm__ volatile("pushfq; orl $0x40000, (%%rsp); popfq; movl 1(%%rsp), %%eax" : : : "rax", "memory");
+		break;
+	case SIGSEGV:
+		__asm__ volatile("hlt");
+		break;
+	}
+}
 
 void __dune_signal_default(int signo)
 {
@@ -53,8 +103,12 @@ void __dune_signal_default(int signo)
 void __dune_die_by(int signo, const siginfo_t *info)
 {
 	uint64_t mask = 1UL << (signo - 1);
-	long pid = dune_syscall0(__NR_getpid), tid = dune_syscall0(__NR_gettid);
+	long pid, tid;
 
+	if (__dune_vm.filtered)
+		die_by_exception(signo);
+	pid = dune_syscall0(__NR_getpid);
+	tid = dune_syscall0(__NR_gettid);
 	__dune_signal_default(signo);
 	if (info)
 		dune_syscall4(__NR_rt_tgsigqueueinfo, pid, tid, signo, info);
@@ -90,19 +144,22 @@ void __dune_raise(int signo, int code, unsigned long addr)
 
 /* ---- actions ---- */
 
-static struct sigaction_kernel host_action(const struct sigaction_kernel *action)
-{
-	return (struct sigaction_kernel){
-		.handler = (unsigned long)__dune_host_handler,
-		.flags = (action->flags & SA_KEPT) | SA_SIGINFO | SA_RESTORER,
-		.restorer = (unsigned long)__dune_sigreturn,
-		.mask = ALL_SIGNALS,
-	};
-}
-
 static bool is_fault(int signo)
 {
 	return signo == SIGSEGV || signo == SIGBUS;
+}
+
+/* SA_RESETHAND is the kernel's too, but where libdune's handler is to stay. */
+static struct sigaction_kernel host_action(int signo, const struct sigaction_kernel *action)
+{
+	unsigned long kept = is_fault(signo) ? SA_KEPT : SA_KEPT | SA_RESETHAND;
+
+	return (struct sigaction_kernel){
+		.handler = (unsigned long)__dune_host_handler,
+		.flags = (action->flags & kept) | SA_SIGINFO | SA_RESTORER,
+		.restorer = (unsigned long)__dune_sigreturn,
+		.mask = ALL_SIGNALS,
+	};
 }
 
 /* Give @signo the action @new; the program's last one goes to @old. */
@@ -113,7 +170,7 @@ static long install(struct sighand *sighand, int signo, const struct sigaction_k
 	long ret;
 
 	if (is_handler(new) || (sighand->faults_caught && is_fault(signo)))
-		host = host_action(new);
+		host = host_action(signo, new);
 	else
 		host = *new;
 	ret = set_action(signo, &host, old);
@@ -130,7 +187,10 @@ void __dune_signal_reset(struct sighand *sighand, int signo)
 	const struct sigaction_kernel default_action = { 0 };
 	struct sigaction_kernel old;
 
-	install(sighand, signo, &default_action, &old);
+	if (sighand->faults_caught && is_fault(signo))
+		sighand->actions[signo] = default_action;
+	else
+		install(sighand, signo, &default_action, &old);
 }
 
 static int adopt_actions(struct sighand *sighand)
@@ -166,8 +226,22 @@ static void catch_fault(struct sighand *sighand, int signo)
 
 	if (is_handler(kept) || set_action(signo, NULL, kept))
 		return;
-	host = host_action(kept);
+	host = host_action(signo, kept);
 	set_action(signo, &host, NULL);
+}
+
+/* Have SIGSEGV and SIGBUS go to libdune's handler from now on. */
+void __dune_faults_keep(struct sighand *sighand)
+{
+	uint64_t mask;
+
+	if (sighand->faults_caught)
+		return;
+	mask = __dune_signals_block();
+	catch_fault(sighand, SIGSEGV);
+	catch_fault(sighand, SIGBUS);
+	sighand->faults_caught = true;
+	__dune_signals_restore(mask);
 }
 
 /*
@@ -177,15 +251,8 @@ static void catch_fault(struct sighand *sighand, int signo)
 void __dune_faults_catch(struct dune_thread *t)
 {
 	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
-	uint64_t mask;
 
-	if (!t->sighand->faults_caught) {
-		mask = __dune_signals_block();
-		catch_fault(t->sighand, SIGSEGV);
-		catch_fault(t->sighand, SIGBUS);
-		t->sighand->faults_caught = true;
-		__dune_signals_restore(mask);
-	}
+	__dune_faults_keep(t->sighand);
 	set_mask(SIG_UNBLOCK, &faults, &t->touch_mask);
 	t->touching = true;
 }
@@ -277,6 +344,13 @@ long __dune_sys_sigaltstack(struct dune_thread *t)
 	struct altstack new, old = t->altstack;
 	bool inside = __dune_on_altstack(&old, r->rsp);
 	long ret;
+
+	/* Nothing is asked of the kernel but what a filter says. */
+	if (__dune_vm.filtered) {
+		ret = dune_syscall2(__NR_sigaltstack, NULL, NULL);
+		if (ret)
+			return ret;
+	}
 
 	if (r->rdi) {
 		ret = __dune_copy_in(&new, r->rdi, sizeof(new));

@@ -64,7 +64,7 @@ ptent_t *__dune_current_root(void)
 
 PUBLIC ptent_t *dune_vm_current(void)
 {
-	return __dune_vm.pid ? __dune_current_root() : NULL;
+	return __dune_vm.ready ? __dune_current_root() : NULL;
 }
 
 static uint16_t pcid_alloc(void)

@@ -8,6 +8,7 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <linux/uio.h>
 
 #include "internal.h"
@@ -21,6 +22,33 @@ long __dune_forward(struct dune_thread *t)
 	const struct dune_regs *r = &t->run->regs;
 
 	return dune_syscall6(r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+}
+
+/*
+ * A filter may forbid process_vm_readv: have the kernel look at each page that is touched, as rt_sigprocmask does
+ * before it sees that the rest of the call makes no sense.
+ */
+static int copy_filtered(void *to, unsigned long from, size_t size)
+{
+	const int no_way = -1;
+
+	for (unsigned long at = from & -8UL; at < from + size; at = (at & -(unsigned long)PAGE_SIZE) + PAGE_SIZE)
+		if (own_syscall4(__NR_rt_sigprocmask, no_way, at, NULL, sizeof(uint64_t)) == -EFAULT)
+			return -EFAULT;
+	memcpy(to, (const void *)from, size);
+	return 0;
+}
+
+/* At most a page; and at least a mask of signals, which it writes at both ends. */
+static int copy_out_filtered(unsigned long to, const void *from, size_t size)
+{
+	unsigned long last = to + size - sizeof(uint64_t);
+
+	if (own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, to, sizeof(uint64_t)) == -EFAULT ||
+	    own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, last, sizeof(uint64_t)) == -EFAULT)
+		return -EFAULT;
+	memcpy((void *)to, from, size);
+	return 0;
 }
 
 /*
@@ -40,7 +68,7 @@ static int copy(long nr, void *local, unsigned long remote, size_t size)
 		return 0;
 	if (ret != -ENOSYS && ret != -EPERM)
 		return -EFAULT;
-	/* This kernel, or a filter of the program's, forbids it: trust the pointer. */
+	/* This kernel, or a filter of its parent's, forbids it: trust the pointer. */
 	if (nr == __NR_process_vm_readv)
 		memcpy(local, (void *)remote, size);
 	else
@@ -50,12 +78,20 @@ static int copy(long nr, void *local, unsigned long remote, size_t size)
 
 int __dune_copy_in(void *to, unsigned long from, size_t size)
 {
-	return copy(__NR_process_vm_readv, to, from, size);
+	if (!__dune_vm.filtered)
+		return copy(__NR_process_vm_readv, to, from, size);
+	if (dune_in_guest())
+		return __dune_vm.hypercall(PRIVATE_COPY_IN, (unsigned long)to, from, size);
+	return copy_filtered(to, from, size);
 }
 
 int __dune_copy_out(unsigned long to, const void *from, size_t size)
 {
-	return copy(__NR_process_vm_writev, (void *)from, to, size);
+	if (!__dune_vm.filtered)
+		return copy(__NR_process_vm_writev, (void *)from, to, size);
+	if (dune_in_guest())
+		return __dune_vm.hypercall(PRIVATE_COPY_OUT, to, (unsigned long)from, size);
+	return copy_out_filtered(to, from, size);
 }
 
 /* Does [start, start + length) touch libdune's granule, or the page pool?  Page-aligned as the kernel does it. */
@@ -69,12 +105,6 @@ static bool ours(unsigned long start, unsigned long length)
 	if (num_pages && __dune_pool_touches(start, end))
 		return true;
 	return end > region && start < region + DUNE_GRANULE_SIZE;
-}
-
-static void tell_once(bool *told, const char *what)
-{
-	if (!__atomic_exchange_n(told, true, __ATOMIC_RELAXED))
-		__dune_message("%s is not supported in Dune mode", what);
 }
 
 /* ---- memory ---- */
@@ -119,16 +149,29 @@ static long sys_shmat(struct dune_thread *t)
 
 /* ---- descriptors: libdune's does not exist for the program ---- */
 
+/* The call with a descriptor that nobody has in place of libdune's: what is to be said of it is the kernel's. */
+static long forward_without(struct dune_thread *t, __u64 *arg)
+{
+	const __u64 old = *arg;
+	long ret;
+
+	if ((int)old == t->fd)
+		*arg = -1;
+	ret = __dune_forward(t);
+	*arg = old;
+	return ret;
+}
+
 static long sys_fd0(struct dune_thread *t)
 {
-	return (int)t->run->regs.rdi == t->fd ? -EBADF : __dune_forward(t);
+	return forward_without(t, &t->run->regs.rdi);
 }
 
 static long sys_dup2(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	struct dune_regs *r = &t->run->regs;
 
-	return (int)r->rdi == t->fd || (int)r->rsi == t->fd ? -EBADF : __dune_forward(t);
+	return forward_without(t, (int)r->rdi == t->fd ? &r->rdi : &r->rsi);
 }
 
 /* close_range(first, last, flags), in two parts */
@@ -167,16 +210,15 @@ static long sys_arch_prctl(struct dune_thread *t)
 
 static long sys_prctl(struct dune_thread *t)
 {
-	static bool told_seccomp, told_dispatch;
+	struct dune_regs *r = &t->run->regs;
 
-	switch ((int)t->run->regs.rdi) {
+	switch ((int)r->rdi) {
 	case PR_SET_SECCOMP:
-		tell_once(&told_seccomp, "installing a seccomp filter");
-		return -EINVAL;
+		if (r->rsi == SECCOMP_MODE_STRICT)
+			return __dune_set_strict(t);
+		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, &r->rdx) : __dune_forward(t);
 	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
-		if (t->run->regs.rsi)
-			tell_once(&told_dispatch, "system call user dispatch");
-		return -EINVAL;
+		return __dune_sys_dispatch(t);
 	case PR_SET_TSC:
 		return -EINVAL;
 	}
@@ -185,12 +227,15 @@ static long sys_prctl(struct dune_thread *t)
 
 static long sys_seccomp(struct dune_thread *t)
 {
-	static bool told;
+	struct dune_regs *r = &t->run->regs;
 
-	if (t->run->regs.rdi > 1)	/* questions */
-		return __dune_forward(t);
-	tell_once(&told, "installing a seccomp filter");
-	return -EINVAL;
+	switch ((unsigned int)r->rdi) {
+	case SECCOMP_SET_MODE_STRICT:
+		return (unsigned int)r->rsi || r->rdx ? -EINVAL : __dune_set_strict(t);
+	case SECCOMP_SET_MODE_FILTER:
+		return __dune_set_filter(t, &r->rdx);
+	}
+	return __dune_forward(t);
 }
 
 static long sys_nosys(struct dune_thread *t)
@@ -270,9 +315,34 @@ static void private_raise(struct dune_thread *t)
 static void private_leave(struct dune_thread *t)
 {
 	struct dune_regs regs = t->run->regs;
+	uint64_t mask = __dune_signals_block();
 
+	t->boot_mask = t->deferred ? t->deferred_mask : mask;
 	regs.rax = (unsigned long)t;
 	__dune_resume_host(&regs);
+}
+
+#define DISPATCHED	2	/* si_code */
+#define ARCH_X86_64	0xc000003e
+
+static void dispatch(struct dune_thread *t)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = SIGSYS;
+	info.si_code = DISPATCHED;
+	info.si_call_addr = (void *)t->run->regs.rip;
+	info.si_syscall = t->run->regs.rax;
+	info.si_arch = ARCH_X86_64;
+	__dune_signal_forced(t, &info);
+}
+
+/* The trampoline is to do it, where signals find it. */
+static long make_it(struct dune_thread *t)
+{
+	t->output_nr = NR_SYSCALLS;	/* there is no output to look at */
+	return 1;
 }
 
 /* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
@@ -296,6 +366,20 @@ long __dune_host_care(struct dune_thread *t)
 		r->rax = __dune_pool_extend(r->rdi);
 		return 0;
 	}
+	if (r->rax == PRIVATE_COPY_IN) {
+		r->rax = __dune_copy_in((void *)r->rdi, r->rsi, r->rdx);
+		return 0;
+	}
+	if (r->rax == PRIVATE_COPY_OUT) {
+		r->rax = __dune_copy_out(r->rdi, (const void *)r->rsi, r->rdx);
+		return 0;
+	}
+	if (t->dispatch.on && __dune_dispatches(t)) {
+		dispatch(t);
+		return 0;
+	}
+	if (t->strict && !__dune_strict_allows(nr))
+		__dune_strict_kill(t);
 	/* Beyond the table are the x32 calls: the same ones, past this table. */
 	if (nr >= NR_SYSCALLS)
 		ret = -ENOSYS;
@@ -304,7 +388,7 @@ long __dune_host_care(struct dune_thread *t)
 	else if (__dune_syscall_table[nr])
 		ret = __dune_syscall_table[nr](t);
 	else
-		ret = __dune_forward(t);
+		return make_it(t);
 	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_output && !ret)
 		return 1;
 	t->run->regs.rax = ret;

@@ -77,18 +77,18 @@ static int attach(struct dune_thread *t, uint64_t flags)
 {
 	long fd, ret;
 
-	fd = dune_syscall3(__NR_ioctl, t->fd, DUNE_ATTACH, O_CLOEXEC);
+	fd = own_syscall3(__NR_ioctl, t->fd, DUNE_ATTACH, O_CLOEXEC);
 	if (is_error(fd))
 		return fd;
-	if (flags & CLONE_FILES) {	/* the number is its parent's still */
-		t->fd = __dune_move_fd(fd);
-	} else {
-		ret = dune_syscall3(__NR_dup3, fd, t->fd, O_CLOEXEC);
-		dune_syscall1(__NR_close, fd);
-		if (is_error(ret))
-			return ret;
+	if (!(flags & CLONE_FILES)) {	/* else the number is its parent's still */
+		ret = own_syscall3(__NR_dup3, fd, t->fd, O_CLOEXEC);
+		if (!is_error(ret)) {
+			own_syscall1(__NR_close, fd);
+			return 0;
+		}
+		own_syscall1(__NR_close, t->fd);	/* the program's limit is lower now */
 	}
-	__dune_vm.fd = t->fd;
+	t->fd = __dune_vm.fd = __dune_move_fd(fd);
 	return 0;
 }
 
@@ -96,12 +96,13 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 {
 	int ret;
 
-	__dune_vm.pid = dune_syscall0(__NR_getpid);
 	__dune_vm.owners_mapped = false;
-	__dune_thread_keep_only(t);
 	ret = attach(t, flags);
 	if (ret)
 		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);
+	__dune_thread_keep_only(t);
+	__dune_dispatch_clear(t);
+	t->nr_kept = 0;		/* its parent's */
 	resume_guest(t, run);
 }
 
@@ -111,9 +112,9 @@ static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned lon
 			     long nr, const long args[5])
 {
 	struct dune_run run = *t->run;
-	uint64_t mask = __dune_signals_block();
 	long ret;
 
+	__dune_call_begin(t);
 	mutex_lock();
 	ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
 	mutex_unlock();
@@ -122,7 +123,7 @@ static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned lon
 			run.regs.rsp = stack;
 		child_of_fork(t, &run, flags);
 	}
-	__dune_signals_restore(mask);
+	__dune_call_end(t);
 	return ret;
 }
 
@@ -133,7 +134,6 @@ static long do_clone(struct dune_thread *t, const long guest_args[5])
 	unsigned long stack = guest_args[1];
 	long args[5] = { flags, 0, guest_args[2], guest_args[3], guest_args[4] };
 	struct dune_thread *child;
-	uint64_t mask;
 	long ret;
 
 	if (!(flags & CLONE_VM))
@@ -141,12 +141,12 @@ static long do_clone(struct dune_thread *t, const long guest_args[5])
 	child = prepare_child(t, flags, stack);
 	if (!child)
 		return -EAGAIN;
-	mask = __dune_signals_block();
-	child->boot_mask = t->deferred ? t->deferred_mask : mask;
+	__dune_call_begin(t);
+	child->boot_mask = t->calling_mask;
 	args[1] = child->host_top - sizeof(long);
 	ret = dune_syscall5(__NR_clone, args[0], args[1], args[2], args[3], args[4]);
 	parent_done(child, flags, ret);
-	__dune_signals_restore(mask);
+	__dune_call_end(t);
 	return ret;
 }
 
@@ -160,16 +160,25 @@ long __dune_sys_clone(struct dune_thread *t)
 
 long __dune_sys_fork(struct dune_thread *t)
 {
-	const long args[5] = { SIGCHLD };
+	const long args[5] = { 0 };
 
-	return do_clone(t, args);
+	return fork_with_memory(t, SIGCHLD, 0, __NR_fork, args);
 }
 
 long __dune_sys_vfork(struct dune_thread *t)
 {
-	const long args[5] = { CLONE_VM | CLONE_VFORK | SIGCHLD };
+	const uint64_t flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+	struct dune_thread *child = prepare_child(t, flags, 0);
+	long ret;
 
-	return do_clone(t, args);
+	if (!child)
+		return -EAGAIN;
+	__dune_call_begin(t);
+	child->boot_mask = t->calling_mask;
+	ret = __dune_vfork(child->host_top);
+	parent_done(child, flags, ret);
+	__dune_call_end(t);
+	return ret;
 }
 
 /* More than any kernel knows; what is beyond the known must be 0, which the kernel checks. */
@@ -185,7 +194,6 @@ long __dune_sys_clone3(struct dune_thread *t)
 	unsigned long size = r->rsi, stack;
 	const long fork_args[5] = { (long)&u, size };
 	struct dune_thread *child;
-	uint64_t mask;
 	long ret;
 
 	if (size > sizeof(u))
@@ -206,13 +214,13 @@ long __dune_sys_clone3(struct dune_thread *t)
 	child = prepare_child(t, u.args.flags, stack);
 	if (!child)
 		return -EAGAIN;
-	mask = __dune_signals_block();
-	child->boot_mask = t->deferred ? t->deferred_mask : mask;
+	__dune_call_begin(t);
+	child->boot_mask = t->calling_mask;
 	u.args.stack = child->host_top - PAGE_SIZE;
 	u.args.stack_size = PAGE_SIZE - sizeof(long);
 	ret = dune_syscall2(__NR_clone3, &u, size);
 	parent_done(child, u.args.flags, ret);
-	__dune_signals_restore(mask);
+	__dune_call_end(t);
 	return ret;
 }
 

@@ -60,7 +60,7 @@ static int register_handler(int vec, dune_intr_cb cb, bool is_bare)
 	if (vec < NR_EXCEPTIONS) {
 		bare[vec] = is_bare;
 		set_entry(vec);
-	} else if (cb && __dune_vm.pid) {
+	} else if (cb && __dune_vm.ready) {
 		__dune_fill_gate(vec);
 	}
 	return 0;

@@ -16,7 +16,7 @@ static bool from_pool(ptent_t v)
 
 int __dune_space_open(struct space *s, ptent_t *root)
 {
-	if (!__dune_vm.pid)
+	if (!__dune_vm.ready)
 		return -EINVAL;
 	if (!dune_in_guest() && READ_ONCE(__dune_nr_threads))
 		return -EPERM;

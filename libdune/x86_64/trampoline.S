@@ -14,8 +14,9 @@
  *  6. HR3	its result becomes the guest's RAX; DUNE_RUN.
  *  7. GR0	goes on behind its `syscall`; no code of ours runs there.
  *
- * There is one syscall instruction, __dune_syscall_site: a seccomp filter can be
- * taught that the calls made there by DUNE_RUN are the library's.
+ * There are two syscall instructions.  __dune_syscall_site makes the program's calls; __dune_own_site
+ * those without which nothing goes on, DUNE_RUN above all, which a seccomp filter of the program's is
+ * taught to let pass (seccomp.c).
  */
 #include "asm-offsets.h"
 #include "layout.h"
@@ -93,6 +94,29 @@ __dune_syscall_site:
 	.size	dune_syscall, . - dune_syscall
 
 /*
+ * long __dune_own_syscall(long nr, long a, long b, long c, long d)
+ *
+ * HR3.  Only for what seccomp.c lets pass.  __dune_own_site takes the kernel's registers.
+ */
+	.globl	__dune_own_syscall, __dune_own_site
+	.hidden	__dune_own_syscall, __dune_own_site
+	.type	__dune_own_syscall, @function
+	.type	__dune_own_site, @function
+	.balign	16
+__dune_own_syscall:
+	.cfi_startproc
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	mov	%rdx, %rsi
+	mov	%rcx, %rdx
+	mov	%r8, %r10
+__dune_own_site:
+	syscall
+	ret
+	.cfi_endproc
+	.size	__dune_own_syscall, . - __dune_own_syscall
+
+/*
  * long __dune_enter_guest(struct dune_thread *t)
  *
  * Called in HR3, returns 0 in GR0: gives the guest the caller's registers and runs it.
@@ -143,6 +167,35 @@ __dune_thread_start:
 	.size	__dune_thread_start, . - __dune_thread_start
 
 /*
+ * long __dune_vfork(unsigned long stack)
+ *
+ * HR3: the child, which shares memory, leaves its parent's stack as it is and begins at the top of another.
+ */
+	.globl	__dune_vfork
+	.hidden	__dune_vfork
+	.type	__dune_vfork, @function
+	.balign	16
+__dune_vfork:
+	.cfi_startproc
+	push	%rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rbx, -16
+	mov	%rdi, %rbx
+	mov	$NR_VFORK, %eax
+	call	__dune_syscall_site
+	test	%rax, %rax
+	jz	.Lvfork_child
+	pop	%rbx
+	.cfi_adjust_cfa_offset -8
+	ret
+	.cfi_adjust_cfa_offset 8
+.Lvfork_child:
+	mov	%rbx, %rsp
+	jmp	__dune_thread_start
+	.cfi_endproc
+	.size	__dune_vfork, . - __dune_vfork
+
+/*
  * RDI: the thread.  RSP: in its host stack, a multiple of 16.  Never returns.
  *
  * RBX struct dune_run, RBP the thread, R12 the table of calls that need care, R13 lstar_return.
@@ -161,7 +214,7 @@ __dune_run_loop:
 	mov	%rdi, %rbp
 	mov	T_RUN(%rbp), %rbx
 	guest_is_caller
-	lea	__dune_syscall_table(%rip), %r12
+	mov	T_TABLE(%rbp), %r12
 	mov	T_LSTAR_RETURN(%rbp), %r13
 
 .Lrun:
@@ -169,7 +222,7 @@ __dune_run_loop:
 	mov	T_RUN_ARG0(%rbp), %rdi
 	mov	T_RUN_ARG1(%rbp), %rsi
 	mov	T_RUN_ARG2(%rbp), %rdx
-	call	__dune_syscall_site
+	call	__dune_own_site
 __dune_run_return:
 	cmp	$EXIT_SYSCALL, %rax
 	jne	.Lexit
@@ -203,6 +256,7 @@ __dune_run_again:
 __dune_care:
 	mov	%rbp, %rdi
 	call	__dune_host_care
+	mov	T_TABLE(%rbp), %r12
 	test	%eax, %eax
 	jz	.Lrun
 
@@ -309,7 +363,7 @@ __dune_exit_thread:
 	nop				/* unwinders look at the address before */
 __dune_sigreturn:
 	mov	$NR_RT_SIGRETURN, %eax
-	jmp	__dune_syscall_site
+	jmp	__dune_own_site
 	.cfi_endproc
 	.size	__dune_sigreturn, . - __dune_sigreturn
 
@@ -325,8 +379,31 @@ __dune_sigreturn:
 __dune_host_sigreturn:
 	mov	%rdi, %rsp
 	mov	$NR_RT_SIGRETURN, %eax
-	jmp	__dune_syscall_site
+	jmp	__dune_own_site
 	.size	__dune_host_sigreturn, . - __dune_host_sigreturn
+
+/* void __dune_guest_sigreturn(const void *context): the same, as a call of the program's. */
+	.globl	__dune_guest_sigreturn
+	.hidden	__dune_guest_sigreturn
+	.type	__dune_guest_sigreturn, @function
+	.balign	16
+__dune_guest_sigreturn:
+	mov	%rdi, %rsp
+	mov	$NR_RT_SIGRETURN, %eax
+	jmp	__dune_syscall_site
+	.size	__dune_guest_sigreturn, . - __dune_guest_sigreturn
+
+/* uint8_t __dune_peek(const void *byte): HR3; a fault there is death by SIGSEGV (sigframe.c). */
+	.globl	__dune_peek
+	.hidden	__dune_peek
+	.type	__dune_peek, @function
+	.balign	16
+__dune_peek:
+	.cfi_startproc
+	movzbl	(%rdi), %eax
+	ret
+	.cfi_endproc
+	.size	__dune_peek, . - __dune_peek
 
 /*
  * void __dune_touch_read(unsigned long hva), void __dune_touch_write(unsigned long hva)

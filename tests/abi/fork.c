@@ -41,7 +41,7 @@ static void check_refused(void)
 
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_RUN, vcpu.index), -EIO, "DUNE_RUN in a child");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_RUN, 99), -EIO, "DUNE_RUN of no vCPU in a child");
-	CHECK_ERRNO(lseek(vm.fd, vcpu.index, DUNE_SEEK_RUN), EIO, "lseek in a child");
+	CHECK_ERRNO(lseek(vm.fd, DUNE_SEEK_VCPU(vcpu.index), DUNE_SEEK_RUN), EIO, "lseek in a child");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_CREATE_VCPU, (uintptr_t)&config), -EIO, "DUNE_CREATE_VCPU in a child");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, vcpu.index), -EIO, "DUNE_DESTROY_VCPU in a child");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_GET_GRANULE, (uintptr_t)&granule), -EIO, "DUNE_GET_GRANULE in a child");

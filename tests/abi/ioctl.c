@@ -89,11 +89,13 @@ static void check_config(void)
 	REFUSE(flags, ~0U);
 	REFUSE(index, 1);
 	REFUSE(index, ~0U);
-	for (unsigned int i = 0; i < 4; i++)
+	for (unsigned int i = 0; i < 3; i++)
 		for (unsigned int bit = 0; bit < 64; bit++)
 			REFUSE(reserved[i], 1ULL << bit);
-	for (unsigned int bit = 0; bit < 12; bit++)
+	for (unsigned int bit = 0; bit < 12; bit++) {
 		REFUSE(cr3, vm.block_gpa | 1ULL << bit);
+		REFUSE(run, (uintptr_t)vm.block | 1ULL << bit);
+	}
 	for (unsigned int bit = vm.info.gpa_bits; bit < 64; bit++)
 		REFUSE(cr3, 1ULL << bit);
 	REFUSE(cr3, ~0ULL);
@@ -111,6 +113,25 @@ static void check_config(void)
 	REFUSE(tss_limit, 0x66);
 	REFUSE(tss_limit, 0x100000);
 	REFUSE(tss_limit, ~0U);
+}
+
+/* The run page comes where it is asked for, in place of what is there; where that cannot be, there is no vCPU. */
+static void check_run_address(void)
+{
+	struct dune_run *page = mmap(NULL, RAW_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct dune_vcpu_config config = good_config();
+	unsigned int index;
+
+	config.run = 1ULL << 47;
+	CHECK_ERRNO(ioctl(vm.fd, DUNE_CREATE_VCPU, &config), ENOMEM, "a run page beyond user space");
+	config.run = (uintptr_t)page;
+	CHECK_EQUAL(ioctl(vm.fd, DUNE_CREATE_VCPU, &config), 0, "DUNE_CREATE_VCPU with a run page");
+	index = config.index;
+	page->cpl = 1;
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_RUN, index), -EINVAL, "what was written to the run page");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, index), 0, "DUNE_DESTROY_VCPU");
+	CHECK_EQUAL(page->cpl, 1, "the run page after that");
+	munmap(page, RAW_PAGE);
 }
 
 /* Nothing that was refused above has taken a number. */
@@ -193,7 +214,8 @@ static void check_lseek(void)
 	for (unsigned int i = 0; i < sizeof(whences) / sizeof(whences[0]); i++)
 		CHECK_ERRNO(lseek(vm.fd, 0, whences[i]), EINVAL, "lseek with another whence");
 	CHECK_ERRNO(lseek(vm.fd, -1, DUNE_SEEK_RUN), EINVAL, "lseek to -1");
-	CHECK_ERRNO(lseek(vm.fd, INT64_MIN, DUNE_SEEK_RUN), EINVAL, "lseek to the lowest");
+	CHECK_ERRNO(lseek(vm.fd, 0, DUNE_SEEK_RUN), EINVAL, "lseek to 0");
+	CHECK_ERRNO(lseek(vm.fd, DUNE_SEEK_VCPU(9999), DUNE_SEEK_RUN), EINVAL, "lseek to no vCPU");
 	CHECK_ERRNO(lseek(vm.fd, INT64_MAX, DUNE_SEEK_RUN), EINVAL, "lseek to the highest");
 }
 
@@ -249,6 +271,7 @@ int main(void)
 	check_others();
 	check_attach();
 	check_first_index(0);
+	check_run_address();
 	check_reopen();
 	return check_result();
 }

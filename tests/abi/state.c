@@ -33,7 +33,7 @@ static void refused(const char *what, uint64_t value)
 	CHECK(result == -EINVAL, "%s = %#lx: result %ld, expected -EINVAL", what, (unsigned long)value, result);
 	CHECK(!memcmp(&before, &vcpu.run->regs, sizeof(before)), "%s = %#lx: the registers changed", what,
 	      (unsigned long)value);
-	result = lseek(vm.fd, vcpu.index, DUNE_SEEK_RUN);
+	result = lseek(vm.fd, DUNE_SEEK_VCPU(vcpu.index), DUNE_SEEK_RUN);
 	CHECK(result == -1 && errno == EINVAL, "%s = %#lx by lseek: result %ld", what, (unsigned long)value, result);
 }
 

@@ -24,7 +24,8 @@ static void check_range(unsigned long existing)
 		if (index < existing)
 			continue;
 		CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_RUN, index), -EINVAL, "DUNE_RUN of no vCPU");
-		CHECK_ERRNO(lseek(vm.fd, index, DUNE_SEEK_RUN), EINVAL, "lseek of no vCPU");
+		if ((long)index >= 0)
+			CHECK_ERRNO(lseek(vm.fd, DUNE_SEEK_VCPU(index), DUNE_SEEK_RUN), EINVAL, "lseek of no vCPU");
 		CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, index), -EINVAL, "DUNE_DESTROY_VCPU of no vCPU");
 		if (index >= DUNE_MMAP_GRANULES >> 12)
 			continue;
@@ -50,7 +51,7 @@ static void *run_too(void *unused)
 	while (!stop) {
 		long results[] = {
 			raw_ioctl(vm.fd, DUNE_RUN, shared.index),
-			lseek(vm.fd, shared.index, DUNE_SEEK_RUN) < 0 ? -errno : 0,
+			lseek(vm.fd, DUNE_SEEK_VCPU(shared.index), DUNE_SEEK_RUN) < 0 ? -errno : 0,
 			raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, shared.index),
 		};
 

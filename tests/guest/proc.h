@@ -54,6 +54,7 @@ __attribute__((unused)) static int proc_wait(pid_t pid)
 	fflush(stdout);				\
 	pid_ = fork();				\
 	if (!pid_) {				\
+		check_failures = 0;		\
 		__VA_ARGS__;			\
 		_exit(check_failures != 0);	\
 	}					\

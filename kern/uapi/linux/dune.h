@@ -73,7 +73,8 @@ struct dune_vcpu_config {
 	__u16 gdt_limit;	/* in: bytes - 1 */
 	__u16 idt_limit;	/* in: bytes - 1 */
 	__u32 tss_limit;	/* in: bytes - 1, 0x67 or more */
-	__u64 reserved[4];	/* 0 */
+	__u64 run;		/* in: where to map struct dune_run, in place of what is there; 0: nowhere */
+	__u64 reserved[3];	/* 0 */
 };
 
 /* ---- DUNE_RUN ------------------------------------------------------------ */
@@ -180,10 +181,11 @@ struct dune_granule {
 #define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: O_CLOEXEC or 0; result: a new file descriptor */
 
 /*
- * lseek(fd, index, DUNE_SEEK_RUN) is DUNE_RUN by a shorter way: no security
- * module has a hook on llseek.
+ * lseek(fd, DUNE_SEEK_VCPU(index), DUNE_SEEK_RUN) is DUNE_RUN by a shorter way: no security
+ * module has a hook on llseek.  The offset is one that no ordinary file has.
  */
 #define DUNE_SEEK_RUN		0
+#define DUNE_SEEK_VCPU(index)	((__s64)((__u64)(index) | 1ULL << 63))
 
 /* ---- hypercalls: VMCALL in ring 0, RAX the number, RDI RSI RDX the arguments,
  *      the result in RAX (0 or more, or -errno).  All other registers are kept. --- */

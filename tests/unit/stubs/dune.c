@@ -62,6 +62,11 @@ long dune_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	return ret == -1 ? -errno : ret;
 }
 
+long __dune_own_syscall(long nr, long a, long b, long c, long d)
+{
+	return dune_syscall(nr, a, b, c, d, 0, 0);
+}
+
 uint64_t __dune_signals_block(void)
 {
 	return 0;
@@ -111,7 +116,7 @@ void stub_begin(void)
 						  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	__dune_vm.fd = 12345;
-	__dune_vm.pid = 1;
+	__dune_vm.ready = 1;
 	__dune_vm.nr_granules = STUB_GRANULES;
 	__dune_vm.region = (start + size - 1) & -size;
 	mprotect((void *)(__dune_vm.region + AREA_TRAP), REGION_TABLES_END - AREA_TRAP, PROT_READ | PROT_WRITE);

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/*
+ * System call user dispatch: calls from outside a range of code become SIGSYS.  The kernel would look at HR3's
+ * instructions, DUNE_RUN's above all; so it is done here.  A thread that has it on is watched: the
+ * trampoline forwards nothing without a look.  HR3.
+ */
+#include "internal.h"
+
+/* Newer than the headers of the oldest system that this builds on. */
+#define DISPATCH_OFF	0
+#define DISPATCH_ON	1
+#define CALL_ALLOW	0
+#define CALL_BLOCK	1
+
+/* Nothing in it is NULL. */
+static syscall_fn watched[NR_SYSCALLS];
+
+static long not_called(struct dune_thread *t)
+{
+	(void)t;
+	return -ENOSYS;
+}
+
+void __dune_watch(struct dune_thread *t)
+{
+	for (unsigned int i = 0; i < NR_SYSCALLS; i++)
+		watched[i] = not_called;
+	t->table = t->dispatch.on || t->strict ? watched : __dune_syscall_table;
+}
+
+/* prctl(PR_SET_SYSCALL_USER_DISPATCH, mode, offset, length, selector) */
+long __dune_sys_dispatch(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	const struct dispatch new = {
+		.on = r->rsi == DISPATCH_ON,
+		.offset = r->rdx,
+		.length = r->r10,
+		.selector = r->r8,
+	};
+	/* Does the kernel have it?  It is off there. */
+	long ret = dune_syscall5(__NR_prctl, r->rdi, DISPATCH_OFF, 0, 0, 0);
+
+	if (ret)
+		return ret;
+	if (r->rsi == DISPATCH_OFF) {
+		if (new.offset || new.length || new.selector)
+			return -EINVAL;
+	} else if (!new.on || (new.offset && new.offset + new.length <= new.offset)) {
+		return -EINVAL;
+	} else if (new.selector >> 47) {
+		return -EFAULT;
+	}
+	t->dispatch = new;
+	__dune_watch(t);
+	return 0;
+}
+
+/* As the kernel has it in a new thread or process. */
+void __dune_dispatch_clear(struct dune_thread *t)
+{
+	t->dispatch.on = false;
+	__dune_watch(t);
+}
+
+/* Does the guest's call, whose RIP is behind it, become a signal? */
+bool __dune_dispatches(const struct dune_thread *t)
+{
+	uint8_t selector;
+
+	if (t->run->regs.rip - t->dispatch.offset < t->dispatch.length)
+		return false;
+	if (!t->dispatch.selector)
+		return true;
+	selector = __dune_peek((const uint8_t *)t->dispatch.selector);
+	if (selector != CALL_ALLOW && selector != CALL_BLOCK)
+		__dune_die_by(SIGSYS, NULL);
+	return selector == CALL_BLOCK;
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Seccomp filters that the program installs.  HR3.
+ *
+ * The program's calls are made by the thread itself, so its filter sees them as they are.  But libdune makes some of
+ * its own, without which no guest runs.  These come from a place of their own, __dune_own_site, and what is put before
+ * each filter lets them pass there.  All else that libdune does for the program is judged as the program's.
+ *
+ * The program can jump to that place with any registers: it is one with libdune.  So nothing passes that would
+ * serve to get round the filter:
+ *
+ *	lseek	on libdune's descriptor, to an offset that no ordinary file has: DUNE_RUN
+ *	ioctl	on libdune's descriptor, of Dune's numbers, which no other device has
+ *	dup3	onto libdune's descriptor: a forked child gets its own file there
+ *	close	a process can always give up its descriptors: it ends
+ *	rt_sigprocmask, rt_sigreturn	concern the thread's own mask and registers
+ *
+ * Never open or mmap.  What needs memory is prepared before there is a filter.
+ */
+#include <linux/audit.h>
+#include <linux/bpf_common.h>
+#include <linux/filter.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+
+#include "internal.h"
+
+/* Areas for threads that the program may make without mprotect. */
+#define SPARE_AREAS	8
+
+#define DATA(field)	((unsigned int)offsetof(struct seccomp_data, field))
+#define LOW(field)	DATA(field)
+#define HIGH(field)	(DATA(field) + 4)
+
+/* Where the parts of the prefix begin. */
+enum {
+	NUMBER = 0,
+	IS_IOCTL = 7,
+	IS_DUP3 = 11,
+	IS_SEEK = 13,
+	IS_FD = 17,
+	IS_SITE = 19,
+	ALLOW = 25,
+	PROGRAM = 26,
+	PREFIX = 27,
+};
+
+#define LOAD(here, what)	[here] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, what)
+#define EQUAL(here, value, yes, no) \
+	[here] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (yes) - (here) - 1, (no) - (here) - 1)
+
+/* The numbers first: what a filter says of a number alone the kernel finds out once, and keeps. */
+static void write_prefix(struct sock_filter to[PREFIX], int fd)
+{
+	const unsigned long rip = (unsigned long)__dune_own_site + SYSCALL_LENGTH;
+	const struct sock_filter prefix[PREFIX] = {
+		LOAD(NUMBER, DATA(nr)),
+		EQUAL(NUMBER + 1, __NR_rt_sigprocmask, IS_SITE, NUMBER + 2),
+		EQUAL(NUMBER + 2, __NR_rt_sigreturn, IS_SITE, NUMBER + 3),
+		EQUAL(NUMBER + 3, __NR_close, IS_SITE, NUMBER + 4),
+		EQUAL(NUMBER + 4, __NR_ioctl, IS_IOCTL, NUMBER + 5),
+		EQUAL(NUMBER + 5, __NR_lseek, IS_SEEK, NUMBER + 6),
+		EQUAL(NUMBER + 6, __NR_dup3, IS_DUP3, PROGRAM),
+
+		LOAD(IS_IOCTL, LOW(args[1])),
+		[IS_IOCTL + 1] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
+		EQUAL(IS_IOCTL + 2, DUNE_IOC << 8, IS_IOCTL + 3, PROGRAM),
+		[IS_IOCTL + 3] = BPF_STMT(BPF_JMP | BPF_JA, IS_FD - IS_IOCTL - 4),
+
+		LOAD(IS_DUP3, LOW(args[1])),
+		EQUAL(IS_DUP3 + 1, (unsigned int)fd, IS_SITE, PROGRAM),
+
+		LOAD(IS_SEEK, HIGH(args[1])),
+		EQUAL(IS_SEEK + 1, (uint64_t)DUNE_SEEK_VCPU(0) >> 32, IS_SEEK + 2, PROGRAM),
+		LOAD(IS_SEEK + 2, LOW(args[2])),
+		EQUAL(IS_SEEK + 3, DUNE_SEEK_RUN, IS_FD, PROGRAM),
+
+		LOAD(IS_FD, LOW(args[0])),
+		EQUAL(IS_FD + 1, (unsigned int)fd, IS_SITE, PROGRAM),
+
+		LOAD(IS_SITE, LOW(instruction_pointer)),
+		EQUAL(IS_SITE + 1, (uint32_t)rip, IS_SITE + 2, PROGRAM),
+		LOAD(IS_SITE + 2, HIGH(instruction_pointer)),
+		EQUAL(IS_SITE + 3, (uint32_t)(rip >> 32), IS_SITE + 4, PROGRAM),
+		LOAD(IS_SITE + 4, DATA(arch)),
+		EQUAL(IS_SITE + 5, AUDIT_ARCH_X86_64, ALLOW, PROGRAM),
+
+		[ALLOW] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		/* A filter begins with A = 0. */
+		[PROGRAM] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0),
+	};
+
+	memcpy(to, prefix, sizeof(prefix));
+}
+
+/* What can be needed later, and a filter might forbid. */
+static void prepare(struct dune_thread *t)
+{
+	__dune_faults_keep(t->sighand);
+	if (!__dune_vm.filtered)
+		__dune_thread_reserve(SPARE_AREAS);
+	__atomic_store_n(&__dune_vm.filtered, true, __ATOMIC_SEQ_CST);
+}
+
+/* The call in run->regs, with what is at *@arg in place of the program's struct sock_fprog. */
+static long forward_with(struct dune_thread *t, __u64 *arg, const struct sock_fprog *program)
+{
+	const __u64 old = *arg;
+	long ret;
+
+	*arg = (unsigned long)program;
+	ret = __dune_forward(t);
+	*arg = old;
+	return ret;
+}
+
+/* seccomp(SECCOMP_SET_MODE_FILTER) and prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER); @arg is the pointer in run->regs. */
+long __dune_set_filter(struct dune_thread *t, __u64 *arg)
+{
+	struct sock_filter filter[BPF_MAXINSNS];
+	struct sock_fprog program;
+	size_t size;
+
+	/* What is not in order is the kernel's to refuse. */
+	if (__dune_copy_in(&program, *arg, sizeof(program)))
+		return __dune_forward(t);
+	if (!program.len || program.len > BPF_MAXINSNS)
+		return __dune_forward(t);
+	if (program.len > BPF_MAXINSNS - PREFIX)
+		return -EINVAL;
+	size = program.len * sizeof(filter[0]);
+	if (__dune_copy_in(filter + PREFIX, (unsigned long)program.filter, size))
+		return __dune_forward(t);
+	write_prefix(filter, t->fd);
+	program.len += PREFIX;
+	program.filter = filter;
+	prepare(t);
+	return forward_with(t, arg, &program);
+}
+
+/* ---- strict mode ---- */
+
+bool __dune_strict_allows(unsigned int nr)
+{
+	return nr == __NR_read || nr == __NR_write || nr == __NR_exit || nr == __NR_rt_sigreturn;
+}
+
+/*
+ * The kernel's own would not let DUNE_RUN pass: it is a filter, which kills the thread.  A thread that is alone
+ * has to die by SIGKILL, which libdune sends; so that passes too.
+ */
+long __dune_set_strict(struct dune_thread *t)
+{
+	const int pid = dune_syscall0(__NR_getpid), tid = dune_syscall0(__NR_gettid);
+	enum { ARCH = PREFIX, NR = PREFIX + 2, IS_KILL = PREFIX + 8, KILL = PREFIX + 14, GOOD = PREFIX + 15, END = PREFIX + 16 };
+	struct sock_filter filter[END] = {
+		LOAD(ARCH, DATA(arch)),
+		EQUAL(ARCH + 1, AUDIT_ARCH_X86_64, NR, KILL),
+		LOAD(NR, DATA(nr)),
+		EQUAL(NR + 1, __NR_read, GOOD, NR + 2),
+		EQUAL(NR + 2, __NR_write, GOOD, NR + 3),
+		EQUAL(NR + 3, __NR_exit, GOOD, NR + 4),
+		EQUAL(NR + 4, __NR_rt_sigreturn, GOOD, NR + 5),
+		EQUAL(NR + 5, __NR_tgkill, IS_KILL, KILL),
+
+		LOAD(IS_KILL, LOW(args[0])),
+		EQUAL(IS_KILL + 1, (unsigned int)pid, IS_KILL + 2, KILL),
+		LOAD(IS_KILL + 2, LOW(args[1])),
+		EQUAL(IS_KILL + 3, (unsigned int)tid, IS_KILL + 4, KILL),
+		LOAD(IS_KILL + 4, LOW(args[2])),
+		EQUAL(IS_KILL + 5, SIGKILL, GOOD, KILL),
+
+		[KILL] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
+		[GOOD] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { .len = END, .filter = filter };
+	long ret;
+
+	/* In place of a filter there is no strict mode, nor in place of strict mode a filter. */
+	if (dune_syscall1(__NR_prctl, PR_GET_SECCOMP))
+		return -EINVAL;
+	write_prefix(filter, t->fd);
+	prepare(t);
+	dune_syscall5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	ret = dune_syscall5(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+	if (ret)
+		return ret;
+	t->strict = true;
+	t->strict_pid = pid;
+	t->strict_tid = tid;
+	__dune_watch(t);
+	return 0;
+}
+
+/* One of several threads is killed by the filter. */
+void __dune_strict_kill(struct dune_thread *t)
+{
+	if (__dune_thread_alone(t))
+		dune_syscall3(__NR_tgkill, t->strict_pid, t->strict_tid, SIGKILL);
+}
