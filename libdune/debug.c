@@ -14,7 +14,7 @@ void __dune_debug_begin(void)
 {
 	debug = (struct dune_debug){
 		.magic = DUNE_DEBUG_MAGIC,
-		.pid = __dune_vm.pid,
+		.pid = dune_syscall0(__NR_getpid),
 		.region = __dune_vm.region,
 		.region_end = __dune_vm.region + DUNE_GRANULE_SIZE,
 		.area_size = AREA_SIZE,
@@ -22,7 +22,7 @@ void __dune_debug_begin(void)
 		.stop = AREA_THREAD + offsetof(struct dune_thread, debug),
 		.text = (unsigned long)__ehdr_start,
 		.text_end = (unsigned long)_end,
-		.site = (unsigned long)__dune_syscall_site,
+		.site = (unsigned long)__dune_own_site,
 		.run_loop = (unsigned long)__dune_run_loop,
 		.run_return = (unsigned long)__dune_run_return,
 		.touch = (unsigned long)__dune_touch_read,
