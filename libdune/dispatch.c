@@ -12,7 +12,7 @@
 #define CALL_ALLOW	0
 #define CALL_BLOCK	1
 
-/* Nothing in it is NULL. */
+/* Nothing in it is NULL, once the first entry is not. */
 static syscall_fn watched[NR_SYSCALLS];
 
 static long not_called(struct dune_thread *t)
@@ -23,9 +23,13 @@ static long not_called(struct dune_thread *t)
 
 void __dune_watch(struct dune_thread *t)
 {
-	for (unsigned int i = 0; i < NR_SYSCALLS; i++)
-		watched[i] = not_called;
-	t->table = t->dispatch.on || t->strict ? watched : __dune_syscall_table;
+	if (!t->dispatch.on && !t->strict) {
+		t->table = __dune_syscall_table;
+		return;
+	}
+	for (unsigned int i = NR_SYSCALLS; !watched[0] && i--; )
+		__atomic_store_n(&watched[i], not_called, __ATOMIC_RELEASE);
+	t->table = watched;
 }
 
 /* prctl(PR_SET_SYSCALL_USER_DISPATCH, mode, offset, length, selector) */
@@ -59,6 +63,8 @@ long __dune_sys_dispatch(struct dune_thread *t)
 /* As the kernel has it in a new thread or process. */
 void __dune_dispatch_clear(struct dune_thread *t)
 {
+	if (!t->dispatch.on)
+		return;
 	t->dispatch.on = false;
 	__dune_watch(t);
 }

@@ -173,7 +173,7 @@ static void keep(struct dune_thread *t, const siginfo_t *info, const struct siga
 
 /* Have the guest come out when a handler can run, with all signals blocked until then. */
 static void defer(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
-		  struct ucontext *host, bool interrupts_off)
+		  struct ucontext *host, bool wait)
 {
 	keep(t, info, action);
 	if (!t->deferred && t->calling)
@@ -182,7 +182,7 @@ static void defer(struct dune_thread *t, const siginfo_t *info, const struct sig
 		memcpy(&t->deferred_mask, &host->uc_sigmask, sizeof(t->deferred_mask));
 	t->deferred = true;
 	memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
-	if (interrupts_off)
+	if (wait)	/* for the guest to have interrupts on */
 		t->run->flags |= DUNE_RUN_WINDOW;
 	else
 		t->run->immediate_exit = 1;
@@ -418,9 +418,21 @@ static void call_handlers(struct dune_thread *t, const struct kept_signal *first
 	__dune_host_sigreturn(&uc);
 }
 
-/* The guest has come out: now the handlers can run. */
+static bool interrupts_off(const struct dune_thread *t, unsigned long flags)
+{
+	return !(flags & RFLAGS_IF) || t->run->event_info & DUNE_EVENT_VALID;
+}
+
+/* The guest has come out: now the handlers can run, unless it is where interrupts are off.  A trap cannot wait. */
 void __dune_signals_resume(struct dune_thread *t)
 {
+	if (!(t->run->event_info & DUNE_EVENT_VALID))
+		leave_call_entry(t);
+	if (t->nr_kept && !is_trap(&kept_signals(t)->info) && interrupts_off(t, t->run->regs.rflags)) {
+		t->run->immediate_exit = 0;
+		t->run->flags |= DUNE_RUN_WINDOW;
+		return;
+	}
 	call_handlers(t, NULL, t->deferred_mask);
 }
 
@@ -496,7 +508,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	enum progress where = progress(t, &host->uc_mcontext, trap);
 	struct dune_regs *r = &t->run->regs;
 	uint64_t in_force, flags;
-	bool interrupts_off;
+	bool wait;
 	bool faulted = info->si_code > 0 && (signo == SIGSEGV || signo == SIGBUS);
 	bool touched = faulted && in_touch(&host->uc_mcontext);
 	bool synchronous = t->trapno || touched || trap;
@@ -509,7 +521,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	if (where == COMPLETE && !(t->run->event_info & DUNE_EVENT_VALID))
 		leave_call_entry(t);
 	flags = where == CALLING && r->rip == t->lstar_return ? r->r11 : r->rflags;
-	interrupts_off = !(flags & RFLAGS_IF) || t->run->event_info & DUNE_EVENT_VALID;
+	wait = interrupts_off(t, flags);
 	if (touching) {		/* whatever comes now, the access is made again */
 		t->touching = false;
 		memcpy(&host->uc_sigmask, &t->touch_mask, sizeof(t->touch_mask));
@@ -539,7 +551,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 		host->uc_mcontext.rax = -ENOSYS;
 	else if (trap)
 		info->si_call_addr = (void *)r->rip;
-	if (where == BUSY || (interrupts_off && !synchronous)) {
+	if (where == BUSY || (wait && !synchronous)) {
 		defer(t, info, &action, host, where != BUSY);
 		if (touching)
 			restart_loop(t, host, ALL_BLOCKED);

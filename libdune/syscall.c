@@ -378,8 +378,10 @@ long __dune_host_care(struct dune_thread *t)
 		dispatch(t);
 		return 0;
 	}
-	if (t->strict && !__dune_strict_allows(nr))
+	if (t->strict && !__dune_strict_allows(nr)) {
 		__dune_strict_kill(t);
+		return make_it(t);
+	}
 	/* Beyond the table are the x32 calls: the same ones, past this table. */
 	if (nr >= NR_SYSCALLS)
 		ret = -ENOSYS;
