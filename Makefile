@@ -106,7 +106,7 @@ shellcheck:
 
 # ---- using it ----
 
-.PHONY: check matrix tests demo bench bench-check
+.PHONY: check matrix tests demo bench bench-check realworld
 tests: all $(UNIT_TESTS) $(GUEST_TESTS)
 
 check: tests
@@ -124,6 +124,10 @@ bench: $(if $(NATIVE),libs programs,all) $(BENCHES)
 
 bench-check: all $(BENCHES)
 	$(Q)scripts/bench --check $(ONLY)
+
+# MACHINE is svm or vmx, ONLY some of the programs.
+realworld: all
+	$(Q)scripts/realworld $(if $(MACHINE),--machine $(MACHINE)) $(ONLY)
 
 .PHONY: clean distclean help
 clean:
@@ -145,6 +149,8 @@ help:
 	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'
 	@echo 'make bench              the benchmarks; ONLY="micro|GROUP|CASE..." for some, NATIVE=1 on this machine'
 	@echo 'make bench-check        has a path become longer than bench/baseline.tsv says?'
+	@echo 'make realworld          real programs, compared with themselves outside Dune mode;'
+	@echo '                        ONLY="redis git" MACHINE=vmx for a part'
 	@echo 'make sparse checkpatch  look over kern/; make shellcheck: over the scripts'
 	@echo 'make clean              remove what was built; distclean: downloads too'
 	@echo 'scripts/testbed run ... run anything in a machine with the module'
