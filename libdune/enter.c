@@ -470,7 +470,8 @@ static void host_shutdown(struct dune_thread *t)
 	__dune_message("the guest was shut down: %s (hardware reason %#x, qualification %#llx)",
 		       code < ARRAY_SIZE(reasons) && reasons[code] ? reasons[code] : "?",
 		       run->shutdown.hw_reason, run->shutdown.qualification);
-	if (!option(DUNE_OPT_QUIET)) {
+	/* Hardly ever a program's own doing: say all that is known, even under dune-run. */
+	if (code == DUNE_SHUTDOWN_TRIPLE || !option(DUNE_OPT_QUIET)) {
 		struct dune_tf tf = {
 			.rax = r->rax, .rbx = r->rbx, .rcx = r->rcx, .rdx = r->rdx,
 			.rsi = r->rsi, .rdi = r->rdi, .rbp = r->rbp, .rsp = r->rsp,
