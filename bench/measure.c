@@ -99,6 +99,9 @@ static void count_samples(const struct bench_case *c, struct bench_counts *count
 	int64_t a[COUNTED], b[COUNTED];
 
 	bench_counters_open();
+	memset(with, 0, sizeof(with));		/* so that its pages are there */
+	memset(without, 0, sizeof(without));
+	bench_counters_read(&with[0][0]);
 	for (i = 0; i < n; i++) {
 		before_sample(c, c->samples + i);
 		bench_counters_read(&with[i][0]);

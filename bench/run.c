@@ -177,11 +177,14 @@ static void print_head(const char *machine, const char *unit)
 
 static bool wanted(const struct bench_group *group, const struct bench_case *c, char **words)
 {
+	char title[128];
+
 	if (!*words)
 		return true;
+	snprintf(title, sizeof(title), "%s, %lu pages, %lu written", c->name, c->pages, c->dirty);
 	for (; *words; words++)
 		if (!strcmp(*words, group->name) || (!strcmp(*words, "micro") && group->micro) ||
-		    strstr(c->name, *words))
+		    strstr(c->pages ? title : c->name, *words))
 			return true;
 	return false;
 }
