@@ -39,7 +39,7 @@ struct image {
 	Elf64_Ehdr header;
 	Elf64_Phdr segments[NR_PROGRAM_HEADERS];
 	unsigned long bias;		/* what is added to the file's addresses */
-	unsigned long code, code_end, data, data_end;
+	unsigned long code, code_end, data, data_end, end;
 };
 
 static void __attribute__((noreturn)) cannot_load(const struct image *image, const char *what)
@@ -142,6 +142,8 @@ static void map_segment(struct image *image, const Elf64_Phdr *s)
 	if (end > file_end && s->p_filesz && prot & PROT_WRITE)
 		memset((void *)file_end, 0, page_up(file_end) - file_end);
 	map(image, page_up(file_end), page_up(end), prot, -1, 0);
+	if (end > image->end)
+		image->end = end;
 	if (s->p_flags & PF_X && (!image->code || start < image->code))
 		image->code = start;
 	if (s->p_flags & PF_X && start + s->p_filesz > image->code_end)
@@ -259,6 +261,17 @@ static void leave_file(void)
 	}
 }
 
+/*
+ * Where the kernel lets the heap begin; without randomization that is behind this object, where there may be little
+ * room: behind a program with a fixed address there is.
+ */
+static unsigned long heap_start(const struct image *image)
+{
+	unsigned long brk = dune_syscall1(__NR_brk, 0);
+
+	return image->header.e_type == ET_EXEC && brk > (unsigned long)__ehdr_start ? page_up(image->end) : brk;
+}
+
 static long set_map(const struct prctl_mm_map *map)
 {
 	return dune_syscall5(__NR_prctl, PR_SET_MM, PR_SET_MM_MAP, map, sizeof(*map), 0);
@@ -270,7 +283,7 @@ static long set_map(const struct prctl_mm_map *map)
  */
 static void tell_kernel(const struct start *s, const struct image *image, const char *env_start)
 {
-	unsigned long brk = dune_syscall1(__NR_brk, 0), args_end, size = 0;
+	unsigned long brk = heap_start(image), args_end, size = 0;
 	struct prctl_mm_map map;
 
 	while (s->auxv[size++].a_type != AT_NULL)
