@@ -46,15 +46,27 @@ static void note(int signo, siginfo_t *info, void *context)
 static void origins(void)
 {
 	const union sigval value = { .sival_int = 4711 };
+	struct sigaction action, last;
 
 	set_handler(SIGUSR1, note, 0);
 	seen = 0;
 	kill(getpid(), SIGUSR1);
 	CHECK_EQUAL(seen, 1, "kill: handlers run");
 	CHECK_EQUAL(seen_code, SI_USER, "kill: si_code");
+	CHECK_EQUAL(sigaction(SIGUSR1, NULL, &action), 0, "sigaction");
+	CHECK(action.sa_sigaction == note && action.sa_flags & SA_SIGINFO, "the handler is another");
+	action.sa_sigaction = NULL;
+	CHECK_EQUAL(syscall(SYS_rt_sigaction, SIGUSR1, NULL, NULL, 8), 0, "nothing to do");
+	CHECK_EQUAL(sigaction(SIGUSR1, &action, &last), 0, "sigaction");
+	CHECK(last.sa_sigaction == note, "the last handler is another");
+	action = last;
+	CHECK_EQUAL(sigaction(SIGUSR1, &action, NULL), 0, "sigaction");
 	CHECK_EQUAL(seen_pid, getpid(), "kill: si_pid");
 	raise(SIGUSR1);
 	CHECK_EQUAL(seen_code, SI_TKILL, "raise: si_code");
+	CHECK_ERRNO(syscall(SYS_rt_sigaction, SIGUSR1, 16, NULL, 8), EFAULT, "an action that cannot be read");
+	CHECK_ERRNO(syscall(SYS_rt_sigaction, SIGUSR1, NULL, 16, 8), EFAULT, "an action that cannot be stored");
+	CHECK_ERRNO(syscall(SYS_rt_sigaction, 65, NULL, NULL, 8), EINVAL, "the action of no signal");
 	sigqueue(getpid(), SIGUSR1, value);
 	CHECK_EQUAL(seen_code, SI_QUEUE, "sigqueue: si_code");
 	CHECK_EQUAL(seen_value, 4711, "sigqueue: si_value");

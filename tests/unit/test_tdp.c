@@ -488,6 +488,43 @@ static void aging(const struct tdp_format *fmt)
 	destroy();
 }
 
+/* A page that is mapped beside the one asked for was not accessed, and takes no slot but an empty one. */
+static void age_of_a_neighbour(void)
+{
+	struct tdp_leaf l = leaf(0x77, 1, TDP_WRITE);
+	u64 *slot;
+
+	assert_null(tdp_page_slot(&tdp, 0x5000));
+	map(0x5000, 0x55, 1, TDP_WRITE);
+	map(2 * M2, 0x400, 2, 0);
+	slot = tdp_page_slot(&tdp, 0x5000);
+	assert_false(tdp_slot_is_empty(&tdp, slot));
+	assert_true(tdp_slot_is_empty(&tdp, slot + 1));
+	assert_ptr_equal(slot + 1, tdp_page_slot(&tdp, 0x6000));
+	assert_null(tdp_page_slot(&tdp, 2 * M2));
+	slot[1] = tdp_old_page(&tdp, &l);
+	expect(0x6000, 0x77, 1, TDP_WRITE);
+	l.pfn = 0;
+	slot[2] = tdp_old_page(&tdp, &l) | 0x78000;
+	expect(0x7000, 0x78, 1, TDP_WRITE);
+	assert_false(tdp_age_range(&tdp, 0x6000, 0x8000, false));
+	assert_true(tdp_age_range(&tdp, 0x5000, 0x6000, false));
+	/* The access itself, when the CPU reports it as a fault. */
+	map(0x6000, 0x77, 1, TDP_WRITE);
+	assert_true(tdp_age_range(&tdp, 0x6000, 0x7000, true));
+	assert_true(zap(0, 4 * M2));
+	destroy();
+}
+
+static void test_neighbours(void **state)
+{
+	(void)state;
+	make(ept_format(CAP_ALL), 4);
+	age_of_a_neighbour();
+	make(npt_format(LINUX_PAT, 0, true), 4);
+	age_of_a_neighbour();
+}
+
 static void test_aging(void **state)
 {
 	(void)state;
@@ -744,6 +781,7 @@ int main(void)
 		cmocka_unit_test(test_zap_takes_large_leaves_whole),
 		cmocka_unit_test(test_garbage_is_left_as_it_was),
 		cmocka_unit_test(test_zap_of_an_empty_table),
+		cmocka_unit_test(test_neighbours),
 		cmocka_unit_test(test_aging),
 		cmocka_unit_test(test_aging_without_accessed_bits),
 		cmocka_unit_test(test_cpu_walks_at_the_same_time),
