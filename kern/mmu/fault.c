@@ -38,13 +38,13 @@ struct mmu_fault {
 };
 
 /*
- * The entry of @mm's page table that maps @va, or 0, its level, and where in the table it is.  Interrupts are
+ * The entry of @mm's page table that maps @va, or 0, and its level; if that is 1, the table it is in.  Interrupts are
  * off, which keeps page-table pages from being freed, as for get_user_pages_fast().
  *
  * Only the last entry counts: Linux gives those above it all permissions (but sets NX
  * in the top one when it keeps two tables against Meltdown).
  */
-static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int *level, const u64 **slot)
+static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int *level, const u64 **last)
 {
 	const u64 address = PTE_PFN_MASK;
 	const u64 *table = (const u64 *)mm->pgd;
@@ -53,9 +53,8 @@ static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int
 
 /* The bit itself: PROT_NONE entries count as present elsewhere. */
 #define DESCEND(n, is_leaf) do {							\
-	*slot = &table[(va >> (TDP_PAGE_SHIFT + TDP_LEVEL_BITS * ((n) - 1))) &		\
-		       (TDP_ENTRIES - 1)];						\
-	entry = READ_ONCE(**slot);							\
+	entry = READ_ONCE(table[(va >> (TDP_PAGE_SHIFT + TDP_LEVEL_BITS * ((n) - 1))) &	\
+			  (TDP_ENTRIES - 1)]);						\
 	*level = (n);									\
 	if (!(entry & _PAGE_PRESENT))							\
 		return 0;								\
@@ -69,6 +68,7 @@ static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int
 	DESCEND(4, false);
 	DESCEND(3, entry & _PAGE_PSE);
 	DESCEND(2, entry & _PAGE_PSE);
+	*last = table;
 	DESCEND(1, true);
 	return entry;
 #undef DESCEND
@@ -165,12 +165,12 @@ static void avoid_invalidation(const struct dune_mmu *mmu, u64 hva, struct tdp_l
 }
 
 /*
- * The page of @fault is mapped, @entry is the host's for it.  Map its neighbours too, as far as the host's
+ * The page of @fault is mapped, @table is the host's with the entry for it.  Map its neighbours too, as far as the host's
  * table has them: each by its own entry there, as a fault at it would, but as not accessed.
  *
  * Not where the CPU keeps no accessed bits: what is mapped would count as accessed.
  */
-static noinline void map_around(struct dune_mmu *mmu, const struct mmu_fault *fault, const u64 *entry)
+static noinline void map_around(struct dune_mmu *mmu, const struct mmu_fault *fault, const u64 *table)
 {
 	const u64 mask = AROUND_PAGES * PAGE_SIZE - 1, ignored = PTE_PFN_MASK | _PAGE_ACCESSED;
 	u64 *slot = tdp_page_slot(&mmu->tdp, fault->gpa & ~mask);
@@ -180,9 +180,9 @@ static noinline void map_around(struct dune_mmu *mmu, const struct mmu_fault *fa
 
 	if (unlikely(!slot || !mmu->tdp.fmt->accessed || being_invalidated(mmu, hva, mask + 1)))
 		return;
-	entry -= (fault->hva & mask) >> PAGE_SHIFT;
+	table += hva >> PAGE_SHIFT & (TDP_ENTRIES - 1);
 	for (i = 0; i < AROUND_PAGES; i++) {
-		u64 host = READ_ONCE(entry[i]);
+		u64 host = READ_ONCE(table[i]);
 
 		/* Of what is not RAM each page has its own cache type; few of those are used. */
 		if (!host_allows(host, MMU_READ) || host & _PAGE_SPECIAL || !tdp_slot_is_empty(&mmu->tdp, &slot[i]))
@@ -208,7 +208,7 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 {
 	struct tdp_leaf leaf;
 	unsigned int level;
-	const u64 *slot;
+	const u64 *table;
 	u64 entry, hva;
 	int r;
 
@@ -221,7 +221,7 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 	if (being_invalidated(mmu, hva & PAGE_MASK, PAGE_SIZE))
 		return -EAGAIN;
 
-	entry = host_entry(mmu->mn.mm, hva, &level, &slot);
+	entry = host_entry(mmu->mn.mm, hva, &level, &table);
 	if (!host_allows(entry, fault->access))
 		return -EFAULT;
 
@@ -231,7 +231,7 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 	avoid_invalidation(mmu, hva, &leaf);
 	r = tdp_map(&mmu->tdp, cache, fault->gpa, &leaf, garbage);
 	if (fault->around && level == 1 && r >= 0)
-		map_around(mmu, fault, slot);
+		map_around(mmu, fault, table);
 	return r;
 }
 

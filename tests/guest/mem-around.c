@@ -149,8 +149,11 @@ static void *touch(void *arg)
 {
 	unsigned long sum = 0;
 
-	for (unsigned long i = 0; !over; i += 5)
+	for (unsigned long i = 0; !over; i += 5) {
 		sum += busy[i % COUNT * PAGE];
+		if (i % COUNT == 0)
+			sched_yield();
+	}
 	return arg ? (void *)sum : NULL;
 }
 
