@@ -227,7 +227,6 @@ PUBLIC int dune_init(bool map_full)
 {
 	int ret;
 
-	(void)map_full;
 	if (__dune_vm.ready)
 		return 0;
 	ret = check_cpu();
@@ -244,6 +243,12 @@ PUBLIC int dune_init(bool map_full)
 	if (ret)
 		goto unmap;
 	set_switch_root();
+	if (!map_full) {
+		ret = __dune_precise_begin();
+		if (ret)
+			goto unmap;
+		__dune_bare_pgflt_check();
+	}
 	__dune_vm.ready = true;
 	return 0;
 

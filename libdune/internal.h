@@ -64,7 +64,8 @@ struct dune_vm {
 	uint32_t xsave_size;
 	uint32_t options;	/* bits by DUNE_OPT_* */
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
-	bool full;		/* a first touch maps all memory of the process */
+	bool full;		/* a first touch maps memory of the process: */
+	bool precise;		/* ... not whole granules, only what the process has there */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
 	ptent_t *switch_root;	/* pgroot, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
@@ -315,6 +316,8 @@ void __dune_to_user(struct dune_tf *tf);
 
 /* trap.c */
 bool __dune_handles(unsigned int vector);
+/* May a bare handler have page faults without a look? */
+void __dune_bare_pgflt_check(void);
 void __dune_call_saving(void (*call)(void *), void *arg);
 
 /* Whose IST entry for traps it is while one is under way, and while none is. */
@@ -417,6 +420,7 @@ int __dune_copy_out(unsigned long to, const void *from, size_t size);
 #define PRIVATE_POOL_EXTEND	PRIVATE_CALL(3)	/* RDI: pages; RAX: 0 or -errno */
 #define PRIVATE_COPY_IN		PRIVATE_CALL(4)	/* RDI: to, RSI: from, RDX: size; RAX: 0 or -errno */
 #define PRIVATE_COPY_OUT	PRIVATE_CALL(5)	/* likewise */
+#define PRIVATE_PRECISE		PRIVATE_CALL(6)	/* __dune_precise_host(RDI, RSI, RDX) */
 
 /* An exception that has become a signal. */
 struct raise {
@@ -482,7 +486,8 @@ void __dune_print_text(const char *text);
 /* To standard error, without the name of the library. */
 void __dune_print_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* procmap.c */
+/* procmap.c: call @cb for each mapping until it returns false; 0 or -errno */
+int __dune_procmap_each(bool (*cb)(const struct dune_procmap_entry *entry, void *arg), void *arg);
 typedef void (*procmap_found)(const struct dune_procmap_entry *entry, void *arg);
 bool __dune_procmap_find(unsigned long address, procmap_found found, void *arg);
 

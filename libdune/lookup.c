@@ -127,6 +127,9 @@ PUBLIC int dune_vm_page_walk(ptent_t *root, void *start_va, void *end_va, page_w
 	if (!user_address(last))
 		return -EINVAL;
 	last |= PGMASK;
+	ret = __dune_precise_update(root, va, last + 1);
+	if (ret)
+		return ret;
 	for (;;) {
 		uint64_t next = 0;
 		ptent_t *e = NULL;

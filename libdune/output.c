@@ -151,10 +151,10 @@ static const struct output outputs[] = {
 /* What is done with each page of a range: 0, or -errno to end. */
 typedef int (*page_fn)(ptent_t *e);
 
-/* A page that is not mapped at all is the kernel's to refuse, or comes with the first touch. */
+/* A page that is not mapped at all, or as the process has it, is the kernel's to refuse, or comes with the first touch. */
 static int check_writable(ptent_t *e)
 {
-	return is_mapped(*e) && (*e & (PTE_P | PTE_W)) != (PTE_P | PTE_W) ? -EFAULT : 0;
+	return is_mapped(*e) && (*e & (PTE_P | PTE_W)) != (PTE_P | PTE_W) && !is_made(*e) ? -EFAULT : 0;
 }
 
 static int mark_dirty(ptent_t *e)

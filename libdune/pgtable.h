@@ -20,6 +20,7 @@
 #define PF_PRESENT	(1U << 0)
 #define PF_WRITE	(1U << 1)
 #define PF_USER		(1U << 2)
+#define PF_RESERVED	(1U << 3)
 #define PF_FETCH	(1U << 4)
 
 #define PDPT_SHIFT	30
@@ -66,6 +67,11 @@ long __dune_granules_map(uint64_t first, uint64_t last);
 void __dune_granule_recheck(uint64_t gpa);
 long __dune_map_owners(void);
 long __dune_granule_request(uint64_t va);
+/* precise.c */
+int __dune_precise_begin(void);
+long __dune_precise_host(uint64_t *root, uint64_t va, uint64_t end);
+long __dune_precise_refresh(uint64_t va, uint32_t error);
+void __dune_precise_changed(uint64_t start, uint64_t length, int prot);
 /* With the lock of vm.h held: the place of a granule, or -errno. */
 long __dune_granule_get(uint64_t va);
 

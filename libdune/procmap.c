@@ -53,8 +53,7 @@ static long find_line(struct reader *r)
 	}
 }
 
-/* @cb returns whether to go on. */
-static int iterate(bool (*cb)(const struct dune_procmap_entry *entry, void *arg), void *arg)
+int __dune_procmap_each(bool (*cb)(const struct dune_procmap_entry *entry, void *arg), void *arg)
 {
 	struct dune_procmap_entry entry;
 	struct reader r;
@@ -94,7 +93,7 @@ static bool call(const struct dune_procmap_entry *entry, void *arg)
 
 PUBLIC int dune_procmap_iterate(dune_procmap_cb cb)
 {
-	return cb ? iterate(call, &cb) : -EINVAL;
+	return cb ? __dune_procmap_each(call, &cb) : -EINVAL;
 }
 
 static const char *permissions(const struct dune_procmap_entry *e, char text[5])
@@ -120,7 +119,7 @@ static bool print(const struct dune_procmap_entry *e, void *arg)
 
 PUBLIC int dune_procmap_dump(void)
 {
-	return iterate(print, NULL);
+	return __dune_procmap_each(print, NULL);
 }
 
 struct find {
@@ -147,5 +146,5 @@ bool __dune_procmap_find(unsigned long address, procmap_found found, void *arg)
 {
 	struct find f = { address, found, arg, false };
 
-	return !iterate(look, &f) && f.is_found;
+	return !__dune_procmap_each(look, &f) && f.is_found;
 }

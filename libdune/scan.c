@@ -165,7 +165,7 @@ static int check_flags(unsigned int flags)
 	return 0;
 }
 
-PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags, uint64_t *bitmap)
+static long scan_range(ptent_t *root, void *va, size_t len, unsigned int flags, uint64_t *bitmap)
 {
 	struct scan sc = {
 		.bitmap = bitmap,
@@ -176,11 +176,6 @@ PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags
 	struct space s;
 	long ret;
 
-	ret = check_flags(flags);
-	if (!ret)
-		ret = __dune_check_range(start, len, PGSIZE);
-	if (ret)
-		return ret;
 	/* It can fault: not with the lock held. */
 	if (bitmap)
 		memset(bitmap, 0, (len / PGSIZE + WORD - 1) / WORD * sizeof(uint64_t));
@@ -192,6 +187,19 @@ PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags
 	ret = scan(&s, start, start + len, flags, &sc);
 	space_end(&s, start, len);
 	return ret ? ret : sc.count;
+}
+
+PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags, uint64_t *bitmap)
+{
+	uint64_t start = (uint64_t)va;
+	long ret = check_flags(flags);
+
+	if (!ret)
+		ret = __dune_check_range(start, len, PGSIZE);
+	/* What was not touched yet may have been written by system calls. */
+	if (!ret)
+		ret = __dune_precise_update(root, start, start + len);
+	return ret ? ret : scan_range(root, va, len, flags, bitmap);
 }
 
 /* ---- with a call for each run ---- */
@@ -241,6 +249,8 @@ PUBLIC long dune_vm_scan_each(ptent_t *root, void *va, size_t len, unsigned int 
 	ret = cb ? __dune_check_range(at, len, PGSIZE) : -EINVAL;
 	if (!ret)
 		ret = check_flags(flags);
+	if (!ret)
+		ret = __dune_precise_update(root, at, end);
 	while (!ret && at < end) {
 		uint64_t next;
 
@@ -250,7 +260,7 @@ PUBLIC long dune_vm_scan_each(ptent_t *root, void *va, size_t len, unsigned int 
 		next = (at & -(uint64_t)BIG_PGSIZE) + BIG_PGSIZE;
 		if (next > end)
 			next = end;
-		ret = dune_vm_scan(root, (void *)at, next - at, flags, bitmap);
+		ret = scan_range(root, (void *)at, next - at, flags, bitmap);
 		if (ret < 0)
 			break;
 		count += ret;

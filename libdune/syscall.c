@@ -11,7 +11,6 @@
 #include <linux/seccomp.h>
 #include <linux/uio.h>
 
-#include "internal.h"
 #include "vm.h"
 
 /* ---- helpers ---- */
@@ -113,12 +112,17 @@ static long sys_mmap(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
 
+	long ret;
+
 	if (r->r10 & (MAP_FIXED | MAP_FIXED_NOREPLACE) && ours(r->rdi, r->rsi))
 		return r->r10 & MAP_FIXED_NOREPLACE ? -EEXIST : -EPERM;
-	return __dune_forward(t);
+	ret = __dune_forward(t);
+	if (!is_error(ret) && r->r10 & MAP_FIXED)
+		__dune_precise_changed(ret, r->rsi, PROT_NONE);
+	return ret;
 }
 
-/* munmap, mprotect, pkey_mprotect, madvise, mseal, ...: (start, length, ...) */
+/* madvise, mseal, ...: (start, length, ...) */
 static long sys_range(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
@@ -126,14 +130,42 @@ static long sys_range(struct dune_thread *t)
 	return ours(r->rdi, r->rsi) ? -EPERM : __dune_forward(t);
 }
 
+static long sys_munmap(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	long ret = sys_range(t);
+
+	if (!ret)
+		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
+	return ret;
+}
+
+/* mprotect and pkey_mprotect(start, length, prot, ...) */
+static long sys_mprotect(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	long ret = sys_range(t);
+
+	if (!ret)
+		__dune_precise_changed(r->rdi, r->rsi, r->rdx & (PROT_READ | PROT_WRITE | PROT_EXEC));
+	return ret;
+}
+
 /* mremap(old, old_size, new_size, flags, new) */
 static long sys_mremap(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
 
+	long ret;
+
 	if (ours(r->rdi, r->rsi) || (r->r10 & MREMAP_FIXED && ours(r->r8, r->rdx)))
 		return -EPERM;
-	return __dune_forward(t);
+	ret = __dune_forward(t);
+	if (!is_error(ret)) {
+		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
+		__dune_precise_changed(ret, r->rdx, PROT_NONE);
+	}
+	return ret;
 }
 
 /* shmat(id, address, flags): only with SHM_REMAP does it replace a mapping. */
@@ -276,9 +308,9 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 	[__NR_sigaltstack] = __dune_sys_sigaltstack,
 
 	[__NR_mmap] = sys_mmap,
-	[__NR_munmap] = sys_range,
-	[__NR_mprotect] = sys_range,
-	[NR_pkey_mprotect] = sys_range,
+	[__NR_munmap] = sys_munmap,
+	[__NR_mprotect] = sys_mprotect,
+	[NR_pkey_mprotect] = sys_mprotect,
 	[__NR_madvise] = sys_range,
 	[__NR_mremap] = sys_mremap,
 	[__NR_remap_file_pages] = sys_range,
@@ -372,6 +404,10 @@ long __dune_host_care(struct dune_thread *t)
 	}
 	if (r->rax == PRIVATE_COPY_OUT) {
 		r->rax = __dune_copy_out(r->rdi, (const void *)r->rsi, r->rdx);
+		return 0;
+	}
+	if (r->rax == PRIVATE_PRECISE) {
+		r->rax = __dune_precise_host((ptent_t *)r->rdi, r->rsi, r->rdx);
 		return 0;
 	}
 	if (t->dispatch.on && __dune_dispatches(t)) {

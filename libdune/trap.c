@@ -39,12 +39,17 @@ static void set_entry(unsigned int vector)
 	dune_intr_cb entry = THUNK(vector);
 
 	if (vector == T_PGFLT) {
-		if (bare_pgflt && pgflt_handler)
+		if (bare_pgflt && pgflt_handler && !__dune_vm.precise)
 			entry = __dune_bare_pgflt;
 	} else if (bare[vector] && handlers[vector] && !looked_at(vector)) {
 		entry = handlers[vector];
 	}
 	__atomic_store_n(&__dune_trap_table[vector], entry, __ATOMIC_RELEASE);
+}
+
+void __dune_bare_pgflt_check(void)
+{
+	set_entry(T_PGFLT);
 }
 
 static int register_handler(int vec, dune_intr_cb cb, bool is_bare)
@@ -179,7 +184,7 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 	long ret;
 
 	if (tf->err & PF_PRESENT)
-		return protection;
+		return __dune_precise_refresh(va, tf->err) ? protection : 0;
 	if (!user_address(va))
 		return refusal(SIGSEGV, SEGV_MAPERR);
 	ret = __dune_granule_map(va);

@@ -74,7 +74,7 @@ static inline void vm_unlock(uint64_t state)
 /* ---- page.c; with the lock held ---- */
 
 #define PAGE_ROOT	1	/* the root of an address space, made by dune_vm_clone() */
-#define PAGE_FULL	2	/* ... in which a first touch maps granules */
+#define PAGE_FULL	2	/* ... in which a first touch maps the process's memory */
 
 /* A page with one reference, not cleared; NULL. */
 struct page *__dune_page_take(void);
@@ -107,9 +107,14 @@ static inline bool page_of_pool(physaddr_t pa)
 /* Of an entry that leads to a table: other address spaces may have it too. */
 #define PTE_SHARED	0x400UL
 
+/* Of a leaf: made by precise.c, at first with these permissions. */
+#define PTE_MADE	(1UL << 52)
+#define PTE_MADE_RO	(1UL << 53)
+#define PTE_MADE_NX	(1UL << 54)
+
 /* What dune_vm_mprotect() changes. */
 #define PTE_PERM	(PTE_P | PTE_W | PTE_U | PTE_PCD | PTE_COW | PTE_KEPT | PTE_NX | \
-			 PTE_USR1 | PTE_USR2 | PTE_USR3)
+			 PTE_USR1 | PTE_USR2 | PTE_USR3 | PTE_MADE | PTE_MADE_RO | PTE_MADE_NX)
 
 /* What the CPU notes in an entry. */
 #define PTE_NOTED	(PTE_A | PTE_D)
@@ -135,6 +140,13 @@ static inline bool is_mapped(ptent_t v)
 	return v & (PTE_P | PTE_KEPT);
 }
 
+/* A leaf of precise.c's, which the program has not changed since. */
+static inline bool is_made(ptent_t v)
+{
+	return (v & (PTE_P | PTE_MADE | PTE_U | PTE_COW)) == (PTE_P | PTE_MADE) &&
+	       !(v & PTE_W) == !!(v & PTE_MADE_RO) && !(v & PTE_NX) == !(v & PTE_MADE_NX);
+}
+
 /* Tables are in the pool, where addresses are equal, and those of pgroot in libdune's granule. */
 static inline ptent_t *table_of(ptent_t v)
 {
@@ -153,7 +165,7 @@ static inline struct page *page_of(ptent_t v)
 /* An address space, and what a change of it leaves to do. */
 struct space {
 	ptent_t *root;
-	bool full;		/* a first touch maps granules */
+	bool full;		/* a first touch maps the process's memory */
 	bool flush_all;		/* tables were replaced */
 	bool unflushed;		/* entries that may be in a TLB were changed */
 	struct page *garbage;	/* free when the TLBs are flushed */
@@ -183,6 +195,18 @@ int __dune_walk_piece(struct space *s, uint64_t va, uint64_t end, unsigned int f
 int __dune_walk_reach(struct space *s, uint64_t va, int level, ptent_t **out);
 /* Map the process's memory at @va where a first touch may.  0: it is mapped; -EACCES: not for libdune to do; -errno. */
 int __dune_walk_fill(struct space *s, uint64_t va);
+
+/* What becomes of [va, end), in one granule; @leaf: the entry of 4 KiB for @va.  For precise.c. */
+enum making {
+	MAKE,		/* where a first touch may, put leaves; those made before get the permissions */
+	MAKE_AGAIN,	/* only the latter */
+	UNMAKE,		/* have a first touch map again what was made before */
+};
+
+/* 0 or -ENOMEM. */
+int __dune_walk_make(struct space *s, uint64_t va, uint64_t end, ptent_t leaf, enum making what);
+/* Would a first touch of @va map something here? */
+bool __dune_walk_fillable(const struct space *s, ptent_t v, int level);
 /* Put @v into the entry @e of @level; what was there is dropped. */
 void __dune_walk_set(struct space *s, ptent_t *e, ptent_t v, int level);
 /* Copy a table of @level; the tables below are shared then. */
@@ -309,6 +333,13 @@ static inline void vm_flush_current(uint64_t va, uint64_t len)
 
 /* GR0: of CR3; HR3: pgroot. */
 ptent_t *__dune_current_root(void);
+
+/* ---- precise.c ---- */
+
+/* With the lock held: map what the process has at @va, as it has it.  0; -EFAULT: it has nothing there; -errno. */
+long __dune_precise_touch(struct space *s, uint64_t va);
+/* Without it: map all that the process has in [va, end) and that a first touch would map.  0 or -errno. */
+long __dune_precise_update(ptent_t *root, uint64_t va, uint64_t end);
 
 /* ---- vm.c ---- */
 

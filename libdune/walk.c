@@ -306,6 +306,8 @@ int __dune_walk_fill(struct space *s, uint64_t va)
 	ret = filled(s, *e, level);
 	if (ret)
 		return ret > 0 ? 0 : ret;
+	if (__dune_vm.precise)
+		return __dune_precise_touch(s, va);
 	gpa = __dune_granule_get(va);	/* may change tables */
 	if (is_error(gpa))
 		return gpa;
@@ -323,5 +325,65 @@ int __dune_walk_fill(struct space *s, uint64_t va)
 	if (level == LEVEL_PT)
 		v &= ~(ptent_t)PTE_PS;
 	__atomic_store_n(e, v, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* ---- memory as the process has it: precise.c ---- */
+
+bool __dune_walk_fillable(const struct space *s, ptent_t v, int level)
+{
+	return !filled(s, v, level);
+}
+
+/* The permissions of @leaf for an entry that was made before. */
+static void set_made(ptent_t *e, ptent_t leaf)
+{
+	const ptent_t perm = PTE_W | PTE_NX | PTE_MADE_RO | PTE_MADE_NX;
+
+	if (!((*e ^ leaf) & perm))
+		return;
+	__atomic_fetch_and(e, ~perm | leaf, __ATOMIC_RELAXED);
+	__atomic_fetch_or(e, leaf & perm, __ATOMIC_RELEASE);
+}
+
+/* Is @v one of those that @what is about? */
+static bool concerned(const struct space *s, ptent_t v, int level, enum making what)
+{
+	if (level < LEVEL_ROOT && is_made(v))
+		return true;
+	return what == MAKE && __dune_walk_fillable(s, v, level);
+}
+
+static void make(const struct space *s, ptent_t *e, ptent_t leaf, int level, enum making what)
+{
+	if (what == UNMAKE)
+		__atomic_store_n(e, level == LEVEL_PDPT ? 0 : PTE_FILL, __ATOMIC_RELEASE);
+	else if (__dune_walk_fillable(s, *e, level))
+		__atomic_store_n(e, level ? leaf | PTE_PS : leaf, __ATOMIC_RELEASE);
+	else
+		set_made(e, leaf);
+}
+
+/* As with a first touch, what is done in shared tables is right in all address spaces that have them. */
+int __dune_walk_make(struct space *s, uint64_t va, uint64_t end, ptent_t leaf, enum making what)
+{
+	while (va < end) {
+		int level, ret;
+		ptent_t *e = walk_find(s->root, va, &level);
+		uint64_t size = level_size(level), next = (va & -size) + size;
+		bool whole = !(va & (size - 1)) && end - va >= size && level < LEVEL_ROOT;
+
+		if (concerned(s, *e, level, what)) {
+			if (!whole) {
+				ret = level == LEVEL_ROOT ? make_pdpt(s, va) : split(s, e, level);
+				if (ret)
+					return ret;
+				continue;
+			}
+			make(s, e, leaf, level, what);
+		}
+		leaf += next - va;
+		va = next;
+	}
 	return 0;
 }

@@ -31,6 +31,8 @@
 
 #include <dune.h>
 
+#include "mode.h"
+
 #define PAGE		4096UL
 #define HUGE		(2UL << 20)
 #define GIB		(1UL << 30)
@@ -79,7 +81,7 @@ static inline void enter(void)
 
 	if (no_dune())
 		return;
-	r = dune_init_and_enter();
+	r = mode_enter();
 	if (r)
 		FAIL("dune_init_and_enter: %d", r);
 	CHECK(dune_in_dune_mode());

@@ -11,6 +11,7 @@
 #include <dune.h>
 
 #include "check.h"
+#include "mode.h"
 
 static bool proc_inside __attribute__((unused));
 
@@ -27,7 +28,7 @@ __attribute__((unused)) static void proc_begin(int argc, char **argv)
 		return;
 	proc_inside = true;
 	dune_set_option(DUNE_OPT_QUIET, true);
-	error = dune_init_and_enter();
+	error = mode_enter();
 	if (error) {
 		printf("cannot enter Dune mode: %s\n", strerror(-error));
 		exit(1);

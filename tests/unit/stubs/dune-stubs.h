@@ -10,6 +10,12 @@ extern uint32_t stub_owners[STUB_GRANULES];
 extern bool (*stub_mapped)(uint64_t va);
 extern unsigned long stub_calls[512];
 
+/* The memory map of the process. */
+extern const struct dune_procmap_entry *stub_map;
+extern unsigned int stub_map_size;
+extern int stub_map_error;		/* what reading it fails with */
+extern unsigned int stub_map_reads;
+
 /* What dune_init() does for page tables. */
 void stub_begin(void);
 

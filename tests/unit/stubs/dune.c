@@ -102,6 +102,22 @@ void __dune_outputs_begin(void)
 	__dune_outputs_watched = true;
 }
 
+const struct dune_procmap_entry *stub_map;
+unsigned int stub_map_size;
+int stub_map_error;
+unsigned int stub_map_reads;
+
+int __dune_procmap_each(bool (*cb)(const struct dune_procmap_entry *entry, void *arg), void *arg)
+{
+	stub_map_reads++;
+	if (stub_map_error)
+		return stub_map_error;
+	for (unsigned int i = 0; i < stub_map_size; i++)
+		if (!cb(&stub_map[i], arg))
+			break;
+	return 0;
+}
+
 bool __dune_thread_in(uint64_t gpa)
 {
 	(void)gpa;
