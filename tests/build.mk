@@ -80,6 +80,10 @@ $(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
 $(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
 $(T)/unit/test_procmap: libdune/procmap-line.c
 
+$(T)/unit/test_symbol: CPPFLAGS += -Ilibdune
+$(T)/unit/test_symbol: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
+$(T)/unit/test_symbol: libdune/symbol.c
+
 # Programs for the first libdune: by its headers' names.
 $(T)/compat/%: tests/compat/%.c $(LIBDUNE_A)
 	$(guest_program)
