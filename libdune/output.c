@@ -22,6 +22,8 @@ enum size {
 	LENGTH,		/* what the int at argument @with says */
 	MESSAGE,	/* struct msghdr */
 	MESSAGES,	/* struct mmsghdr: argument @with of them */
+	BITS,		/* one for each descriptor below argument @with, in words of 64 */
+	MAYBE,		/* so many bytes, which the kernel leaves out where it cannot write them */
 	BY_NUMBER,	/* what the number in argument 1 says: ioctl */
 };
 
@@ -93,14 +95,17 @@ static const struct output outputs[] = {
 	{ __NR_getsockopt, 4, FIXED, 0, 4 },
 	{ __NR_poll, 0, COUNT, 1, 8 },
 	{ __NR_ppoll, 0, COUNT, 1, 8 },
+	{ __NR_ppoll, 2, MAYBE, 0, TIMESPEC },
 	{ __NR_epoll_wait, 1, RESULT, 2, 12 },
 	{ __NR_epoll_pwait, 1, RESULT, 2, 12 },
-	{ __NR_select, 1, FIXED, 0, 128 },
-	{ __NR_select, 2, FIXED, 0, 128 },
-	{ __NR_select, 3, FIXED, 0, 128 },
-	{ __NR_pselect6, 1, FIXED, 0, 128 },
-	{ __NR_pselect6, 2, FIXED, 0, 128 },
-	{ __NR_pselect6, 3, FIXED, 0, 128 },
+	{ __NR_select, 1, BITS, 0, 0 },
+	{ __NR_select, 2, BITS, 0, 0 },
+	{ __NR_select, 3, BITS, 0, 0 },
+	{ __NR_select, 4, MAYBE, 0, TIMESPEC },
+	{ __NR_pselect6, 1, BITS, 0, 0 },
+	{ __NR_pselect6, 2, BITS, 0, 0 },
+	{ __NR_pselect6, 3, BITS, 0, 0 },
+	{ __NR_pselect6, 4, MAYBE, 0, TIMESPEC },
 	{ __NR_clock_gettime, 1, FIXED, 0, TIMESPEC },
 	{ __NR_clock_getres, 1, FIXED, 0, TIMESPEC },
 	{ __NR_gettimeofday, 0, FIXED, 0, TIMESPEC },
@@ -247,6 +252,14 @@ static uint64_t ioctl_size(uint64_t number)
 	return direction || size ? 0 : 64;
 }
 
+/* A table of descriptors has seldom more, and the kernel looks at no bits beyond it. */
+#define DESCRIPTORS_MAX	(1L << 20)
+
+static uint64_t bits_size(int n)
+{
+	return n <= 0 ? 0 : ((n < DESCRIPTORS_MAX ? n : DESCRIPTORS_MAX) + 63) / 64 * 8;
+}
+
 /* What @o says of the call in @r, before (@result < 0) or after it, when it was successful. */
 static int each_output(struct dune_thread *t, const struct output *o, const struct dune_regs *r, long result, page_fn fn)
 {
@@ -283,6 +296,10 @@ static int each_output(struct dune_thread *t, const struct output *o, const stru
 				ret = each_page(t, pointer + i * MMSGHDR, MMSGHDR, fn);
 		}
 		return ret;
+	case BITS:
+		return each_page(t, pointer, bits_size(argument(r, o->with)), fn);
+	case MAYBE:
+		return result < 0 ? 0 : each_page(t, pointer, o->bytes, fn);
 	case BY_NUMBER:
 		/* Where the size is not known, do not refuse what may not be written. */
 		n = argument(r, 1);

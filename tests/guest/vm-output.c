@@ -44,6 +44,41 @@ static void only(unsigned int first, unsigned int n, const char *what)
 		      is_dirty(i) ? "" : "not ");
 }
 
+/* The kernel writes whole words of 64 bits for the descriptors asked for, and no more. */
+static void selects(void)
+{
+	int pipes[2];
+	unsigned long *set = (unsigned long *)(area + 6 * PAGE);
+	struct timeval *timeout = (void *)(area + 9 * PAGE);
+
+	DIE_UNLESS(!pipe(pipes) && pipes[0] < 60, "pipe");
+	memset(area + 5 * PAGE, 0, 5 * PAGE);
+	scan();
+	/* A word at the end of a page: the next one is not concerned, nor need it be writable. */
+	set--;
+	*set = 1UL << pipes[0];
+	CHECK_EQUAL(dune_vm_mprotect(pgroot, area + 6 * PAGE, PAGE, PERM_R), 0, "mprotect");
+	scan();
+	CHECK_EQUAL(syscall(SYS_select, pipes[0] + 1, set, NULL, NULL, &(struct timeval){ 0, 1 }), 0, "select");
+	only(5, 1, "a set of select()");
+	CHECK_EQUAL(syscall(SYS_pselect6, 64, set, NULL, NULL, &(struct timespec){ 0, 1 }, NULL), 0, "pselect6");
+	only(5, 1, "a set of pselect6()");
+	CHECK_EQUAL(syscall(SYS_select, 0, set + 1, NULL, NULL, &(struct timeval){ 0, 1 }), 0, "select of nothing");
+	CHECK_ERRNO(syscall(SYS_select, 65, set, NULL, NULL, &(struct timeval){ 0, 1 }), EFAULT, "two words of select()");
+	CHECK_ERRNO(syscall(SYS_select, 1, set + 1, NULL, NULL, &(struct timeval){ 0, 1 }), EFAULT, "a set that is read-only");
+	CHECK_ERRNO(syscall(SYS_select, -1, set, NULL, NULL, NULL), EINVAL, "a number below 0");
+	only(0, 0, "what has failed");
+	/* The time that is left. */
+	timeout->tv_sec = 0;
+	timeout->tv_usec = 10;
+	scan();
+	CHECK_EQUAL(syscall(SYS_select, 0, NULL, NULL, NULL, timeout), 0, "select");
+	only(9, 1, "the timeout of select()");
+	CHECK_EQUAL(dune_vm_mprotect(pgroot, area + 6 * PAGE, PAGE, RW), 0, "mprotect");
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 static void reads(void)
 {
 	int file = open("data", O_RDWR | O_CREAT | O_TRUNC, 0600), pipes[2];
@@ -214,6 +249,7 @@ int main(int argc, char **argv)
 	DIE_UNLESS(area != MAP_FAILED, "mmap");
 	memset(area, 1, NR * PAGE);
 	reads();
+	selects();
 	others();
 	permissions();
 	interrupted();
