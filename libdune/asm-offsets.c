@@ -28,6 +28,13 @@ void offsets(void)
 	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));
 	DEFINE(T_IST1, offsetof(struct dune_thread, tss.ist[0]));
 
+	DEFINE(T_USER_BASES, offsetof(struct dune_thread, user_bases));
+	DEFINE(T_USER_FS, offsetof(struct dune_thread, user_fs));
+	DEFINE(T_USER_GS, offsetof(struct dune_thread, user_gs));
+
+	DEFINE(SESSION_THREAD, offsetof(struct user_session, thread));
+	DEFINE(SESSION_FS, offsetof(struct user_session, fs));
+	DEFINE(SESSION_GS, offsetof(struct user_session, gs));
 	DEFINE(SESSION_RBP, offsetof(struct user_session, rbp));
 	DEFINE(SESSION_SIZE, (sizeof(struct user_session) + 15) & -16UL);
 
@@ -85,6 +92,7 @@ void offsets(void)
 	DEFINE(TF_R15, offsetof(struct dune_tf, r15));
 	DEFINE(TF_RIP, offsetof(struct dune_tf, rip));
 	DEFINE(TF_CS, offsetof(struct dune_tf, cs));
+	DEFINE(TF_SS, offsetof(struct dune_tf, ss));
 	DEFINE(TF_RSP, offsetof(struct dune_tf, rsp));
 	DEFINE(TF_RFLAGS, offsetof(struct dune_tf, rflags));
 	DEFINE(TF_ERR, offsetof(struct dune_tf, err));
@@ -98,6 +106,11 @@ void offsets(void)
 	DEFINE(NR_VFORK, __NR_vfork);
 	DEFINE(NR_RT_SIGRETURN, __NR_rt_sigreturn);
 	DEFINE(PRIVATE_LEAVE_NR, PRIVATE_LEAVE);
+	DEFINE(SEL_USER_CS, DUNE_SEL_USER_CS);
+	DEFINE(SEL_USER_DS, DUNE_SEL_USER_DS);
+	DEFINE(ENOSYS_NR, ENOSYS);
+	DEFINE(VM_XSAVE_MASK, offsetof(struct dune_vm, xsave_mask));
+	DEFINE(VM_XSAVE_SIZE, offsetof(struct dune_vm, xsave_size));
 	DEFINE(VM_HYPERCALL, offsetof(struct dune_vm, hypercall));
 }
 

@@ -318,7 +318,10 @@ free:
 
 PUBLIC int dune_leave(void)
 {
-	return dune_in_guest() ? __dune_leave_guest() : 0;
+	if (!dune_in_guest())
+		return 0;
+	/* What called it would have to go back through IRETQ or SYSRET. */
+	return __dune_in_handler((unsigned long)__builtin_frame_address(0)) ? -EBUSY : __dune_leave_guest();
 }
 
 /* On the program's stack again: only now may another thread have the area. */

@@ -247,9 +247,10 @@ PUBLIC int dune_init(bool map_full)
 		ret = __dune_precise_begin();
 		if (ret)
 			goto unmap;
-		__dune_bare_pgflt_check();
 	}
 	__dune_vm.ready = true;
+	__dune_trap_entries_choose();
+	__dune_user_call_choose();
 	return 0;
 
 unmap:

@@ -61,7 +61,7 @@ struct dune_vm {
 	unsigned long hypercall_return;	/* RIP of an exit by a hypercall */
 	long (*hypercall)(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
 	uint64_t xsave_mask;	/* what to save round a program's handler; 0: FXSAVE */
-	uint32_t xsave_size;
+	uint64_t xsave_size;
 	uint32_t options;	/* bits by DUNE_OPT_* */
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
 	bool full;		/* a first touch maps memory of the process: */
@@ -295,12 +295,16 @@ long __dune_hypercall_svm(unsigned long nr, unsigned long a, unsigned long b, un
 extern const char __dune_hypercall_vmx_return[], __dune_hypercall_svm_return[];
 extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
 extern const char __dune_lstar_vmx_return[], __dune_lstar_svm_return[];
-extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[], __dune_trap_thunks[];
+extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[];
+extern const char __dune_trap_thunks[], __dune_full_thunks[];
 extern const char __dune_sysret[], __dune_user_resume[];
 int __dune_jump(const struct dune_tf *tf);
 void __dune_return(int ret) __attribute__((noreturn));
 void __dune_load(struct dune_tf *tf) __attribute__((noreturn));
 void __dune_bare_pgflt(struct dune_tf *tf);
+void __dune_full_pgflt(struct dune_tf *tf);
+long __dune_full_call(struct dune_tf *tf);
+void __dune_trap_wild(struct dune_tf *tf);
 extern const char __dune_syscall_site[], __dune_own_site[], __dune_run_loop[], __dune_run_return[];
 extern const char __dune_call_return[], __dune_run_again[], __dune_care[];
 extern const char __dune_output_call[], __dune_output_return[];
@@ -316,8 +320,9 @@ void __dune_to_user(struct dune_tf *tf);
 
 /* trap.c */
 bool __dune_handles(unsigned int vector);
-/* May a bare handler have page faults without a look? */
-void __dune_bare_pgflt_check(void);
+/* dune_init() knows now what there is: the ways to handlers that were registered before it. */
+void __dune_trap_entries_choose(void);
+void __dune_user_call_choose(void);
 void __dune_call_saving(void (*call)(void *), void *arg);
 
 /* Whose IST entry for traps it is while one is under way, and while none is. */
@@ -343,6 +348,8 @@ void __dune_session_end(struct user_session *s);
 void __dune_session_resume(struct user_session *s);
 void __dune_session_interrupt(struct dune_thread *t, uint64_t mask);
 struct user_session *__dune_session(void);
+/* GR0, with the stack pointer @sp: does a handler of a trap or of ring 3 run? */
+bool __dune_in_handler(unsigned long sp);
 void __dune_user_flags(struct dune_tf *tf);
 
 static inline unsigned long session_gs(struct user_session *s)

@@ -173,8 +173,8 @@ void __dune_granule_recheck(uint64_t gpa)
 /* ---- adding granules ---- */
 
 /*
- * Make the granule of @va reachable, in the current address space.  -EFAULT: nothing is mapped at @va; -EINVAL: what
- * the page table has there is the program's.
+ * Make the granule of @va reachable, in the current address space.  -EFAULT: nothing is mapped at @va; what the page
+ * table has there is the program's: -EINVAL a hole, -EPERM a page with PERM_NONE.
  */
 long __dune_granule_map(uint64_t va)
 {

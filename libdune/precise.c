@@ -17,6 +17,7 @@
 struct update {
 	struct space s;
 	uint64_t va, end;		/* still to be looked at */
+	bool fresh;			/* nothing is there yet */
 	uint64_t granule;	/* the last one whose place was asked for, plus 1 */
 	uint64_t gpa;
 	long ret;
@@ -60,7 +61,8 @@ static void update_gap(struct update *u, uint64_t end)
 	if (end <= u->va)
 		return;
 	/* Without memory for a table some are left. */
-	__dune_walk_make(&u->s, u->va, end, 0, UNMAKE);
+	if (!u->fresh)
+		__dune_walk_make(&u->s, u->va, end, 0, UNMAKE);
 	u->va = end;
 }
 
@@ -84,9 +86,9 @@ static bool update_mapping(const struct dune_procmap_entry *e, void *arg)
 }
 
 /* HR3, with the lock held. */
-static long update(ptent_t *root, uint64_t va, uint64_t end)
+static long update(ptent_t *root, uint64_t va, uint64_t end, bool fresh)
 {
-	struct update u = { .s = { .root = root, .full = true }, .va = va, .end = end };
+	struct update u = { .s = { .root = root, .full = true }, .va = va, .end = end, .fresh = fresh };
 	long ret = __dune_procmap_each(update_mapping, &u);
 
 	if (!ret)
@@ -107,7 +109,7 @@ static long touch(ptent_t *root, uint64_t va)
 
 	walk_find(root, va, &level);
 	size = level_size(level < LEVEL_PD ? LEVEL_PD : level > LEVEL_PDPT ? LEVEL_PDPT : level);
-	ret = update(root, va & -size, (va & -size) + size);
+	ret = update(root, va & -size, (va & -size) + size, false);
 	/* No memory map (no /proc, no descriptor): the module knows what may be done there. */
 	if (ret && ret != -ENOMEM)
 		ret = update_granule(&u, page, page + PGSIZE, leaf_flags(true, true));
@@ -119,7 +121,7 @@ static long touch(ptent_t *root, uint64_t va)
 
 long __dune_precise_host(ptent_t *root, uint64_t va, uint64_t end)
 {
-	return end ? update(root, va, end) : touch(root, va);
+	return end ? update(root, va, end, false) : touch(root, va);
 }
 
 static long go(struct space *s, uint64_t va, uint64_t end)
@@ -173,7 +175,7 @@ static bool allows(ptent_t v, uint32_t error)
 
 /*
  * GR0.  An access to @va has met an entry that does not allow it.  Where that is one made here, the process may
- * allow it by now.  0: try again; -EACCES.
+ * allow it by now.  0: try again; -EFAULT: it is for the kernel to refuse; -EACCES: the program has forbidden it.
  */
 long __dune_precise_refresh(uint64_t va, uint32_t error)
 {
@@ -192,8 +194,10 @@ long __dune_precise_refresh(uint64_t va, uint32_t error)
 		__dune_precise_touch(&s, va);
 	e = walk_find(s.root, va, &level);
 	/* Another thread was quicker, or this CPU knew an old entry. */
-	if (__dune_walk_fillable(&s, *e, level) || (is_made(*e) && allows(*e, error)))
+	if (__dune_walk_fillable(&s, *e, level))
 		ret = 0;
+	else if (is_made(*e))
+		ret = allows(*e, error) ? 0 : -EFAULT;
 	vm_unlock(state);
 	return ret;
 }
@@ -253,7 +257,7 @@ int __dune_precise_begin(void)
 
 	if (!ret) {
 		__dune_vm.precise = true;
-		update(__dune_vm.root, 0, 1UL << 47);
+		update(__dune_vm.root, 0, 1UL << 47, true);
 	}
 	vm_unlock(state);
 	return ret;

@@ -23,7 +23,7 @@
 #define RFLAGS_DF	0x400UL
 #define RFLAGS_RF	0x10000UL
 /* What rt_sigreturn takes from a frame: AC OF DF TF SF ZF AF PF CF RF. */
-#define RFLAGS_USER	0x50dd5UL
+#define RFLAGS_SIGRETURN	0x50dd5UL
 
 #define ALL_BLOCKED	(~0UL)
 
@@ -700,14 +700,14 @@ void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned lo
 
 static void load_context(struct dune_regs *r, const struct sigcontext *c)
 {
-	uint64_t kept = r->rflags & ~RFLAGS_USER;
+	uint64_t kept = r->rflags & ~RFLAGS_SIGRETURN;
 
 	*r = (struct dune_regs){
 		.rax = c->rax, .rcx = c->rcx, .rdx = c->rdx, .rbx = c->rbx,
 		.rsp = c->rsp, .rbp = c->rbp, .rsi = c->rsi, .rdi = c->rdi,
 		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
 		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
-		.rip = c->rip, .rflags = kept | (c->eflags & RFLAGS_USER),
+		.rip = c->rip, .rflags = kept | (c->eflags & RFLAGS_SIGRETURN),
 	};
 }
 

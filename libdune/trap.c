@@ -8,14 +8,16 @@
 #include "internal.h"
 #include "pgtable.h"
 
-static dune_intr_cb handlers[256];
+dune_intr_cb __dune_handlers[256];
+#define handlers	__dune_handlers
 static bool bare[NR_EXCEPTIONS];	/* the handler uses no vector register and no thread-local storage */
 static bool bare_pgflt;
 dune_pgflt_cb __dune_pgflt_handler;
 #define pgflt_handler	__dune_pgflt_handler
 
-/* Where entry.S goes for each exception: here to __dune_trap(), or to a bare handler at once. */
+/* Where entry.S goes for each exception: to __dune_trap(), or to a handler with nothing, or little, in between. */
 #define THUNK(n)	((dune_intr_cb)(uintptr_t)&__dune_trap_thunks[16 * (n)])
+#define FULL_THUNK(n)	((dune_intr_cb)(uintptr_t)&__dune_full_thunks[16 * (n)])
 #define THUNKS4(n)	THUNK(n), THUNK(n + 1), THUNK(n + 2), THUNK(n + 3)
 
 dune_intr_cb __dune_trap_table[NR_EXCEPTIONS] = {
@@ -34,22 +36,25 @@ static bool looked_at(unsigned int vector)
 	return vector == T_DBLFLT || vector == T_SEGNP || vector == T_STACK || vector == T_GPFLT;
 }
 
+/* In precise mode also faults on what is present may be libdune's own. */
 static void set_entry(unsigned int vector)
 {
 	dune_intr_cb entry = THUNK(vector);
+	bool full = __dune_vm.xsave_mask;	/* not known before dune_init() */
 
 	if (vector == T_PGFLT) {
-		if (bare_pgflt && pgflt_handler && !__dune_vm.precise)
-			entry = __dune_bare_pgflt;
-	} else if (bare[vector] && handlers[vector] && !looked_at(vector)) {
-		entry = handlers[vector];
+		if (pgflt_handler && (bare_pgflt || full) && !__dune_vm.precise)
+			entry = bare_pgflt ? __dune_bare_pgflt : __dune_full_pgflt;
+	} else if (handlers[vector] && (bare[vector] || full) && !looked_at(vector)) {
+		entry = bare[vector] ? handlers[vector] : FULL_THUNK(vector);
 	}
 	__atomic_store_n(&__dune_trap_table[vector], entry, __ATOMIC_RELEASE);
 }
 
-void __dune_bare_pgflt_check(void)
+void __dune_trap_entries_choose(void)
 {
-	set_entry(T_PGFLT);
+	for (unsigned int vector = 0; vector < NR_EXCEPTIONS; vector++)
+		set_entry(vector);
 }
 
 static int register_handler(int vec, dune_intr_cb cb, bool is_bare)
@@ -103,7 +108,7 @@ PUBLIC void dune_register_bare_pgflt_handler(dune_pgflt_cb cb)
 /* ---- handlers of the program, which may use vector registers ---- */
 
 #define FXSAVE_SIZE	512
-#define XSAVE_HEADER	64
+#define XSAVE_HEADER_SIZE	64
 
 static void save_fx(void (*call)(void *), void *arg)
 {
@@ -126,7 +131,7 @@ void __dune_call_saving(void (*call)(void *), void *arg)
 	}
 	area = __builtin_alloca_with_align(__dune_vm.xsave_size, 64 * 8);
 	/* XSAVE writes the first word of its header; XRSTOR wants the others 0. */
-	for (unsigned int i = FXSAVE_SIZE; i < FXSAVE_SIZE + XSAVE_HEADER; i += 8)
+	for (unsigned int i = FXSAVE_SIZE; i < FXSAVE_SIZE + XSAVE_HEADER_SIZE; i += 8)
 		*(volatile uint64_t *)(area + i) = 0;
 	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
 	call(arg);
@@ -183,14 +188,20 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 	const unsigned int protection = refusal(SIGSEGV, SEGV_ACCERR);
 	long ret;
 
-	if (tf->err & PF_PRESENT)
-		return __dune_precise_refresh(va, tf->err) ? protection : 0;
+	if (tf->err & PF_PRESENT) {
+		ret = __dune_precise_refresh(va, tf->err);
+		if (ret == -EFAULT && !(tf->err & PF_FETCH))
+			return __dune_vm.hypercall(DUNE_HC_FAULT, va, access_of(tf->err), 0);
+		return ret ? protection : 0;
+	}
 	if (!user_address(va))
 		return refusal(SIGSEGV, SEGV_MAPERR);
 	ret = __dune_granule_map(va);
 	if (!ret)
 		return 0;
-	if (ret == -EINVAL)	/* the last page of the lower half, which Linux gives to nobody */
+	if (ret == -EPERM)
+		return protection;
+	if (ret == -EINVAL)	/* a hole of the program's; or the last page of the lower half, which Linux gives to nobody */
 		return refusal(SIGSEGV, SEGV_MAPERR);
 	if (ret != -EFAULT)
 		__dune_fatal(SIGBUS, "no guest-physical memory for the granule of %#lx: error %ld", va, -ret);
@@ -324,10 +335,16 @@ static struct dune_thread *thread_of_stack(void)
 	return area_thread((unsigned long)__builtin_frame_address(0) & -(unsigned long)AREA_SIZE);
 }
 
-/*
- * Called by entry.S; what @tf holds afterwards is loaded.  A RIP that is not canonical would make
- * IRETQ fault: it is the fault of the code that was to go on there, as in the kernel.
- */
+/* A RIP that is not canonical would make IRETQ fault: it is the fault of the code that was to go on there, as in the kernel. */
+void __dune_trap_wild(struct dune_tf *tf)
+{
+	while (!canonical(tf->rip)) {
+		tf->err = 0;
+		handle(thread_of_stack(), tf, T_GPFLT, 0);
+	}
+}
+
+/* Called by entry.S; what @tf holds afterwards is loaded. */
 void __dune_trap(struct dune_tf *tf, unsigned int vector)
 {
 	unsigned long cr2;
@@ -337,10 +354,8 @@ void __dune_trap(struct dune_tf *tf, unsigned int vector)
 		__dune_fatal(SIGSEGV, "no stack left for an exception in a handler (vector %u at %#lx)",
 			     vector & 0xff, tf->rip);
 	handle(thread_of_stack(), tf, vector, cr2);
-	while (!canonical(tf->rip)) {
-		tf->err = 0;
-		handle(thread_of_stack(), tf, T_GPFLT, 0);
-	}
+	if (!canonical(tf->rip))
+		__dune_trap_wild(tf);
 }
 
 /* The end of a trap from ring 3, as far as a bare handler has not seen to it. */

@@ -12,8 +12,6 @@
 #include "internal.h"
 
 #define RFLAGS_IF	0x200UL
-/* What ring 3 may have: AC OF DF TF SF ZF AF PF CF RF ID. */
-#define RFLAGS_USER	0x250dd5UL
 #define RFLAGS_FIXED	0x2UL
 
 #define CR4_SMEP	(1UL << 20)
@@ -206,10 +204,22 @@ static struct user_session *outer_session(const struct dune_thread *t, unsigned 
 	return t->session;
 }
 
+bool __dune_in_handler(unsigned long sp)
+{
+	const struct dune_thread *t = __dune_current();
+
+	return on_trap_stack(t, sp) || (t->session && outer_session(t, sp));
+}
+
+static uint64_t wanted_cr4(void)
+{
+	return (option(DUNE_OPT_SMEP) ? CR4_SMEP : 0) | (option(DUNE_OPT_SMAP) ? CR4_SMAP : 0);
+}
+
 /* CR4 belongs to the vCPU, of which each thread has a new one. */
 static void set_cr4(struct dune_thread *t)
 {
-	uint64_t bits = (option(DUNE_OPT_SMEP) ? CR4_SMEP : 0) | (option(DUNE_OPT_SMAP) ? CR4_SMAP : 0), cr4;
+	uint64_t bits = wanted_cr4(), cr4;
 
 	if (t->cr4_bits == bits)
 		return;
@@ -240,6 +250,8 @@ int __dune_session_begin(const struct dune_tf *tf, struct user_session *s)
 	s->tf = *tf;
 	if (!canonical(s->tf.rip) || !canonical(s->tf.rsp))
 		return -EINVAL;
+	if (option(DUNE_OPT_STRICT) && t->cr4_bits != wanted_cr4())
+		return -EPERM;
 	begin_frame(s);
 	s->interrupted = false;
 	s->thread = t;
@@ -384,7 +396,7 @@ PUBLIC void dune_pop_trap_frame(struct dune_tf *tf)
 
 /* ---- system calls of ring 3 ---- */
 
-static dune_syscall_cb syscall_handler;
+dune_syscall_cb __dune_syscall_handler;
 
 struct call {
 	dune_syscall_cb handler;
@@ -398,11 +410,11 @@ static void call_handler(void *arg)
 	c->handler(c->tf);
 }
 
-/* For handlers that may do anything, signals coming in as well; entry.S calls it. */
-static long full_call(struct dune_tf *tf)
+/* As __dune_full_call(), where the CPU has no XSAVE; entry.S calls it. */
+static long call_without_xsave(struct dune_tf *tf)
 {
 	struct user_session *s = (struct user_session *)tf;
-	struct call call = { __atomic_load_n(&syscall_handler, __ATOMIC_ACQUIRE), tf };
+	struct call call = { __atomic_load_n(&__dune_syscall_handler, __ATOMIC_ACQUIRE), tf };
 
 	if (!call.handler)
 		return -ENOSYS;
@@ -415,17 +427,30 @@ static long full_call(struct dune_tf *tf)
 	return tf->rax;
 }
 
-long (*__dune_user_call)(struct dune_tf *tf) = full_call;
+long (*__dune_user_call)(struct dune_tf *tf) = __dune_full_call;
+
+static void set_call(dune_bare_syscall_cb bare)
+{
+	if (!bare)
+		bare = __dune_vm.xsave_mask || !__dune_vm.ready ? __dune_full_call : call_without_xsave;
+	__atomic_store_n(&__dune_user_call, bare, __ATOMIC_RELEASE);
+}
+
+void __dune_user_call_choose(void)
+{
+	if (__dune_user_call == __dune_full_call)
+		set_call(NULL);
+}
 
 PUBLIC void dune_register_syscall_handler(dune_syscall_cb cb)
 {
-	__atomic_store_n(&syscall_handler, cb, __ATOMIC_RELEASE);
-	__atomic_store_n(&__dune_user_call, full_call, __ATOMIC_RELEASE);
+	__atomic_store_n(&__dune_syscall_handler, cb, __ATOMIC_RELEASE);
+	set_call(NULL);
 }
 
 PUBLIC void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb)
 {
-	__atomic_store_n(&__dune_user_call, cb ? cb : full_call, __ATOMIC_RELEASE);
+	set_call(cb);
 }
 
 /* ---- passing a call on ---- */

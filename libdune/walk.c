@@ -285,14 +285,14 @@ int __dune_walk_reach(struct space *s, uint64_t va, int level, ptent_t **out)
 	return 0;
 }
 
-/* What keeps a first touch from @e: 0, or 1 as something is mapped, or -EACCES. */
+/* What keeps a first touch from @e: 0, or 1 as something is mapped, -EPERM for nobody, or -EACCES. */
 static int filled(const struct space *s, ptent_t v, int level)
 {
 	if (v & PTE_P && level < LEVEL_ROOT)
 		return 1;
 	if (level >= LEVEL_PDPT ? !v && s->full : v == PTE_FILL)
 		return 0;
-	return -EACCES;
+	return v & PTE_KEPT && level < LEVEL_ROOT ? -EPERM : -EACCES;
 }
 
 /* What is mapped in shared tables so is right in all address spaces that have them. */
@@ -370,20 +370,25 @@ int __dune_walk_make(struct space *s, uint64_t va, uint64_t end, ptent_t leaf, e
 	while (va < end) {
 		int level, ret;
 		ptent_t *e = walk_find(s->root, va, &level);
-		uint64_t size = level_size(level), next = (va & -size) + size;
-		bool whole = !(va & (size - 1)) && end - va >= size && level < LEVEL_ROOT;
+		const uint64_t size = level_size(level);
 
-		if (concerned(s, *e, level, what)) {
-			if (!whole) {
-				ret = level == LEVEL_ROOT ? make_pdpt(s, va) : split(s, e, level);
-				if (ret)
-					return ret;
-				continue;
+		/* On in the same table, until one is below. */
+		do {
+			uint64_t next = (va & -size) + size;
+
+			if (concerned(s, *e, level, what)) {
+				if (level == LEVEL_ROOT || va & (size - 1) || next > end) {
+					ret = level == LEVEL_ROOT ? make_pdpt(s, va) : split(s, e, level);
+					if (ret)
+						return ret;
+					break;
+				}
+				make(s, e, leaf, level, what);
 			}
-			make(s, e, leaf, level, what);
-		}
-		leaf += next - va;
-		va = next;
+			leaf += next - va;
+			va = next;
+			e++;
+		} while (va < end && (uint64_t)e & PGMASK && !is_table(*e, level));
 	}
 	return 0;
 }

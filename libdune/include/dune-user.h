@@ -35,7 +35,8 @@ struct dune_tf;
  * of ring 3's: then the old ring 3 goes on when that handler returns.
  *
  * Return: what was given to dune_ret_from_user(); or -EINVAL: @tf is NULL, its rip or rsp is not
- * canonical, or the thread is not in Dune mode.
+ * canonical, or the thread is not in Dune mode; or -EPERM: DUNE_OPT_SMEP or _SMAP was switched together with
+ * DUNE_OPT_STRICT.
  */
 int dune_jump_to_user(struct dune_tf *tf);
 

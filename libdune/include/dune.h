@@ -80,15 +80,18 @@ typedef void (*dune_pgflt_cb)(uintptr_t addr, uint64_t fec, struct dune_tf *tf);
 
 /**
  * dune_init - prepare this process for Dune mode
- * @map_full: accepted for the sake of old programs.  All memory of the process
- *	is reachable either way, whenever it was mapped.
+ * @map_full: true: the page table maps the address space by entries of 1 GiB.  false ("precise"): it maps
+ *	what the process has and nothing else, by pages of 4 KiB, 2 MiB and 1 GiB, with the permissions
+ *	that the process has there.  dune-vm.h says what that means for its functions
  *
  * Opens /dev/dune and reserves libdune's own 1 GiB of address space.  A second call
- * does nothing.
+ * does nothing.  All memory of the process is reachable either way, whenever it was mapped; in precise mode at
+ * the price of some ten thousand instructions for the first touch of a new mapping (or of each further 2 MiB of it), and of
+ * one descriptor for as long: libdune reads /proc/self/maps then.
  *
  * Return: 0, or -errno: -ENOENT no /dev/dune (the module is not loaded), -EACCES not
  * allowed to open it, -ENODEV the CPU lacks something that libdune needs,
- * -EPROTO the module speaks another version of the interface.
+ * -EPROTO the module speaks another version of the interface; precise also: -EEXIST something is at PAGEBASE.
  */
 int dune_init(bool map_full);
 
@@ -103,7 +106,8 @@ int dune_enter(void);
 /**
  * dune_leave - take the calling thread back into ordinary user mode
  *
- * Return: 0.  The thread can enter again.
+ * Return: 0.  The thread can enter again.  -EBUSY, still in Dune mode: in a handler of an exception or of ring 3, which has
+ * to return first (dune_ret_from_user(), longjmp()).
  */
 int dune_leave(void);
 
@@ -131,6 +135,7 @@ static inline bool dune_in_dune_mode(void)
 
 #define DUNE_OPT_SMEP		3	/* ring 0 cannot execute memory of ring 3 (from the next dune_jump_to_user() on) */
 #define DUNE_OPT_SMAP		4	/* nor read or write it, but between dune_user_access_begin() and _end() */
+/* With DUNE_OPT_STRICT ring 0 cannot load CR4: dune_jump_to_user() is -EPERM with either of these two then. */
 
 /**
  * dune_set_option - switch a DUNE_OPT_* on or off; they begin switched off
@@ -168,7 +173,7 @@ int dune_register_intr_handler(int vec, dune_intr_cb cb);
  *	ring 3's: it uses no thread-local storage, errno and stack protector included.  The stack is aligned to 8
  *	bytes.  It leaves tf->rip canonical
  *
- * Saves about 40 instructions: nothing is saved but the registers in @tf.
+ * Saves about 35 instructions, and memory accesses of some KiB: nothing is saved but the registers in @tf.
  *
  * Return: 0, or -EINVAL.
  */

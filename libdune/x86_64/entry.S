@@ -495,6 +495,187 @@ trap_full:
 	.cfi_endproc
 	.size	trap_full, . - trap_full
 
+/*
+ * Round the handlers of programs that may use vector registers. They are kept below RSP, which RBP has the old value of;
+ * RAX, RCX and RDX are lost. XRSTOR wants bytes 8 to 23 of the header to be 0, and XSAVE keeps bits of the word before
+ * (SDM, "XRSTOR", "XSAVE").
+ */
+	.macro	save_vectors
+	sub	__dune_vm+VM_XSAVE_SIZE(%rip), %rsp
+	and	$-64, %rsp
+	xor	%edx, %edx
+	mov	%rdx, XSAVE_HEADER(%rsp)
+	mov	%rdx, XSAVE_HEADER + 8(%rsp)
+	mov	%rdx, XSAVE_HEADER + 16(%rsp)
+	mov	__dune_vm+VM_XSAVE_MASK(%rip), %eax
+	xsave64	(%rsp)
+	.endm
+
+	.macro	restore_vectors
+	mov	__dune_vm+VM_XSAVE_MASK(%rip), %eax
+	xor	%edx, %edx
+	xrstor64 (%rsp)
+	.endm
+
+/*
+ * void full_trap(struct dune_tf *tf, unsigned int vector)
+ *
+ * What __dune_trap() does for a handler, where there is nothing else to do: FS and GS base are the program's. All
+ * registers of the program are in the frame, so none is kept.
+ */
+	.type	full_trap, @function
+	.balign	16
+full_trap:
+	.cfi_startproc
+	mov	%rsp, %rax
+	and	$-AREA_SIZE, %rax
+	cmpb	$0, AREA_THREAD + T_USER_BASES(%rax)
+	jne	trap_full
+	lea	__dune_handlers(%rip), %rax
+	mov	(%rax,%rsi,8), %rax
+	test	%rax, %rax
+	jz	trap_full
+	push	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rbp, -16
+	mov	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	mov	%rdi, %rbx
+	mov	%rax, %r12
+	save_vectors
+	mov	%rbx, %rdi
+	call	*%r12
+.Lcalled:
+	restore_vectors
+	mov	TF_RIP(%rbx), %rax
+	sar	$47, %rax
+	inc	%rax
+	cmp	$1, %rax
+	ja	1f
+	leave
+	.cfi_remember_state
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_restore_state
+1:	mov	%rbx, %rdi
+	call	__dune_trap_wild
+	leave
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_endproc
+	.size	full_trap, . - full_trap
+
+/*
+ * void __dune_full_pgflt(struct dune_tf *tf)
+ *
+ * The same for a handler of page faults. What is not present may be libdune's own.
+ */
+	.globl	__dune_full_pgflt
+	.hidden	__dune_full_pgflt
+	.type	__dune_full_pgflt, @function
+	.balign	16
+__dune_full_pgflt:
+	.cfi_startproc
+	mov	$VECTOR_PGFLT, %esi
+	testb	$1, TF_ERR(%rdi)
+	jz	trap_full
+	mov	%rsp, %rax
+	and	$-AREA_SIZE, %rax
+	cmpb	$0, AREA_THREAD + T_USER_BASES(%rax)
+	jne	trap_full
+	mov	__dune_pgflt_handler(%rip), %rax
+	test	%rax, %rax
+	jz	trap_full
+	push	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rbp, -16
+	mov	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	mov	%rdi, %rbx
+	mov	%rax, %r12
+	save_vectors
+	mov	%cr2, %rdi
+	mov	TF_ERR(%rbx), %esi
+	mov	%rbx, %rdx
+	call	*%r12
+	jmp	.Lcalled
+	.cfi_endproc
+	.size	__dune_full_pgflt, . - __dune_full_pgflt
+
+/*
+ * long __dune_full_call(struct dune_tf *tf)
+ *
+ * A system call of ring 3, for a handler that may do anything: with the program's bases, and signals let in. @tf begins
+ * a struct user_session. IF = 0.
+ */
+	.globl	__dune_full_call
+	.hidden	__dune_full_call
+	.type	__dune_full_call, @function
+	.balign	16
+__dune_full_call:
+	.cfi_startproc
+	mov	__dune_syscall_handler(%rip), %r12
+	test	%r12, %r12
+	jz	1f
+	push	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rbp, -16
+	mov	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	mov	%rdi, %rbx
+	mov	SESSION_THREAD(%rbx), %r13
+	rdfsbase %rax
+	rdgsbase %rcx
+	mov	%rax, T_USER_FS(%r13)
+	mov	%rcx, T_USER_GS(%r13)
+	movb	$0, T_USER_BASES(%r13)
+	mov	SESSION_FS(%rbx), %rax
+	mov	SESSION_GS(%rbx), %rcx
+	wrfsbase %rax
+	wrgsbase %rcx
+	save_vectors
+	sti
+	mov	%rbx, %rdi
+	call	*%r12
+	cli
+	restore_vectors
+	mov	T_USER_FS(%r13), %rax
+	mov	T_USER_GS(%r13), %rcx
+	wrfsbase %rax
+	wrgsbase %rcx
+	movb	$1, T_USER_BASES(%r13)
+	/* What the handler may have spoilt in the frame, and SYSRET does not load. */
+	movl	$0, TF_ERR(%rbx)
+	movw	$SEL_USER_CS, TF_CS(%rbx)
+	movw	$SEL_USER_DS, TF_SS(%rbx)
+	andl	$RFLAGS_USER, TF_RFLAGS(%rbx)
+	mov	TF_RAX(%rbx), %rax
+	leave
+	.cfi_remember_state
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_restore_state
+1:	mov	$-ENOSYS_NR, %rax
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_endproc
+	.size	__dune_full_call, . - __dune_full_call
+
+/* Entries of __dune_trap_table that lead to full_trap(); 16 bytes apart. */
+	.globl	__dune_full_thunks
+	.hidden	__dune_full_thunks
+	.type	__dune_full_thunks, @function
+	.balign	16
+__dune_full_thunks:
+	.set	vector, 0
+	.rept	NR_EXCEPTIONS
+	.balign	16
+	mov	$vector, %esi
+	jmp	full_trap
+	.set	vector, vector + 1
+	.endr
+	.size	__dune_full_thunks, . - __dune_full_thunks
+
 /* Entries of __dune_trap_table that lead to __dune_trap(); 16 bytes apart. */
 	.globl	__dune_trap_thunks
 	.hidden	__dune_trap_thunks

@@ -24,7 +24,7 @@ static bool qemu;
 		vector_of_last = n;				\
 		dune_ret_from_user(1000 + n);			\
 	}
-HANDLER(0) HANDLER(1) HANDLER(3) HANDLER(6) HANDLER(12) HANDLER(13)
+HANDLER(0) HANDLER(1) HANDLER(3) HANDLER(6) HANDLER(12) HANDLER(13) HANDLER(16) HANDLER(17) HANDLER(19)
 
 static void on_page_fault(uintptr_t addr, uint64_t error, struct dune_tf *tf)
 {
@@ -53,6 +53,9 @@ RING3_CODE(wild_jump, "mov $0x800000000000, %rax; jmp *%rax");
 RING3_CODE(load, "mov (%rdi), %rax; ud2");
 RING3_CODE(store, "mov %rax, (%rdi); ud2");
 RING3_CODE(jump, "jmp *%rdi");
+RING3_CODE(x87, "fninit; pushq $0x37b; fldcw (%rsp); fldz; fld1; fdivp; fwait");
+RING3_CODE(sse, "pushq $0x1d80; ldmxcsr (%rsp); xorps %xmm0, %xmm0; mov $0x3f800000, %eax; movd %eax, %xmm1; divss %xmm0, %xmm1");
+RING3_CODE(align, "pushfq; orl $0x40000, (%rsp); popfq; mov 1(%rsp), %eax");
 RING3_CODE(call, "syscall; ud2");
 
 static void run(const char *code, const char *end, const char *name, int vector)
@@ -85,10 +88,19 @@ static void each_vector(void)
 	RUN(wild, 13);
 	RUN(wild_stack, qemu ? 13 : 12);
 	RUN(wild_jump, 13);
-	if (qemu)
+	RUN(x87, 16);
+	CHECK_EQUAL(last.rip, (long)r.code + (x87_end - x87) - 1, "rip of fwait");
+	__asm__ volatile("fninit");
+	if (qemu) {		/* it has no #AC and no #XM */
 		RUN(vmmcall, 6);
-	else
-		RUN(vmcall, 6);
+		return;
+	}
+	RUN(vmcall, 6);
+	RUN(sse, 19);
+	__asm__ volatile("push $0x1f80; ldmxcsr (%%rsp); pop %%rax" : : : "rax");
+	RUN(align, 17);
+	CHECK_EQUAL(last.err, 0, "the error code of #AC");
+	CHECK_EQUAL(last.rip, (long)r.code + (align_end - align) - 4, "rip of what was not aligned");
 }
 
 static void access_to(const void *where, const char *code, const char *end, unsigned int error, const char *what)
@@ -223,6 +235,8 @@ static int death_of(const char *code, const char *end)
 		dune_register_intr_handler(T_ILLOP, NULL);
 		dune_register_intr_handler(T_BRKPT, NULL);
 		dune_register_intr_handler(T_GPFLT, NULL);
+		dune_register_intr_handler(T_FPERR, NULL);
+		dune_register_intr_handler(T_ALIGN, NULL);
 		dune_register_pgflt_handler(NULL);
 		dune_jump_to_user(&tf);
 		_exit(0);
@@ -262,6 +276,9 @@ static void signals_of_ring3(void)
 	CHECK_EQUAL(DEATH_OF(int3), SIGTRAP, "death by #BP");
 	CHECK_EQUAL(DEATH_OF(ud2), SIGILL, "death by #UD");
 	CHECK_EQUAL(DEATH_OF(wild), SIGSEGV, "death by #GP");
+	CHECK_EQUAL(DEATH_OF(x87), SIGFPE, "death by #MF");
+	if (!qemu)
+		CHECK_EQUAL(DEATH_OF(align), SIGBUS, "death by #AC");
 	CHECK_EQUAL(DEATH_OF(load), SIGSEGV, "death by #PF");
 
 	sigaction(SIGSEGV, &action, NULL);
@@ -287,13 +304,16 @@ int main(void)
 	__cpuid(0, a, b, c, d);
 	qemu = b != signature_INTEL_ebx;
 	dune_set_option(DUNE_OPT_QUIET, true);
-	CHECK_EQUAL(dune_init_and_enter(), 0, "dune_init_and_enter");
+	CHECK_EQUAL(mode_enter(), 0, "dune_init_and_enter");
 	dune_register_intr_handler(0, on_0);
 	dune_register_intr_handler(1, on_1);
 	dune_register_intr_handler(3, on_3);
 	dune_register_intr_handler(6, on_6);
 	dune_register_intr_handler(12, on_12);
 	dune_register_intr_handler(13, on_13);
+	dune_register_intr_handler(16, on_16);
+	dune_register_intr_handler(17, on_17);
+	dune_register_intr_handler(19, on_19);
 	dune_register_pgflt_handler(on_page_fault);
 	r = ring3_make();
 	each_vector();

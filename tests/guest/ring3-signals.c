@@ -209,7 +209,7 @@ static void storm(void)
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	CHECK_EQUAL(dune_init_and_enter(), 0, "dune_init_and_enter");
+	CHECK_EQUAL(mode_enter(), 0, "dune_init_and_enter");
 	r = ring3_make();
 	spinning();
 	waiting();

@@ -131,7 +131,7 @@ int main(void)
 	struct ring3 r;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	CHECK_EQUAL(dune_init_and_enter(), 0, "dune_init_and_enter");
+	CHECK_EQUAL(mode_enter(), 0, "dune_init_and_enter");
 	dune_register_syscall_handler(on_call);
 	for (long i = 0; i < THREADS; i++)
 		DIE_UNLESS(!pthread_create(&threads[i], NULL, thread, (void *)(i + 1)), "pthread_create");

@@ -2,6 +2,7 @@
 /*
  * GR0 -> GR3 -> GR0: entering with registers, system calls with all of them, leaving, nesting.
  */
+#include <setjmp.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -303,6 +304,76 @@ static void protection(struct ring3 *r)
 	dune_register_pgflt_handler(NULL);
 }
 
+/* Not before the session has ended. */
+static int left;
+
+static void leave_in_call(struct dune_tf *tf)
+{
+	left = dune_leave();
+	CHECK(dune_in_dune_mode(), "dune_leave() in a handler");
+	tf->rax = 5;
+}
+
+static void leave_in_trap(struct dune_tf *tf)
+{
+	(void)tf;
+	left = dune_leave();
+	dune_ret_from_user(77);
+}
+
+static jmp_buf back;
+
+static void jump_out(struct dune_tf *tf)
+{
+	(void)tf;
+	longjmp(back, 1);
+}
+
+RING3_CODE(call_and_trap, "mov $39, %eax; syscall; ud2");
+
+static void leaving(struct ring3 *r)
+{
+	struct dune_tf tf = RING3_FRAME(r, call_and_trap);
+
+	dune_register_syscall_handler(leave_in_call);
+	dune_register_intr_handler(T_ILLOP, leave_in_trap);
+	left = 0;
+	CHECK_EQUAL(dune_jump_to_user(&tf), 77, "ring 3 goes on");
+	CHECK_EQUAL(left, -EBUSY, "dune_leave() in handlers");
+	CHECK_EQUAL(dune_leave(), 0, "dune_leave() after dune_ret_from_user()");
+	CHECK_EQUAL(dune_enter(), 0, "dune_enter");
+	dune_register_syscall_handler(jump_out);
+	if (!setjmp(back))
+		dune_jump_to_user(&tf);
+	CHECK_EQUAL(dune_leave(), 0, "dune_leave() after longjmp()");
+	CHECK_EQUAL(dune_enter(), 0, "dune_enter");
+	dune_register_syscall_handler(leave_in_call);
+	CHECK_EQUAL(dune_jump_to_user(&tf), 77, "ring 3 after it");
+}
+
+/* With DUNE_OPT_STRICT the guest cannot load CR4. */
+static void strict(struct ring3 *r)
+{
+	struct dune_tf tf = RING3_FRAME(r, call_and_trap);
+
+	CHECK_EQUAL(dune_leave(), 0, "dune_leave");
+	dune_set_option(DUNE_OPT_STRICT, true);
+	CHECK_EQUAL(dune_enter(), 0, "dune_enter");
+	CHECK_EQUAL(dune_jump_to_user(&tf), 77, "ring 3 with DUNE_OPT_STRICT");
+	if (!dune_set_option(DUNE_OPT_SMEP, true)) {
+		CHECK_EQUAL(dune_jump_to_user(&tf), -EPERM, "SMEP with DUNE_OPT_STRICT");
+		dune_set_option(DUNE_OPT_SMEP, false);
+	}
+	if (!dune_set_option(DUNE_OPT_SMAP, true)) {
+		CHECK_EQUAL(dune_jump_to_user(&tf), -EPERM, "SMAP with DUNE_OPT_STRICT");
+		dune_set_option(DUNE_OPT_SMAP, false);
+	}
+	CHECK_EQUAL(dune_jump_to_user(&tf), 77, "ring 3 without them");
+	CHECK_EQUAL(dune_leave(), 0, "dune_leave");
+	dune_set_option(DUNE_OPT_STRICT, false);
+	CHECK_EQUAL(dune_enter(), 0, "dune_enter");
+}
+
 static void bad_input(struct ring3 *r)
 {
 	struct dune_tf tf = RING3_FRAME(r, loop);
@@ -326,13 +397,15 @@ int main(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	CHECK_EQUAL(dune_jump_to_user(&nothing), -EINVAL, "outside Dune mode");
 	CHECK_EQUAL(dune_set_user_fs(0), -EINVAL, "outside Dune mode");
-	CHECK_EQUAL(dune_init_and_enter(), 0, "dune_init_and_enter");
+	CHECK_EQUAL(mode_enter(), 0, "dune_init_and_enter");
 	r = ring3_make();
 	all_registers(&r);
 	six_arguments(&r);
 	results_of_calls(&r);
 	forks_of_ring3(&r);
 	others(&r);
+	leaving(&r);
+	strict(&r);
 	bad_input(&r);
 	vector_registers(&r);
 	protection(&r);

@@ -12,6 +12,7 @@
 #include <dune.h>
 
 #include "check.h"
+#include "mode.h"
 
 #define RING3_PAGE	4096UL
 

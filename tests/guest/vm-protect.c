@@ -195,10 +195,24 @@ static void refused(void)
 	CHECK(WRITES(p), "the page");
 }
 
+static void say_code(int signo, siginfo_t *info, void *context)
+{
+	(void)context;
+	_exit(signo == SIGSEGV ? info->si_code : 99);
+}
+
+/* The si_code of a load, or 98. */
+static int code_of_load(const volatile char *p)
+{
+	struct sigaction action = { .sa_sigaction = say_code, .sa_flags = SA_SIGINFO };
+
+	return IN_CHILD(sigaction(SIGSEGV, &action, NULL); *p; _exit(98)) >> 8;
+}
+
 /* Without a handler it is the signal. */
 static void signalled(void)
 {
-	char *p = map(PAGE, PAGE);
+	char *p = map(PAGE, PAGE), *hole = map(2 * PAGE, PAGE);
 
 	*p = 1;
 	dune_register_pgflt_handler(NULL);
@@ -206,6 +220,11 @@ static void signalled(void)
 	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); *(volatile char *)p = 1), SIGSEGV, "a write without a handler");
 	CHECK_EQUAL(IN_CHILD(dune_vm_mprotect(pgroot, p, PAGE, RW); *(volatile char *)p = 1), EXITED(0), "a child's own table");
 	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); *(volatile char *)p = 1), SIGSEGV, "still protected in the parent");
+	*hole = 1;
+	CHECK_EQUAL(dune_vm_unmap(pgroot, hole, PAGE), 0, "unmap");
+	CHECK_EQUAL(code_of_load(hole), SEGV_MAPERR, "a load from a hole");
+	CHECK_EQUAL(dune_vm_mprotect(pgroot, hole + PAGE, PAGE, PERM_NONE), 0, "mprotect");
+	CHECK_EQUAL(code_of_load(hole + PAGE), SEGV_ACCERR, "a load from PERM_NONE");
 	dune_register_pgflt_handler(on_fault);
 }
 

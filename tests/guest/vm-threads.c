@@ -251,7 +251,7 @@ int main(int argc, char **argv)
 	proc_begin(argc, argv);
 	if (!proc_inside)
 		return CHECK_SKIP;
-	if (argc > 1)
+	if (argc > 1 && !mode_precise)
 		rounds = atol(argv[1]);
 	dune_register_pgflt_handler(on_fault);
 	area = mmap(NULL, 4 * MIB2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -53,7 +53,7 @@ static void protect(void **state)
 	/* Not for anybody, and back. */
 	assert_int_equal(dune_vm_mprotect(pgroot, P(3), 4096, PERM_NONE), 0);
 	assert_int_equal(cpu_access(pgroot, VA + 0x3000, 0), CPU_ABSENT);
-	assert_int_equal(__dune_granule_map(VA + 0x3000), -EINVAL);
+	assert_int_equal(__dune_granule_map(VA + 0x3000), -EPERM);
 	assert_int_equal(dune_vm_mprotect(pgroot, P(3), 4096, RWX | PERM_U), 0);
 	assert_int_equal(cpu_access(pgroot, VA + 0x3000, FEC_W), CPU_OK);
 	assert_int_equal(cpu_access(pgroot, VA + 0x3000, FEC_U), CPU_OK);
