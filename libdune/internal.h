@@ -267,8 +267,8 @@ void __dune_exec_forget(struct dune_thread *t);
 /* Have programs started by exec() load the object at @path first; a static one is loaded by it. */
 void __dune_set_preload(const char *path);
 /*
- * The process runs the program that @fd is open on, whatever file the kernel believes it does.  Returns its
- * path, or "".
+ * The process runs the program that @fd is open on, whatever file the kernel believes it does; -1: the kernel
+ * knows.  Returns its path, or "".
  */
 const char *__dune_set_loaded(int fd);
 

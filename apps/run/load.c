@@ -279,9 +279,9 @@ static long set_map(const struct prctl_mm_map *map)
 
 /*
  * What /proc tells others: arguments, environment, auxiliary vector, and for those with CAP_CHECKPOINT_RESTORE
- * the file.  A kernel without CONFIG_CHECKPOINT_RESTORE goes on telling ours.
+ * the file.  A kernel without CONFIG_CHECKPOINT_RESTORE goes on telling ours.  Returns whether it knows the file.
  */
-static void tell_kernel(const struct start *s, const struct image *image, const char *env_start)
+static bool tell_kernel(const struct start *s, const struct image *image, const char *env_start)
 {
 	unsigned long brk = heap_start(image), args_end, size = 0;
 	struct prctl_mm_map map;
@@ -303,10 +303,11 @@ static void tell_kernel(const struct start *s, const struct image *image, const 
 	if (set_map(&map) == -EBUSY) {		/* only while the old file is mapped */
 		leave_file();
 		if (!set_map(&map))
-			return;
+			return true;
 	}
 	map.exe_fd = -1;
 	set_map(&map);
+	return false;
 }
 
 /* @path: of the file; one that was started by a descriptor is known by that. */
@@ -364,8 +365,9 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	preload_clean_environment(s.envp);
 	take_out_arguments(&s);
 	set_auxv(&s, &image);
-	tell_kernel(&s, &image, env_start);
 	set_comm(image.name, __dune_set_loaded(image.fd));
+	if (tell_kernel(&s, &image, env_start))
+		__dune_set_loaded(-1);
 	dune_syscall1(__NR_close, image.fd);
 	preload_enter();
 	go((unsigned long)s.argc, image.bias + image.header.e_entry);
