@@ -402,6 +402,9 @@ long __dune_sys_output(struct dune_thread *t);
 void __dune_outputs_begin(void);
 extern bool __dune_outputs_watched;
 
+/* listing.c */
+void __dune_hide_descriptor(struct dune_thread *t);
+
 /* seccomp.c */
 long __dune_set_strict(struct dune_thread *t);
 long __dune_set_filter(struct dune_thread *t, __u64 *arg);

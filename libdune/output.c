@@ -333,8 +333,11 @@ long __dune_output_check(struct dune_thread *t)
 /* After it; its result is in RAX by now. */
 void __dune_output_mark(struct dune_thread *t)
 {
-	long result = t->run->regs.rax;
+	long result;
 
+	if (t->output_nr == __NR_getdents64)
+		__dune_hide_descriptor(t);
+	result = t->run->regs.rax;
 	/* Calls that were interrupted write too: the time that is left. */
 	if (!is_error(result) || result == -EINTR)
 		all_outputs(t, is_error(result) ? 0 : result, mark_dirty);

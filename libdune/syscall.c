@@ -321,6 +321,7 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 	[__NR_dup2] = sys_dup2,
 	[__NR_dup3] = sys_dup2,
 	[__NR_close_range] = sys_close_range,
+	[__NR_getdents64] = __dune_sys_output,
 
 	[__NR_arch_prctl] = sys_arch_prctl,
 	[__NR_prctl] = sys_prctl,
