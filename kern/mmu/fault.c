@@ -38,7 +38,7 @@ struct mmu_fault {
 };
 
 /*
- * The entry of @mm's page table that maps @va, or 0, and its level; if that is 1, the table it is in.  Interrupts are
+ * The entry of @mm's page table that maps @va, or 0, and its level; @last, if that is 1, the table it is in.  Interrupts are
  * off, which keeps page-table pages from being freed, as for get_user_pages_fast().
  *
  * Only the last entry counts: Linux gives those above it all permissions (but sets NX
@@ -68,7 +68,8 @@ static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int
 	DESCEND(4, false);
 	DESCEND(3, entry & _PAGE_PSE);
 	DESCEND(2, entry & _PAGE_PSE);
-	*last = table;
+	if (last)
+		*last = table;
 	DESCEND(1, true);
 	return entry;
 #undef DESCEND
@@ -90,7 +91,7 @@ static bool host_allows(u64 entry, u32 access)
 	return (entry & (must | must_not)) == must;
 }
 
-static u8 host_memtype(const struct dune_mmu *mmu, u64 entry, unsigned int level, u64 pfn)
+static __always_inline u8 host_memtype(const struct dune_mmu *mmu, u64 entry, unsigned int level, u64 pfn)
 {
 	u64 pat_bit = level == 1 ? _PAGE_PAT : _PAGE_PAT_LARGE;
 	unsigned int index = 0;
@@ -111,7 +112,9 @@ static u8 host_memtype(const struct dune_mmu *mmu, u64 entry, unsigned int level
 	return type;
 }
 
-static void leaf_from_host(const struct dune_mmu *mmu, u64 entry, unsigned int level, u64 hva, struct tdp_leaf *leaf)
+/* Inline, as it is on the way of each fault, and has two callers. */
+static __always_inline void leaf_from_host(const struct dune_mmu *mmu, u64 entry, unsigned int level, u64 hva,
+					    struct tdp_leaf *leaf)
 {
 	u64 in_leaf = (tdp_level_size(level) - 1) >> TDP_PAGE_SHIFT;
 	u64 pfn = (entry & PTE_PFN_MASK) >> PAGE_SHIFT;
@@ -165,20 +168,24 @@ static void avoid_invalidation(const struct dune_mmu *mmu, u64 hva, struct tdp_l
 }
 
 /*
- * The page of @fault is mapped, @table is the host's with the entry for it.  Map its neighbours too, as far as the host's
- * table has them: each by its own entry there, as a fault at it would, but as not accessed.
+ * The page of @fault is mapped.  Map its neighbours too, as far as the host's table has them: each by its own
+ * entry there, as a fault at it would, but as not accessed.
  *
  * Not where the CPU keeps no accessed bits: what is mapped would count as accessed.
  */
-static noinline void map_around(struct dune_mmu *mmu, const struct mmu_fault *fault, const u64 *table)
+static void map_around(struct dune_mmu *mmu, const struct mmu_fault *fault)
 {
 	const u64 mask = AROUND_PAGES * PAGE_SIZE - 1, ignored = PTE_PFN_MASK | _PAGE_ACCESSED;
 	u64 *slot = tdp_page_slot(&mmu->tdp, fault->gpa & ~mask);
 	u64 hva = fault->hva & ~mask, last = 0, rights = 0;
 	struct tdp_leaf leaf;
-	unsigned int i;
+	const u64 *table = NULL;
+	unsigned int i, level;
 
 	if (unlikely(!slot || !mmu->tdp.fmt->accessed || being_invalidated(mmu, hva, mask + 1)))
+		return;
+	host_entry(mmu->mn.mm, hva, &level, &table);
+	if (!table)
 		return;
 	table += hva >> PAGE_SHIFT & (TDP_ENTRIES - 1);
 	for (i = 0; i < AROUND_PAGES; i++) {
@@ -198,6 +205,17 @@ static noinline void map_around(struct dune_mmu *mmu, const struct mmu_fault *fa
 	}
 }
 
+/* Not part of map_locked(), so that what has no neighbours does not pay for them. */
+static noinline int map_with_neighbours(struct dune_mmu *mmu, const struct mmu_fault *fault, const struct tdp_leaf *leaf,
+					struct tdp_cache *cache, struct tdp_garbage *garbage)
+{
+	int r = tdp_map(&mmu->tdp, cache, fault->gpa, leaf, garbage);
+
+	if (r >= 0)
+		map_around(mmu, fault);
+	return r;
+}
+
 /*
  * Under mmu->lock, with interrupts off.  What tdp_map() says, or -EAGAIN: the address is being invalidated;
  * -EFAULT: the host's table does not allow the access (yet); -ENXIO: the granule was
@@ -208,9 +226,7 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 {
 	struct tdp_leaf leaf;
 	unsigned int level;
-	const u64 *table;
 	u64 entry, hva;
-	int r;
 
 	if (unlikely(mmu->dead))
 		return -EIO;
@@ -221,7 +237,7 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 	if (being_invalidated(mmu, hva & PAGE_MASK, PAGE_SIZE))
 		return -EAGAIN;
 
-	entry = host_entry(mmu->mn.mm, hva, &level, &table);
+	entry = host_entry(mmu->mn.mm, hva, &level, NULL);
 	if (!host_allows(entry, fault->access))
 		return -EFAULT;
 
@@ -229,10 +245,9 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 	if (unlikely(mmu->split_exec))
 		split_executable(&leaf, fault->access);
 	avoid_invalidation(mmu, hva, &leaf);
-	r = tdp_map(&mmu->tdp, cache, fault->gpa, &leaf, garbage);
-	if (fault->around && level == 1 && r >= 0)
-		map_around(mmu, fault, table);
-	return r;
+	if (fault->around && level == 1)
+		return map_with_neighbours(mmu, fault, &leaf, cache, garbage);
+	return tdp_map(&mmu->tdp, cache, fault->gpa, &leaf, garbage);
 }
 
 /* The flush that tdp_map() asked for.  Interrupts are on. */
@@ -310,8 +325,10 @@ static int populate(struct mm_struct *mm, struct mmu_fault *fault)
 	struct vm_area_struct *vma;
 	vm_fault_t result;
 
-	if (fault->access & MMU_WRITE)
+	if (fault->access & MMU_WRITE) {
 		flags |= FAULT_FLAG_WRITE;
+		fault->around = false;
+	}
 	if (fault->access & MMU_EXEC)
 		flags |= FAULT_FLAG_INSTRUCTION;
 
@@ -325,7 +342,8 @@ static int populate(struct mm_struct *mm, struct mmu_fault *fault)
 		}
 
 		/* The host maps neighbours of what is read from a file, of nothing else. */
-		fault->around = vma->vm_ops && !(fault->access & MMU_WRITE);
+		if (!vma->vm_ops)
+			fault->around = false;
 		result = handle_mm_fault(vma, fault->hva, flags, NULL);
 		if (likely(!(result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED))))
 			break;
