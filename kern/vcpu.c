@@ -106,7 +106,7 @@ static struct dune_vcpu *alloc_vcpu(struct dune_vm *vm, const struct dune_vcpu_c
 	vcpu->vm = vm;
 	vcpu->config = *config;
 	vcpu->cpu = -1;
-	vcpu->run_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	vcpu->run_page = alloc_page(DUNE_GFP_MAPPED | __GFP_ZERO);
 	if (!vcpu->run_page)
 		goto free_vcpu;
 	vcpu->run = page_address(vcpu->run_page);

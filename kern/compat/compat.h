@@ -39,6 +39,16 @@
 #include <asm/cpuid/api.h>
 #endif
 
+/*
+ * For pages that user space maps.  Before 5.11 an allocation for a memory cgroup is marked in the page where its
+ * mappings are counted, so it must not be mapped.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define DUNE_GFP_MAPPED			GFP_KERNEL_ACCOUNT
+#else
+#define DUNE_GFP_MAPPED			GFP_KERNEL
+#endif
+
 /* Speculation bugs and features that older headers do not name: absent there. */
 #ifndef X86_BUG_VMSCAPE
 #define X86_BUG_VMSCAPE			(-1)

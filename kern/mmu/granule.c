@@ -155,7 +155,7 @@ int granule_spare_fill(struct granule_spare *spare)
 		spare->leaf = kcalloc(GRANULE_LEAF_SIZE, sizeof(u32), GFP_KERNEL_ACCOUNT);
 	/* A page of its own, for user space maps it. */
 	if (!spare->page)
-		spare->page = (u32 *)__get_free_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		spare->page = (u32 *)__get_free_page(DUNE_GFP_MAPPED | __GFP_ZERO);
 	return spare->leaf && spare->page ? 0 : -ENOMEM;
 }
 
