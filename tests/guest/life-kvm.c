@@ -133,61 +133,71 @@ static void registers_program(struct shared *self)
 	}
 }
 
-static const struct companion companions[] = {
-	{ "memory", memory_program },
-	{ "a KVM guest that runs long", long_program },
-	{ "a KVM guest in Dune mode", in_turn_program },
-	{ "a KVM guest between two exits", registers_program },
-};
-
-#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
-
 /* ---- KVM's guests ---------------------------------------------------------------- */
 
 #define GUESTS	3
 
-int main(int argc, char **argv)
+/* KVM guests that come and go, now on one CPU, now on the other. A round is a guest made. */
+static void makers_program(struct shared *self)
 {
-	unsigned long wanted = argc > 1 ? strtoul(argv[1], NULL, 10) : 100, made = 0, looked = 0;
+	uint64_t seed = 17 + (self - companions_shared);
 	struct kvm_guest guests[GUESTS];
 	bool open[GUESTS] = { };
-	uint64_t seed = 17;
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	companions_start(companions, NR_COMPANIONS);
-	if (!companions_go_on(companions, NR_COMPANIONS, 1, "at first"))
-		return check_result();
-	while (made < wanted && !check_failures) {
+	for (;;) {
 		uint64_t random = raw_random(&seed);
 		unsigned int i = random % GUESTS;
 
 		if (random >> 60 == 0)
 			stay_on(random >> 59 & 1);
-		if (open[i]) {
-			if (random >> 32 & 1)
-				CHECK(kvm_guest_run(&guests[i]), "the KVM guest found something wrong: exit %u",
-				      guests[i].run->exit_reason);
-			if (random >> 33 & 1) {
-				kvm_guest_close(&guests[i]);
-				open[i] = false;
-			}
-		} else {
-			const char *failed = kvm_guest_open(&guests[i]);
-
-			CHECK(!failed, "KVM: %s: %s", failed, strerror(errno));
-			open[i] = !failed;
-			made++;
-		}
-		if (made < looked + 100)
+		if (!open[i]) {
+			FAIL_UNLESS(!kvm_guest_open(&guests[i]), self);
+			open[i] = true;
+			self->rounds++;
 			continue;
-		looked = made;
-		if (!companions_go_on(companions, NR_COMPANIONS, 1, "beside KVM guests"))
-			break;
-		if (made % 1000 == 0)
-			printf("%lu KVM guests so far\n", made);
+		}
+		if (random >> 32 & 1)
+			FAIL_UNLESS(kvm_guest_run(&guests[i]), self);
+		if (random >> 33 & 1) {
+			kvm_guest_close(&guests[i]);
+			open[i] = false;
+		}
 	}
-	printf("%lu KVM guests\n", made);
-	companions_go_on(companions, NR_COMPANIONS, 1, "at last");
+}
+
+/* Making and ending a KVM guest is mostly waiting for the kernel: several at once. */
+static const struct companion companions[] = {
+	{ "memory", memory_program },
+	{ "a KVM guest that runs long", long_program },
+	{ "a KVM guest in Dune mode", in_turn_program },
+	{ "a KVM guest between two exits", registers_program },
+	{ "KVM guests that come and go, 1", makers_program },
+	{ "KVM guests that come and go, 2", makers_program },
+	{ "KVM guests that come and go, 3", makers_program },
+	{ "KVM guests that come and go, 4", makers_program },
+};
+
+#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
+
+static unsigned long guests_made(void)
+{
+	unsigned long made = 0;
+
+	for (unsigned int i = 0; i < NR_COMPANIONS; i++)
+		if (companions[i].run == makers_program)
+			made += companions_shared[i].rounds;
+	return made;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long wanted = argc > 1 ? strtoul(argv[1], NULL, 10) : 100, said = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	companions_start(companions, NR_COMPANIONS);
+	while (companions_go_on(companions, NR_COMPANIONS, 1, "beside each other") && guests_made() < wanted)
+		for (; said + 1000 <= guests_made(); said += 1000)
+			printf("%lu KVM guests so far\n", said + 1000);
 	companions_end(companions, NR_COMPANIONS);
 	return check_result();
 }
