@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Vector registers are the thread's own: processes in Dune mode and outside keep different values in all of them while
+ * they take turns on one CPU.
+ *
+ *	cpu-vectors user	the registers are loaded by the return to user mode, as on kernels (7.2) in which
+ *				nothing else can do it
+ */
+#include <immintrin.h>
+
+#include <dune.h>
+
+#include "check.h"
+#include "companions.h"
+#include "raw.h"
+
+#define PARAMETER	"/sys/module/dune/parameters/fpu_in_kernel"
+#define STATS		"/sys/kernel/debug/dune/stats"
+
+/* The image of XSAVE: SDM, "Layout of the XSAVE Area". */
+#define IMAGE_SIZE	832
+#define IMAGE_MXCSR	24
+#define IMAGE_ST	32
+#define IMAGE_XMM	160
+#define IMAGE_XMM_END	416
+#define IMAGE_XSTATE_BV	512
+#define IMAGE_YMM	576
+#define COMPONENTS	7		/* x87, SSE, AVX */
+
+static _Alignas(64) unsigned char wanted[IMAGE_SIZE], found[IMAGE_SIZE];
+
+static bool same(unsigned int from, unsigned int to)
+{
+	return !memcmp(wanted + from, found + from, to - from);
+}
+
+/* Each round is longer than a time slice now and then, and makes a system call. */
+__attribute__((target("xsave"))) static void keep(struct shared *self, unsigned int number)
+{
+	bool avx = __builtin_cpu_supports("avx");
+	uint64_t seed = number;
+
+	for (;;) {
+		unsigned int mxcsr = 0x1f80 | (raw_random(&seed) & 3) << 13;
+
+		for (unsigned int i = IMAGE_ST; i < IMAGE_SIZE; i++)
+			wanted[i] = raw_random(&seed);
+		/* Ten bytes of sixteen are a register; the header says that all components are there. */
+		for (unsigned int i = IMAGE_ST; i < IMAGE_XMM; i++)
+			wanted[i] = i % 16 < 10 ? wanted[i] : 0;
+		memset(wanted, 0, IMAGE_ST);
+		memset(wanted + IMAGE_XMM_END, 0, IMAGE_YMM - IMAGE_XMM_END);
+		memcpy(wanted, (unsigned short[]){ 0x37f, 0, 0xff }, 6);
+		memcpy(wanted + IMAGE_MXCSR, &mxcsr, sizeof(mxcsr));
+		wanted[IMAGE_XSTATE_BV] = avx ? COMPONENTS : COMPONENTS & ~4;
+
+		__asm__ volatile("xrstor %[wanted]\n\t"
+				 "movl $200000, %%ebx\n"
+				 "1:	decl %%ebx\n\t"
+				 "jnz 1b\n\t"
+				 "movl $39, %%eax\n\t"
+				 "syscall\n\t"
+				 "movl %[components], %%eax\n\t"
+				 "xorl %%edx, %%edx\n\t"
+				 "xsave %[found]\n\t"
+				 "fninit"
+				 : [found] "+m"(found)
+				 : [wanted] "m"(wanted), [components] "i"(COMPONENTS), "a"(COMPONENTS), "d"(0)
+				 : "rbx", "rcx", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+				   "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+		_mm_setcsr(0x1f80);
+		FAIL_UNLESS(same(IMAGE_MXCSR, IMAGE_MXCSR + 4), self);
+		FAIL_UNLESS(same(IMAGE_ST, IMAGE_XMM), self);
+		FAIL_UNLESS(same(IMAGE_XMM, IMAGE_XMM_END), self);
+		FAIL_UNLESS(!avx || same(IMAGE_YMM, IMAGE_SIZE), self);
+		self->rounds++;
+	}
+}
+
+static void outside(struct shared *self)
+{
+	keep(self, 1);
+}
+
+static void inside(struct shared *self)
+{
+	FAIL_UNLESS(!dune_init_and_enter(), self);
+	keep(self, 2);
+}
+
+static void inside_too(struct shared *self)
+{
+	FAIL_UNLESS(!dune_init_and_enter(), self);
+	keep(self, 3);
+}
+
+static const struct companion companions[] = {
+	{ "a process outside Dune mode", outside },
+	{ "a process in Dune mode", inside },
+	{ "another one in Dune mode", inside_too },
+};
+
+#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
+
+static void set_parameter(const char *value)
+{
+	FILE *file = fopen(PARAMETER, "w");
+
+	DIE_UNLESS(file && fputs(value, file) > 0 && !fclose(file), PARAMETER);
+}
+
+/* How often DUNE_RUN came back to user mode for something that was to be done there. */
+static unsigned long returns(void)
+{
+	unsigned long value = 0;
+	char line[128];
+	FILE *file = fopen(STATS, "r");
+
+	DIE_UNLESS(file, STATS);
+	while (fgets(line, sizeof(line), file) && sscanf(line, "user_intr %lu", &value) != 1)
+		;
+	fclose(file);
+	return value;
+}
+
+int main(int argc, char **argv)
+{
+	bool by_user = argc > 1 && !strcmp(argv[1], "user");
+	unsigned long before;
+
+	if (by_user)
+		set_parameter("N");
+	companions_start(companions, NR_COMPANIONS);
+	companions_go_on(companions, NR_COMPANIONS, 1, "at first");
+	before = returns();
+	companions_go_on(companions, NR_COMPANIONS, 200, "in turn");
+	if (by_user)
+		CHECK(returns() >= before + 10, "user mode loaded the registers %lu times", returns() - before);
+	companions_end(companions, NR_COMPANIONS);
+	set_parameter("Y");
+	return check_result();
+}
