@@ -12,7 +12,6 @@
 
 #include "check.h"
 #include "companions.h"
-#include "kvm-guest.h"
 #include "raw.h"
 
 /* ---- the companions ----------------------------------------------------------- */
@@ -86,22 +85,6 @@ static void raw_program(struct shared *self)
 	}
 }
 
-static void kvm_program(struct shared *self)
-{
-	struct kvm_guest guest;
-	const char *failed = kvm_guest_open(&guest);
-
-	if (failed)
-		printf("KVM: %s\n", failed);
-	FAIL_UNLESS(!failed, self);
-	for (;;) {
-		FAIL_UNLESS(kvm_guest_run(&guest), self);
-		self->rounds++;
-		if (self->rounds % 16 == 0)
-			usleep(1000);
-	}
-}
-
 /* Its registers, its TLS, its vector registers, its system calls. */
 static void plain_program(struct shared *self)
 {
@@ -124,7 +107,7 @@ static void plain_program(struct shared *self)
 static const struct companion companions[] = {
 	{ "the program with libdune", dune_program },
 	{ "the guest on the ABI", raw_program },
-	{ "the KVM guest", kvm_program },
+	{ "the KVM guest", kvm_companion },
 	{ "the plain process", plain_program },
 };
 

@@ -15,7 +15,6 @@
 
 #include "check.h"
 #include "companions.h"
-#include "kvm-guest.h"
 #include "raw.h"
 
 static void stay_on(int cpu)
@@ -29,26 +28,10 @@ static void stay_on(int cpu)
 
 /* ---- the companions ----------------------------------------------------------- */
 
-#define WORDS	8192
-
-/* A Dune process that writes and reads memory, in ring 0 of its guest. */
 static void memory_program(struct shared *self)
 {
-	pid_t pid = getpid();
-
 	stay_on(0);
-	FAIL_UNLESS(!dune_init_and_enter(), self);
-	for (unsigned long seed = 1;; seed++) {
-		volatile uint64_t *memory = mmap(NULL, WORDS * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		FAIL_UNLESS(memory != MAP_FAILED, self);
-		for (unsigned long i = 0; i < WORDS; i += 16)
-			memory[i] = i * seed;
-		for (unsigned long i = 0; i < WORDS; i += 16)
-			FAIL_UNLESS(memory[i] == i * seed, self);
-		FAIL_UNLESS(!munmap((void *)memory, WORDS * 8) && syscall(SYS_getpid) == pid, self);
-		self->rounds++;
-	}
+	memory_companion(self);
 }
 
 /* A KVM guest that is preempted again and again, in favour of the others on its CPU. */

@@ -3,52 +3,25 @@
  * A machine without KVM: the module has switched virtualization on by itself. A KVM that is loaded
  * later makes no VM, and disturbs nothing; when the module is gone, KVM works.
  */
-#include <dune.h>
-
 #include <fcntl.h>
 #include <glob.h>
-#include <linux/kvm.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-#include "check.h"
-
-#define PROCESSES	3
+#include "companions.h"
 
 /* What KVM's modules depend on, and they themselves; only one vendor's fits. */
 static const char * const modules[] = { "irqbypass", "ccp", "kvm", "kvm-intel", "kvm-amd" };
 
-static atomic_ulong *rounds;
+static const struct companion companions[] = {
+	{ "a process in Dune mode", memory_companion },
+	{ "another one", memory_companion },
+	{ "a third", memory_companion },
+};
 
-static int be_process(unsigned int index)
+#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
+
+static void all_go_on(const char *during)
 {
-	if (dune_init_and_enter())
-		return 2;
-	for (;;) {
-		unsigned long *page = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (page == MAP_FAILED || *page)
-			return 1;
-		*page = index;
-		munmap(page, 65536);
-		rounds[index]++;
-	}
-}
-
-static void all_go_on(const char *what)
-{
-	double end = check_seconds() + 20;
-
-	for (unsigned int i = 0; i < PROCESSES; i++) {
-		unsigned long before = rounds[i];
-
-		while (rounds[i] < before + 3 && check_seconds() < end)
-			usleep(1000);
-		CHECK(rounds[i] >= before + 3, "%s: process %u stands still", what, i);
-	}
+	companions_go_on(companions, NR_COMPANIONS, 3, during);
 }
 
 static bool load(const char *name)
@@ -74,16 +47,10 @@ static bool load(const char *name)
 
 int main(void)
 {
-	pid_t pids[PROCESSES];
-	int kvm, vm, status;
+	int kvm, vm;
 
 	DIE_UNLESS(access("/dev/kvm", F_OK), "KVM is loaded already");
-	rounds = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (unsigned int i = 0; i < PROCESSES; i++) {
-		pids[i] = fork();
-		if (!pids[i])
-			_exit(be_process(i));
-	}
+	companions_start(companions, NR_COMPANIONS);
 	all_go_on("at first");
 
 	for (unsigned int i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
@@ -98,12 +65,7 @@ int main(void)
 		all_go_on("after KVM has tried");
 	}
 
-	for (unsigned int i = 0; i < PROCESSES; i++) {
-		kill(pids[i], SIGKILL);
-		CHECK(waitpid(pids[i], &status, 0) == pids[i] && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-		      "process %u: status %#x", i, status);
-	}
-
+	companions_end(companions, NR_COMPANIONS);
 	for (unsigned int i = 0; i < 1000 && syscall(SYS_delete_module, "dune", O_NONBLOCK) && errno == EAGAIN; i++)
 		usleep(10000);
 	CHECK(access("/sys/module/dune", F_OK), "the module stays: %s", strerror(errno));

@@ -6,31 +6,16 @@
  *	life-reboot [KERNEL INITRD ARGUMENTS]	for kexec
  */
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/reboot.h>
 #include <sys/syscall.h>
-
-#include <dune.h>
 
 #include "check.h"
 #include "companions.h"
 
-static void dune_program(struct shared *self)
-{
-	FAIL_UNLESS(!dune_init_and_enter(), self);
-	for (;;) {
-		void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		*(volatile char *)page = 1;
-		munmap(page, 4096);
-		self->rounds++;
-	}
-}
-
 static const struct companion companions[] = {
-	{ "a process in Dune mode", dune_program },
-	{ "another one", dune_program },
-	{ "a third", dune_program },
+	{ "a process in Dune mode", memory_companion },
+	{ "another one", memory_companion },
+	{ "a third", memory_companion },
 };
 
 #define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))

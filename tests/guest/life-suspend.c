@@ -6,54 +6,20 @@
  *	life-suspend STATE	what to write to /sys/power/state
  */
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-
-#include <dune.h>
 
 #include "check.h"
 #include "companions.h"
-#include "kvm-guest.h"
 
 #define WAKE_ALARM	"/sys/class/rtc/rtc0/wakealarm"
 #define STATE		"/sys/power/state"
 #define ROUNDS		2
 /* Enough for a busy host to get there: an alarm that comes before the machine sleeps does not wake it. */
 #define SLEEP_SECONDS	"+6"
-#define WORDS		8192
-
-static void dune_program(struct shared *self)
-{
-	volatile uint64_t *memory;
-
-	FAIL_UNLESS(!dune_init_and_enter(), self);
-	memory = mmap(NULL, WORDS * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	FAIL_UNLESS(memory != MAP_FAILED, self);
-	for (unsigned long seed = 1;; seed++) {
-		for (unsigned long i = 0; i < WORDS; i++)
-			memory[i] = i * seed;
-		for (unsigned long i = 0; i < WORDS; i++)
-			FAIL_UNLESS(memory[i] == i * seed, self);
-		FAIL_UNLESS(dune_in_dune_mode() && syscall(SYS_getppid) > 0, self);
-		self->rounds++;
-	}
-}
-
-static void kvm_program(struct shared *self)
-{
-	struct kvm_guest guest;
-
-	FAIL_UNLESS(!kvm_guest_open(&guest), self);
-	for (;;) {
-		FAIL_UNLESS(kvm_guest_run(&guest), self);
-		self->rounds++;
-	}
-}
 
 static const struct companion companions[] = {
-	{ "a process in Dune mode", dune_program },
-	{ "another one", dune_program },
-	{ "the KVM guest", kvm_program },
+	{ "a process in Dune mode", memory_companion },
+	{ "another one", memory_companion },
+	{ "the KVM guest", kvm_companion },
 };
 
 #define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))

@@ -10,10 +10,14 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <dune.h>
+
 #include "check.h"
+#include "kvm-guest.h"
 
 /* Shared with the companions: rounds of each, and the line that failed. */
 struct shared {
@@ -76,10 +80,57 @@ static bool companions_go_on(const struct companion *companions, unsigned int co
 
 __attribute__((unused)) static void companions_end(const struct companion *companions, unsigned int count)
 {
+	int status = -1;
+
 	for (unsigned int i = 0; i < count; i++) {
 		printf("%s: %lu rounds\n", companions[i].name, companions_shared[i].rounds);
 		kill(companions_pids[i], SIGKILL);
-		waitpid(companions_pids[i], NULL, 0);
+		CHECK(waitpid(companions_pids[i], &status, 0) == companions_pids[i] && WIFSIGNALED(status) &&
+		      WTERMSIG(status) == SIGKILL, "%s: status %#x at the end", companions[i].name, status);
+	}
+}
+
+/* ---- Companions that many want ---------------------------------------------------- */
+
+#define COMPANION_WORDS	8192
+
+/* In Dune mode: memory that comes, is written, read and goes, and a system call. */
+__attribute__((unused)) static void memory_companion(struct shared *self)
+{
+	pid_t pid = getpid();
+
+	FAIL_UNLESS(!dune_init_and_enter(), self);
+	for (unsigned long seed = 1;; seed++) {
+		volatile uint64_t *memory = mmap(NULL, COMPANION_WORDS * 8, PROT_READ | PROT_WRITE,
+						 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		FAIL_UNLESS(memory != MAP_FAILED, self);
+		for (unsigned long i = 0; i < COMPANION_WORDS; i += 16) {
+			FAIL_UNLESS(!memory[i], self);
+			memory[i] = (i + seed) * pid;
+		}
+		for (unsigned long i = 0; i < COMPANION_WORDS; i += 16)
+			FAIL_UNLESS(memory[i] == (i + seed) * pid, self);
+		FAIL_UNLESS(!munmap((void *)memory, COMPANION_WORDS * 8), self);
+		FAIL_UNLESS(dune_in_dune_mode() && syscall(SYS_getpid) == pid, self);
+		self->rounds++;
+	}
+}
+
+/* A KVM guest; it leaves the CPU to others now and then. */
+__attribute__((unused)) static void kvm_companion(struct shared *self)
+{
+	struct kvm_guest guest;
+	const char *failed = kvm_guest_open(&guest);
+
+	if (failed)
+		printf("KVM: %s\n", failed);
+	FAIL_UNLESS(!failed, self);
+	for (;;) {
+		FAIL_UNLESS(kvm_guest_run(&guest), self);
+		self->rounds++;
+		if (self->rounds % 16 == 0)
+			usleep(1000);
 	}
 }
 
