@@ -83,8 +83,8 @@ static __always_inline void write_guest_state(struct svm_vcpu *svm, const struct
 	save->rip = vcpu->rip;
 	save->rsp = vcpu->rsp;
 	save->rflags = vcpu->rflags;
-	/* The shadow of STI or MOV SS was that of the instruction left behind. */
-	if (vcpu->dirty & VCPU_DIRTY_RIP)
+	/* The shadow of STI or MOV SS was that of the instruction left behind, with its flags. */
+	if (vcpu->dirty & (VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS))
 		svm->vmcb->control.interrupt_shadow = 0;
 	if (unlikely(vcpu->dirty & VCPU_DIRTY_CPL))
 		vmcb_write_cpl(svm);

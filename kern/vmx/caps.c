@@ -132,6 +132,9 @@ int vmx_caps_read(void)
 		if (error)
 			return error;
 	}
+	/* A kernel that does not believe its TSC has no frequency of it; with 0 no guest would get anywhere. */
+	if (!tsc_khz)
+		caps->pin &= ~(u32)PIN_BASED_VMX_PREEMPTION_TIMER;
 	/* SDM, "Miscellaneous Data": how many bits of the TSC the timer leaves out. */
 	caps->timer = (MAX_GUEST_MS * tsc_khz) >> (read_msr(MSR_IA32_VMX_MISC) & 0x1f);
 	caps->ept_vpid = read_msr(MSR_IA32_VMX_EPT_VPID_CAP);

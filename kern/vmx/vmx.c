@@ -196,11 +196,14 @@ static __always_inline void write_state(struct vmx_vcpu *vmx)
 	vcpu->dirty = 0;
 	if (unlikely(dirty & ~(VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS | VCPU_DIRTY_HOST)))
 		write_rare_state(vmx, dirty);
-	if (dirty & VCPU_DIRTY_RIP) {
-		/* The shadow of STI or MOV SS was that of the instruction left behind. */
+	/*
+	 * The shadow of STI or MOV SS was that of the instruction left behind; and with one, the CPU refuses some values
+	 * of IF and TF (SDM, "Checks on Guest Non-Register State").
+	 */
+	if (dirty & (VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS))
 		vmwrite(GUEST_INTERRUPTIBILITY_INFO, 0);
+	if (dirty & VCPU_DIRTY_RIP)
 		vmwrite(GUEST_RIP, vcpu->rip);
-	}
 	if (dirty & VCPU_DIRTY_RFLAGS)
 		vmwrite(GUEST_RFLAGS, vcpu->rflags);
 	if (dirty & VCPU_DIRTY_HOST)

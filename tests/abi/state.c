@@ -330,6 +330,50 @@ static void check_window(void)
 	vcpu.run->flags = 0;
 }
 
+/*
+ * A fault in the shadow of STI. What user space changes then must not make a state that the CPU refuses: SDM, "Checks on
+ * Guest Non-Register State", has the shadow depend on IF and TF.
+ */
+static void check_shadow(void)
+{
+	/* sti; movb (%rdi), %al */
+	static const char code[] = "\xfb\x8a\x07";
+	char *page = mmap(NULL, RAW_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct raw_outcome outcome;
+	struct raw_vcpu other;
+	char text[80];
+
+	DIE_UNLESS(page != MAP_FAILED, "mmap");
+	raw_map(&vm, page);
+	raw_vcpu(&vm, &other, 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		uint64_t flags = (i & 1 ? FLAG_TF : 0) | (i & 2 ? FLAG_IF : 0);
+
+		mprotect(page, RAW_PAGE, PROT_NONE);
+		raw_load(&vcpu, code, sizeof(code) - 1, 0);
+		vcpu.run->regs.rdi = (uintptr_t)page;
+		raw_outcome(&vcpu, &outcome);
+		CHECK(outcome.kind == RAW_FAULT && vcpu.run->regs.rip == (uintptr_t)vcpu.code + 1,
+		      "a fault behind STI: %s", raw_name(&outcome, text));
+		/* Another one touches it: Bochs takes a step for done when it meets a second-level fault. */
+		mprotect(page, RAW_PAGE, PROT_READ);
+		raw_load(&other, code + 1, sizeof(code) - 2, 0);
+		other.run->regs.rdi = (uintptr_t)page;
+		raw_outcome(&other, &outcome);
+		CHECK(outcome.kind == RAW_CALL, "the other vCPU: %s", raw_name(&outcome, text));
+		vcpu.run->regs.rflags = flags;
+		raw_outcome(&vcpu, &outcome);
+		if (flags & FLAG_TF)
+			CHECK(outcome.kind == RAW_EXCEPTION && outcome.vector == 1 &&
+			      outcome.rip == (uintptr_t)vcpu.code + 3, "behind STI, rflags %#lx: %s",
+			      (unsigned long)flags, raw_name(&outcome, text));
+		else
+			CHECK(outcome.kind == RAW_CALL, "behind STI, rflags %#lx: %s", (unsigned long)flags,
+			      raw_name(&outcome, text));
+	}
+	munmap(page, RAW_PAGE);
+}
+
 static void check_immediate_exit(void)
 {
 	static const uint32_t values[] = { 1, 2, 0x80000000, ~0U };
@@ -405,6 +449,7 @@ int main(void)
 	check_single_step();
 	check_events();
 	check_window();
+	check_shadow();
 	check_immediate_exit();
 	check_signal();
 	check_page_alone();
