@@ -335,10 +335,10 @@ static int handle_unknown(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	return shut_down(vcpu, exit, DUNE_SHUTDOWN_EXIT);
 }
 
-/* For the moment (suspend, a CPU going offline) or for good (reboot). */
+/* For the moment (suspend, a CPU going offline), which may be over already, or for good (reboot). */
 static int handle_dead(struct dune_vcpu *vcpu, struct dune_exit *exit)
 {
-	if (!dune_hw_usable())
+	if (!dune_hw_usable() || READ_ONCE(vcpu->cpu) < 0)
 		return DUNE_EXIT_INTR;
 	return shut_down(vcpu, exit, DUNE_SHUTDOWN_HARDWARE);
 }

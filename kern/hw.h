@@ -98,7 +98,10 @@ struct dune_hw_ops {
 	int (*vcpu_reset)(struct dune_vcpu *vcpu);
 	void (*vcpu_destroy)(struct dune_vcpu *vcpu);
 
-	/* The vCPU has come to another CPU than it ran on last.  Preemption is off, interrupts are on. */
+	/*
+	 * The vCPU has come to another CPU than it ran on last, or to one that was switched off since.  Sets vcpu->cpu,
+	 * where the CPU is usable.  Preemption is off, interrupts are on.
+	 */
 	void (*vcpu_migrate)(struct dune_vcpu *vcpu);
 	/*
 	 * A thread begins to run the vCPU on this CPU, and ends.  Interrupts are off; in between too, but for

@@ -195,13 +195,15 @@ static u64 cpunode_descriptor(int cpu)
 	return 0x0040f50000000000ULL | (limit & 0xffff) | (u64)(limit & 0xf0000) << 32;
 }
 
-/* The thread has come to another CPU than it ran the vCPU on last.  Interrupts are off, but for a while. */
+/*
+ * The thread has come to another CPU than it ran the vCPU on last, or to one that was switched off meanwhile.  Interrupts
+ * are off, but for a while.
+ */
 static noinline void vcpu_migrate(struct dune_vcpu *vcpu)
 {
 	preempt_disable();
 	local_irq_enable();
-	vcpu->cpu = smp_processor_id();
-	vcpu->run->gdt[DUNE_SEL_CPUNODE >> 3] = cpunode_descriptor(vcpu->cpu);
+	vcpu->run->gdt[DUNE_SEL_CPUNODE >> 3] = cpunode_descriptor(smp_processor_id());
 	dune_hw->vcpu_migrate(vcpu);
 	dune_stat(STAT_MIGRATIONS);
 	local_irq_disable();
@@ -223,7 +225,7 @@ static noinline void barrier_between_vms(struct dune_vcpu *vcpu)
 static __always_inline void vcpu_come(struct dune_vcpu *vcpu)
 {
 	local_irq_disable();
-	if (unlikely(vcpu->cpu != raw_smp_processor_id()))
+	if (unlikely(READ_ONCE(vcpu->cpu) != raw_smp_processor_id()))
 		vcpu_migrate(vcpu);
 	if (static_branch_unlikely(&dune_spec_ibpb))
 		barrier_between_vms(vcpu);

@@ -31,7 +31,7 @@ struct dune_vcpu {
 	struct dune_run *run;
 	struct page *run_page;
 
-	int cpu;			/* where it was loaded last, or -1 */
+	int cpu;			/* where the vendor has it, or -1: written by him, also in an interrupt there */
 	int running;			/* 1 while a thread is in DUNE_RUN or resets it; cmpxchg */
 	struct pid *owner;		/* thread that created it; guarded by vm->lock */
 

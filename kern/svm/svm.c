@@ -435,6 +435,7 @@ static void svm_vcpu_destroy(struct dune_vcpu *vcpu)
 static void svm_vcpu_migrate(struct dune_vcpu *vcpu)
 {
 	to_svm(vcpu)->clean = 0;
+	vcpu->cpu = smp_processor_id();
 }
 
 static void svm_flush_tlb(struct dune_vcpu *vcpu)

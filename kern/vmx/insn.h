@@ -59,16 +59,15 @@ static __always_inline bool invept_single(u64 eptp)
 			[type] "r"((u64)VMX_EPT_EXTENT_CONTEXT));
 }
 
-/*
- * Stores the physical address of the current VMCS, or VMCS_NONE; nothing when VMX is off, which the
- * next instruction will find too.
- */
-static __always_inline void vmptrst(u64 *pa)
+/* Stores the physical address of the current VMCS, or VMCS_NONE.  False, and nothing stored: VMX is off. */
+static __always_inline bool vmptrst(u64 *pa)
 {
-	asm volatile("1:	vmptrst %0\n"
-		     "2:\n"
-		     _ASM_EXTABLE(1b, 2b)
-		     : "+m"(*pa) : : "cc");
+	asm goto("1:	vmptrst %[pa]\n"
+		 _ASM_EXTABLE(1b, %l[off])
+		 : : [pa] "m"(*pa) : "cc", "memory" : off);
+	return true;
+off:
+	return false;
 }
 
 /*

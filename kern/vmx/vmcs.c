@@ -89,6 +89,8 @@ static void vmcs_clear_here(void *argument)
 		list_del_init(&vmx->active);
 		vmx->cpu = -1;
 		vmx->launched = false;
+		/* Also when its thread stays here: it has to be brought back. */
+		WRITE_ONCE(vmx->vcpu.cpu, -1);
 	}
 	local_irq_restore(flags);
 }
@@ -132,6 +134,7 @@ void vmcs_migrate(struct dune_vcpu *vcpu)
 		vmclear(&vmx->vmcs_pa);
 		list_add(&vmx->active, this_cpu_ptr(&active_vmcs));
 		vmx->cpu = cpu;
+		vcpu->cpu = cpu;
 	}
 	vmx->launched = false;
 	vcpu->dirty |= VMX_DIRTY_CPU;

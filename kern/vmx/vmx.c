@@ -82,7 +82,9 @@ static noinline bool acquire_slowly(struct vmx_vcpu *vmx)
 
 static __always_inline bool acquire(struct vmx_vcpu *vmx)
 {
-	vmptrst(&vmx->found_vmcs);
+	/* Nothing may be written to a VMCS that is not there: it would be lost. */
+	if (unlikely(!vmptrst(&vmx->found_vmcs)))
+		return false;
 	return likely(vmx->found_vmcs == vmx->vmcs_pa) || acquire_slowly(vmx);
 }
 
