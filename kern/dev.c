@@ -46,11 +46,28 @@ static bool config_is_valid(const struct dune_vcpu_config *config)
 	       config->tss_limit >= 0x67 && config->tss_limit <= 0xfffff;
 }
 
+static bool run_page_is_mapped(struct file *file, unsigned int index, unsigned long address)
+{
+	const unsigned long flags = VM_READ | VM_WRITE | VM_SHARED;
+	struct vm_area_struct *vma;
+	bool mapped;
+
+	mmap_read_lock(current->mm);
+	vma = find_vma(current->mm, address);
+	mapped = vma && vma->vm_start == address && vma->vm_file == file && vma->vm_pgoff == index &&
+		 (vma->vm_flags & flags) == flags;
+	mmap_read_unlock(current->mm);
+	return mapped;
+}
+
+/* A vCPU that is used again often has its page there already. */
 static long map_run_page(struct file *file, unsigned int index, unsigned long address)
 {
-	unsigned long ret = vm_mmap(file, address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-				    DUNE_MMAP_RUN(index));
+	unsigned long ret;
 
+	if (run_page_is_mapped(file, index, address))
+		return 0;
+	ret = vm_mmap(file, address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, DUNE_MMAP_RUN(index));
 	return IS_ERR_VALUE(ret) ? ret : 0;
 }
 

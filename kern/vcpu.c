@@ -75,25 +75,40 @@ static void set_owner(struct dune_vcpu *vcpu, struct pid *owner)
 	vcpu->owner = owner;
 }
 
-/* A vCPU whose thread is no more serves another. */
-static struct dune_vcpu *reuse_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)
+/* One whose thread is no more; rather the one whose page was mapped where this one's shall be.  The caller owns it. */
+static struct dune_vcpu *free_vcpu(struct dune_vm *vm, u64 run)
 {
-	struct dune_vcpu *vcpu;
+	struct dune_vcpu *vcpu, *found = NULL;
 	unsigned int i;
-	int error;
 
 	for (i = 0; i < vm->nr_vcpus; i++) {
 		vcpu = dune_vcpu_find(vm, i);
+		if (found && vcpu->config.run != run)
+			continue;
 		if (!owner_is_gone(vcpu) || !try_own(vcpu))
 			continue;
-		vcpu->config = *config;
-		memset(vcpu->run, 0, PAGE_SIZE);
-		vcpu->cpu = -1;
-		error = dune_hw->vcpu_reset(vcpu);
-		disown(vcpu);
-		return error ? ERR_PTR(error) : vcpu;
+		if (found)
+			disown(found);
+		found = vcpu;
+		if (vcpu->config.run == run)
+			break;
 	}
-	return NULL;
+	return found;
+}
+
+static struct dune_vcpu *reuse_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)
+{
+	struct dune_vcpu *vcpu = free_vcpu(vm, config->run);
+	int error;
+
+	if (!vcpu)
+		return NULL;
+	vcpu->config = *config;
+	memset(vcpu->run, 0, PAGE_SIZE);
+	vcpu->cpu = -1;
+	error = dune_hw->vcpu_reset(vcpu);
+	disown(vcpu);
+	return error ? ERR_PTR(error) : vcpu;
 }
 
 static struct dune_vcpu *alloc_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)
