@@ -22,6 +22,7 @@ void offsets(void)
 	DEFINE(T_HOST_TOP, offsetof(struct dune_thread, host_top));
 	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
 	DEFINE(T_TABLE, offsetof(struct dune_thread, table));
+	DEFINE(T_RETURNED, offsetof(struct dune_thread, returned));
 	DEFINE(T_DEFERRED, offsetof(struct dune_thread, deferred));
 	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
 	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));

@@ -15,14 +15,57 @@ static uint8_t slots[MAX_THREADS] = { SLOT_ZERO };	/* SLOT_*, atomic */
 static unsigned int slots_seen;		/* no slot from here on was ever used; atomic */
 uint32_t __dune_nr_threads;
 
+/*
+ * Whose vCPU each is: slot + 1, or 0.  Atomic.  The module hands out no vCPU of a thread that lives.  So when it hands out
+ * one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area is free.  Beside slots,
+ * in pages that a fork does not write and copy.
+ */
+static uint16_t vcpu_slots[MAX_THREADS] __attribute__((section(".data")));
+
 static unsigned long slot_area(unsigned int slot)
 {
 	return __dune_vm.region + slot_offset(slot);
 }
 
+static unsigned int thread_slot(const struct dune_thread *t)
+{
+	return offset_slot(thread_area(t) - __dune_vm.region);
+}
+
 uint8_t *__dune_thread_slot(struct dune_thread *t)
 {
-	return &slots[offset_slot(thread_area(t) - __dune_vm.region)];
+	return &slots[thread_slot(t)];
+}
+
+static void area_free(unsigned int slot)
+{
+	__atomic_fetch_sub(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&slots[slot], SLOT_CLEAN, __ATOMIC_RELEASE);
+}
+
+/* vCPU @index belongs to the area @slot from now on.  Returns whether that of a dead thread became free. */
+static bool vcpu_taken(unsigned int index, unsigned int slot)
+{
+	unsigned int before;
+
+	/* In the child of a fork it is so: write nothing, which would copy a page. */
+	if (index >= ARRAY_SIZE(vcpu_slots) || READ_ONCE(vcpu_slots[index]) == slot + 1)
+		return false;
+	before = __atomic_exchange_n(&vcpu_slots[index], slot + 1, __ATOMIC_ACQ_REL);
+	if (before)
+		area_free(before - 1);
+	return before;
+}
+
+static bool has_vcpu(const struct dune_thread *t)
+{
+	return t->index < ARRAY_SIZE(vcpu_slots) && READ_ONCE(vcpu_slots[t->index]) == thread_slot(t) + 1;
+}
+
+static void vcpu_given_up(unsigned int index)
+{
+	if (index < ARRAY_SIZE(vcpu_slots))
+		__atomic_store_n(&vcpu_slots[index], 0, __ATOMIC_RELEASE);
 }
 
 /* Returns what @slot was before, SLOT_BUSY if it cannot be had. */
@@ -48,19 +91,46 @@ static uint8_t slot_claim(unsigned int slot)
 	return state;
 }
 
+/* Ask the module for a vCPU only to learn of a thread that is no more. */
+static bool find_dead(unsigned int slot)
+{
+	struct dune_vcpu_config config = { .tss_limit = sizeof(struct tss) - 1 };
+	bool found;
+
+	if (own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_CREATE_VCPU, &config))
+		return false;
+	found = vcpu_taken(config.index, slot);
+	vcpu_given_up(config.index);
+	own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, config.index);
+	return found;
+}
+
+static unsigned int claim_any(uint8_t *state)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < MAX_THREADS; slot++) {
+		*state = slot_claim(slot);
+		if (*state != SLOT_BUSY)
+			break;
+	}
+	return slot;
+}
+
 /* NULL if there is no area or no memory left. */
 struct dune_thread *__dune_thread_alloc(void)
 {
-	uint8_t state = SLOT_BUSY;
 	struct dune_thread *t;
 	unsigned long area;
 	unsigned int slot;
+	uint8_t state;
 
-	for (slot = 0; slot < MAX_THREADS && state == SLOT_BUSY; slot++)
-		state = slot_claim(slot);
-	if (state == SLOT_BUSY)
+	do
+		slot = claim_any(&state);
+	while (slot == MAX_THREADS && find_dead(slot));
+	if (slot == MAX_THREADS)
 		return NULL;
-	area = slot_area(slot - 1);
+	area = slot_area(slot);
 	t = area_thread(area);
 	if (state == SLOT_CLEAN)
 		memset(t, 0, sizeof(*t));
@@ -83,8 +153,7 @@ struct dune_thread *__dune_thread_alloc(void)
 
 void __dune_thread_free(struct dune_thread *t)
 {
-	__atomic_fetch_sub(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
-	__atomic_store_n(__dune_thread_slot(t), SLOT_CLEAN, __ATOMIC_RELEASE);
+	area_free(thread_slot(t));
 }
 
 /* Have @nr areas for threads to come without a call of the kernel, as far as there is memory. */
@@ -137,23 +206,39 @@ static void plug_by_vcpu(unsigned int slot)
 		own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, config.index);
 }
 
+static void plug(unsigned long start, unsigned long end)
+{
+	if (start < end)
+		dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
 /*
  * In the child of a fork the other threads do not exist.  Nor do the pages that they shared with
- * the kernel: plug the holes, or something of the program's may be put there.
+ * the kernel: plug the holes, or something of the program's may be put there.  All areas but the first, in which are
+ * the tables too, go back to what they were at the beginning.
  */
 void __dune_thread_keep_only(struct dune_thread *t)
 {
-	for (unsigned int slot = 0; slot < slots_seen; slot++) {
-		if (t && &slots[slot] == __dune_thread_slot(t))
+	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
+	uint8_t free = __dune_vm.filtered ? SLOT_CLEAN : SLOT_NEW;
+
+	for (unsigned int slot = 0; slot < end; slot++) {
+		if (t && slot == own)
 			continue;
-		if (slots[slot] == SLOT_BUSY)
-			slots[slot] = SLOT_CLEAN;
-		if (__dune_vm.filtered) {
+		if (slots[slot] == SLOT_BUSY && has_vcpu(area_thread(slot_area(slot))))
+			vcpu_given_up(area_thread(slot_area(slot))->index);
+		if (__dune_vm.filtered)
 			plug_by_vcpu(slot);
-			continue;
-		}
-		dune_syscall6(__NR_mmap, slot_area(slot) + AREA_RUN, PAGE_SIZE, PROT_NONE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		if (slots[slot] != SLOT_NEW)
+			slots[slot] = slot ? free : SLOT_CLEAN;
+	}
+	if (!__dune_vm.filtered) {
+		if (!t || own)
+			plug(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
+		if (own)
+			plug(slot_area(1), slot_area(own));
+		plug(slot_area(own + 1), slot_area(end));
 	}
 	__dune_nr_threads = t ? 1 : 0;
 }
@@ -206,6 +291,10 @@ int __dune_vcpu_create(struct dune_thread *t)
 		return ret;
 	t->pcid = 0;
 	t->cr4_bits = 0;
+	/* In the child of a fork it is its parent's. */
+	if (t->index != config.index && has_vcpu(t))
+		vcpu_given_up(t->index);
+	vcpu_taken(config.index, thread_slot(t));
 	t->index = config.index;
 	if (first)
 		ret = map_first_run(t);
@@ -221,6 +310,7 @@ int __dune_vcpu_create(struct dune_thread *t)
 
 void __dune_vcpu_destroy(struct dune_thread *t)
 {
+	vcpu_given_up(t->index);
 	own_syscall3(__NR_ioctl, t->fd, DUNE_DESTROY_VCPU, t->index);
 }
 

@@ -136,6 +136,8 @@ struct user_session {
 	unsigned long trap_top, ist;	/* before */
 };
 
+struct sigreturn;		/* sigframe.c */
+
 /* A signal that has come, until a handler of the program's can run. */
 struct kept_signal {
 	siginfo_t info;
@@ -177,6 +179,8 @@ struct dune_thread {
 		void *memory;
 		unsigned long size;
 	} exec;
+	const struct sigreturn *returning;	/* an rt_sigreturn under way, or NULL */
+	bool returned;			/* the kernel has done its part of it */
 	bool complete;			/* run->regs is the guest's whole state, HR3 has nothing to add */
 	uint8_t deferred;		/* signals are blocked until it is; deferred_mask is the program's */
 	uint8_t nr_kept;		/* how many there are of them: kept_signals() */
@@ -284,8 +288,10 @@ void __dune_sigreturn(void);
 void __dune_touch_read(unsigned long hva);
 void __dune_touch_write(unsigned long hva);
 void __dune_touch_end(void);
-bool __dune_read(void *to, const void *from, unsigned long words);
-extern const char __dune_read_failed[];
+bool __dune_copy(void *to, const void *from, unsigned long size);
+extern const char __dune_copy_failed[];
+extern const char __dune_sigreturned[];
+void __dune_sigreturn_finish(struct dune_thread *t) __attribute__((noreturn));
 void __dune_run_anew(struct dune_thread *t) __attribute__((noreturn));
 void __dune_host_exit(struct dune_thread *t, long reason);
 long __dune_host_care(struct dune_thread *t);
@@ -481,7 +487,13 @@ void __dune_faults_keep(struct sighand *sighand);
 void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noreturn));
 long __dune_sys_sigaction(struct dune_thread *t);
 long __dune_sys_sigaltstack(struct dune_thread *t);
+
+struct ucontext;
+void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t mask);
+
+/* sigreturn.c */
 long __dune_sys_sigreturn(struct dune_thread *t);
+void __dune_sigreturn_settle(struct dune_thread *t, struct ucontext *host, bool trap);
 
 /* debug.c */
 void __dune_debug_begin(void);

@@ -22,8 +22,6 @@
 #define RFLAGS_IF	0x200UL
 #define RFLAGS_DF	0x400UL
 #define RFLAGS_RF	0x10000UL
-/* What rt_sigreturn takes from a frame: AC OF DF TF SF ZF AF PF CF RF. */
-#define RFLAGS_SIGRETURN	0x50dd5UL
 
 #define ALL_BLOCKED	(~0UL)
 
@@ -126,6 +124,7 @@ void __dune_call_again(struct dune_thread *t)
 
 	if (t->exec.active)
 		__dune_exec_end(t);
+	t->returning = NULL;
 	if (r->rip == t->lstar_return) {
 		r->rflags = r->r11;
 		r->rip = r->rcx;
@@ -298,7 +297,7 @@ static void build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 }
 
 /* Have the kernel's return from this host handler go to the beginning of the loop. */
-static void restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t mask)
+void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t mask)
 {
 	struct sigcontext *c = &host->uc_mcontext;
 
@@ -320,7 +319,7 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 	if (t->run->cpl)
 		__dune_session_interrupt(t, in_force);
 	build_frame(t, signo, info, host, action);
-	restart_loop(t, host, handler_mask(signo, action, in_force));
+	__dune_restart_loop(t, host, handler_mask(signo, action, in_force));
 	/* The handler begins with the initial vector state; the frame has the program's. */
 	host->uc_mcontext.fpstate = NULL;
 }
@@ -468,9 +467,9 @@ static bool in_touch(const struct sigcontext *c)
 	return between(c->rip, (const char *)__dune_touch_read, (const char *)__dune_touch_end);
 }
 
-static bool in_read(const struct sigcontext *c)
+static bool in_copy(const struct sigcontext *c)
 {
-	return between(c->rip, (const char *)__dune_read, __dune_read_failed);
+	return between(c->rip, (const char *)__dune_copy, __dune_copy_failed);
 }
 
 /* A signal without a handler comes here only for SIGSEGV and SIGBUS (__dune_faults_catch). */
@@ -505,8 +504,8 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	struct sigaction_kernel action = t->sighand->actions[signo];
 	unsigned long nr = t->run->regs.rax;
 	bool trap = is_trap(info) && at(&host->uc_mcontext, __dune_syscall_site);
-	enum progress where = progress(t, &host->uc_mcontext, trap);
 	struct dune_regs *r = &t->run->regs;
+	enum progress where;
 	uint64_t in_force, flags;
 	bool wait;
 	bool faulted = info->si_code > 0 && (signo == SIGSEGV || signo == SIGBUS);
@@ -514,9 +513,15 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	bool synchronous = t->trapno || touched || trap;
 	bool touching = t->touching;
 
-	if (faulted && in_read(&host->uc_mcontext)) {
-		host->uc_mcontext.rip = (unsigned long)__dune_read_failed;
+	if (faulted && in_copy(&host->uc_mcontext)) {
+		host->uc_mcontext.rip = (unsigned long)__dune_copy_failed;
 		return;
+	}
+	if (t->returning) {
+		__dune_sigreturn_settle(t, host, trap);
+		where = COMPLETE;
+	} else {
+		where = progress(t, &host->uc_mcontext, trap);
 	}
 	if (where == COMPLETE && !(t->run->event_info & DUNE_EVENT_VALID))
 		leave_call_entry(t);
@@ -528,11 +533,11 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	}
 	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
 	if (touched && __dune_fault_to_guest(t, signo, info->si_code)) {
-		restart_loop(t, host, in_force);
+		__dune_restart_loop(t, host, in_force);
 		return;
 	}
 	if (touched && __dune_debug_stop(t, info)) {
-		restart_loop(t, host, in_force);
+		__dune_restart_loop(t, host, in_force);
 		return;
 	}
 	if (!is_handler(&action) && touched && __dune_vm.filtered) {
@@ -543,7 +548,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	if (!is_handler(&action)) {
 		without_handler(t, signo, info, host, synchronous);
 		if (touching)
-			restart_loop(t, host, in_force);
+			__dune_restart_loop(t, host, in_force);
 		return;
 	}
 	reset_action(t->sighand, signo, &action);
@@ -554,7 +559,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	if (where == BUSY || (wait && !synchronous)) {
 		defer(t, info, &action, host, where != BUSY);
 		if (touching)
-			restart_loop(t, host, ALL_BLOCKED);
+			__dune_restart_loop(t, host, ALL_BLOCKED);
 		return;
 	}
 	if (touched) {
@@ -694,58 +699,4 @@ void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned lo
 	t->trap_cr2 = addr;
 	t->run->event_info = 0;
 	send_exception(t, &info, NULL);
-}
-
-/* ---- the end of a handler ---- */
-
-static void load_context(struct dune_regs *r, const struct sigcontext *c)
-{
-	uint64_t kept = r->rflags & ~RFLAGS_SIGRETURN;
-
-	*r = (struct dune_regs){
-		.rax = c->rax, .rcx = c->rcx, .rdx = c->rdx, .rbx = c->rbx,
-		.rsp = c->rsp, .rbp = c->rbp, .rsi = c->rsi, .rdi = c->rdi,
-		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
-		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
-		.rip = c->rip, .rflags = kept | (c->eflags & RFLAGS_SIGRETURN),
-	};
-}
-
-/* The mask and the vector state of the frame are the thread's: the kernel loads them. */
-long __dune_sys_sigreturn(struct dune_thread *t)
-{
-	struct dune_regs *r = &t->run->regs;
-	struct ucontext uc;
-	unsigned short ss, cs;
-
-	if (!__dune_read(&uc, (const void *)r->rsp, sizeof(uc) / sizeof(long))) {
-		__dune_signal_fault(t, SIGSEGV, SI_KERNEL, 0, 0);
-		return 0;
-	}
-	__asm__("mov %%ss, %0" : "=r"(ss));
-	__asm__("mov %%cs, %0" : "=r"(cs));
-	__dune_signals_block();
-	if (t->deferred && t->run->immediate_exit) {	/* the handler of what came just now is to run first */
-		__dune_call_again(t);
-		return r->rax;
-	}
-	if (t->deferred) {
-		memcpy(&t->deferred_mask, &uc.uc_sigmask, sizeof(t->deferred_mask));
-		memset(&uc.uc_sigmask, 0xff, sizeof(uc.uc_sigmask));
-	}
-	load_context(r, &uc.uc_mcontext);
-	t->altstack = (struct altstack){
-		.sp = (unsigned long)uc.uc_stack.ss_sp,
-		.flags = uc.uc_stack.ss_flags & ~SS_ONSTACK,
-		.size = uc.uc_stack.ss_size,
-	};
-	memset(&uc.uc_stack, 0, sizeof(uc.uc_stack));
-	uc.uc_stack.ss_flags = SS_DISABLE;
-	uc.uc_mcontext.rip = (unsigned long)__dune_run_loop;
-	uc.uc_mcontext.rsp = t->host_top;
-	uc.uc_mcontext.rdi = (unsigned long)t;
-	uc.uc_mcontext.eflags = RFLAGS_IF;
-	uc.uc_mcontext.cs = cs;
-	uc.uc_mcontext.ss = ss;
-	__dune_guest_sigreturn(&uc);
 }

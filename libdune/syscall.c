@@ -9,7 +9,6 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
-#include <linux/uio.h>
 
 #include "vm.h"
 
@@ -24,73 +23,42 @@ long __dune_forward(struct dune_thread *t)
 }
 
 /*
- * A filter may forbid process_vm_readv: have the kernel look at each page that is touched, as rt_sigprocmask does
- * before it sees that the rest of the call makes no sense.
+ * The program's pointers may be bad, and a fault here would kill it where the kernel says -EFAULT: have the kernel look
+ * at each page that is touched, as rt_sigprocmask does before it sees that the rest of the call makes no
+ * sense.  A filter of the program's lets that pass (seccomp.c).  What another thread unmaps in that very moment
+ * is -EFAULT too, where SIGSEGV comes to libdune.
  */
-static int copy_filtered(void *to, unsigned long from, size_t size)
+int __dune_copy_in(void *to, unsigned long from, size_t size)
 {
 	const int no_way = -1;
-
-	for (unsigned long at = from & -8UL; at < from + size; at = (at & -(unsigned long)PAGE_SIZE) + PAGE_SIZE)
-		if (own_syscall4(__NR_rt_sigprocmask, no_way, at, NULL, sizeof(uint64_t)) == -EFAULT)
-			return -EFAULT;
-	memcpy(to, (const void *)from, size);
-	return 0;
-}
-
-/* At most a page; and at least a mask of signals, which it writes at both ends. */
-static int copy_out_filtered(unsigned long to, const void *from, size_t size)
-{
-	unsigned long last = to + size - sizeof(uint64_t);
-
-	if (own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, to, sizeof(uint64_t)) == -EFAULT ||
-	    own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, last, sizeof(uint64_t)) == -EFAULT)
-		return -EFAULT;
-	memcpy((void *)to, from, size);
-	return 0;
-}
-
-/*
- * The program's pointers may be bad, and a fault here would kill it where the kernel says -EFAULT:
- * have the kernel copy.
- */
-static int copy(long nr, void *local, unsigned long remote, size_t size)
-{
-	struct iovec here = { local, size };
-	struct iovec there = { (void *)remote, size };
-	long ret;
+	unsigned long at = from & -8UL, last = from + size - 1;
 
 	if (!size)
 		return 0;
-	ret = dune_syscall6(nr, dune_syscall0(__NR_getpid), &here, 1, &there, 1, 0);
-	if (ret == (long)size)
-		return 0;
-	if (ret != -ENOSYS && ret != -EPERM)
-		return -EFAULT;
-	/* This kernel, or a filter of its parent's, forbids it: trust the pointer. */
-	if (nr == __NR_process_vm_readv)
-		memcpy(local, (void *)remote, size);
-	else
-		memcpy((void *)remote, local, size);
-	return 0;
-}
-
-int __dune_copy_in(void *to, unsigned long from, size_t size)
-{
-	if (!__dune_vm.filtered)
-		return copy(__NR_process_vm_readv, to, from, size);
 	if (dune_in_guest())
 		return __dune_vm.hypercall(PRIVATE_COPY_IN, (unsigned long)to, from, size);
-	return copy_filtered(to, from, size);
+	for (;;) {
+		/* NULL would be no set. */
+		if (own_syscall4(__NR_rt_sigprocmask, no_way, at ? at : 8, NULL, sizeof(uint64_t)) == -EFAULT)
+			return -EFAULT;
+		if ((at ^ last) < PAGE_SIZE)
+			break;
+		at = (at & -(unsigned long)PAGE_SIZE) + PAGE_SIZE;
+	}
+	return __dune_copy(to, (const void *)from, size) ? 0 : -EFAULT;
 }
 
+/* At most a page; and at least a mask of signals, which is written at both ends. */
 int __dune_copy_out(unsigned long to, const void *from, size_t size)
 {
-	if (!__dune_vm.filtered)
-		return copy(__NR_process_vm_writev, (void *)from, to, size);
+	unsigned long last = to + size - sizeof(uint64_t);
+
 	if (dune_in_guest())
 		return __dune_vm.hypercall(PRIVATE_COPY_OUT, to, (unsigned long)from, size);
-	return copy_out_filtered(to, from, size);
+	if (!to || own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, to, sizeof(uint64_t)) == -EFAULT ||
+	    own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, last, sizeof(uint64_t)) == -EFAULT)
+		return -EFAULT;
+	return __dune_copy((void *)to, from, size) ? 0 : -EFAULT;
 }
 
 /* Does [start, start + length) touch libdune's granule, or the page pool?  Page-aligned as the kernel does it. */

@@ -14,10 +14,10 @@
 #include "internal.h"
 #include "vm.h"
 
-/* In the child: a vCPU that goes on where @run stands, with result 0. */
+/* In the child: its vCPU goes on where @run stands, with result 0. */
 static void resume_guest(struct dune_thread *t, const struct dune_run *run)
 {
-	int ret = __dune_vcpu_create(t);
+	int ret = t->vfork_child ? 0 : __dune_vcpu_create(t);
 
 	if (ret)
 		__dune_fatal(SIGKILL, "a new thread or process cannot enter Dune mode: error %d", -ret);
@@ -52,6 +52,14 @@ static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t fl
 		child->boot.regs.rsp = stack;
 	__dune_signals_clone(child, parent, flags);
 	((unsigned long *)child->host_top)[-1] = (unsigned long)__dune_thread_start;
+	/*
+	 * The parent's, who gives it up: when the child has ended or not, another thread could have the child's own by
+	 * then.
+	 */
+	if (flags & CLONE_VFORK && __dune_vcpu_create(child)) {
+		__dune_thread_free(child);
+		return NULL;
+	}
 	return child;
 }
 
@@ -61,13 +69,14 @@ static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t fl
  */
 static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 {
-	if (is_error(ret)) {
-		__dune_thread_free(child);
-	} else if (flags & CLONE_VFORK) {
-		__dune_exec_forget(child);
+	if (flags & CLONE_VFORK) {
+		if (!is_error(ret))
+			__dune_exec_forget(child);
 		__dune_vcpu_destroy(child);
-		__dune_thread_free(child);
+	} else if (!is_error(ret)) {
+		return;
 	}
+	__dune_thread_free(child);
 }
 
 /* ---- children with memory of their own ---- */
@@ -103,6 +112,7 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 	__dune_thread_keep_only(t);
 	__dune_dispatch_clear(t);
 	t->nr_kept = 0;		/* its parent's */
+	t->vfork_child = false;
 	resume_guest(t, run);
 }
 

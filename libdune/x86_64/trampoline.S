@@ -393,6 +393,22 @@ __dune_guest_sigreturn:
 	jmp	__dune_syscall_site
 	.size	__dune_guest_sigreturn, . - __dune_guest_sigreturn
 
+/*
+ * HR3: where the kernel goes on after that.  RDI: the thread.  RSP: below struct sigreturn.  The first instruction
+ * and the flag tell sigframe.c that the kernel has done its part.
+ */
+	.globl	__dune_sigreturned
+	.hidden	__dune_sigreturned
+	.type	__dune_sigreturned, @function
+	.balign	16
+__dune_sigreturned:
+	.cfi_startproc
+	.cfi_undefined rip
+	movb	$1, T_RETURNED(%rdi)
+	jmp	__dune_sigreturn_finish
+	.cfi_endproc
+	.size	__dune_sigreturned, . - __dune_sigreturned
+
 /* uint8_t __dune_peek(const void *byte): HR3; a fault there is death by SIGSEGV (sigframe.c). */
 	.globl	__dune_peek
 	.hidden	__dune_peek
@@ -433,26 +449,31 @@ __dune_touch_write:
 __dune_touch_end:
 
 /*
- * bool __dune_read(void *to, const void *from, unsigned long words)
+ * bool __dune_copy(void *to, const void *from, unsigned long size)
  *
- * HR3: copies from the program's memory, for a call in which a bad address means SIGSEGV.  Where the program
- * handles that, sigframe.c has the access return false instead; else it ends the process, as it is to.
+ * HR3: copies from or to the program's memory, for a call in which a bad address means SIGSEGV, or in which the
+ * address has been looked at.  Where SIGSEGV comes to libdune, sigframe.c has the access return false instead; else it
+ * ends the process, as it is to.
  */
-	.globl	__dune_read, __dune_read_failed
-	.hidden	__dune_read, __dune_read_failed
-	.type	__dune_read, @function
+	.globl	__dune_copy, __dune_copy_failed
+	.hidden	__dune_copy, __dune_copy_failed
+	.type	__dune_copy, @function
 	.balign	16
-__dune_read:
+__dune_copy:
 	.cfi_startproc
 	mov	%rdx, %rcx
+	shr	$3, %rcx
 	rep movsq
+	mov	%edx, %ecx
+	and	$7, %ecx
+	rep movsb
 	mov	$1, %eax
 	ret
-__dune_read_failed:
+__dune_copy_failed:
 	xor	%eax, %eax
 	ret
 	.cfi_endproc
-	.size	__dune_read, . - __dune_read
+	.size	__dune_copy, . - __dune_copy
 
 /*
  * void __dune_run_anew(struct dune_thread *t)

@@ -442,7 +442,23 @@ static void *is_killed(void *unused)
 	return NULL;
 }
 
-static void with_threads(void)
+static void many_killed(unsigned int count)
+{
+	struct proc_size before = { 0 };
+	pthread_t thread;
+
+	filter(SYS_getppid, SECCOMP_RET_KILL_THREAD);
+	for (unsigned int i = 0; i < count; i++) {
+		if (i == 20)
+			before = proc_size();
+		if (!CHECK(!pthread_create(&thread, NULL, is_killed, NULL), "thread %u after others were killed", i))
+			return;
+		pthread_join(thread, NULL);
+	}
+	proc_check_growth(&before, "threads that were killed");
+}
+
+static void with_threads(unsigned int killed)
 {
 	pthread_t threads[20];
 
@@ -477,6 +493,7 @@ static void with_threads(void)
 		usleep(50000);
 		syscall(SYS_exit_group, check_failures ? 1 : 45)
 	), EXITED(45), "a thread that a filter kills");
+	CHECK_EQUAL(IN_CHILD(many_killed(killed); syscall(SYS_exit_group, check_failures != 0)), EXITED(0), "many of them");
 }
 
 /* ---- notifications ---- */
@@ -674,7 +691,7 @@ int main(int argc, char **argv)
 	trapped();
 	narrow();
 	children();
-	with_threads();
+	with_threads(argc > 2 ? atoi(argv[2]) : 300);
 	notifications();
 	installing();
 	strict();

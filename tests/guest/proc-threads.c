@@ -73,45 +73,16 @@ static void *trivial(void *arg)
 	return arg;
 }
 
-/* What could grow: a process's size, what of it is there, its mappings. */
-struct growth {
-	unsigned long size, resident, data, mappings;
-};
-
-static struct growth growth(void)
-{
-	FILE *status = fopen("/proc/self/status", "r"), *maps = fopen("/proc/self/maps", "r");
-	struct growth g = { 0 };
-	char line[512];
-
-	DIE_UNLESS(status && maps, "/proc/self");
-	while (fgets(line, sizeof(line), status)) {
-		sscanf(line, "VmSize: %lu", &g.size);
-		sscanf(line, "VmRSS: %lu", &g.resident);
-		sscanf(line, "VmData: %lu", &g.data);
-	}
-	while (fgets(line, sizeof(line), maps))
-		g.mappings++;
-	fclose(status);
-	fclose(maps);
-	return g;
-}
-
 static void one_after_another(unsigned int count)
 {
-	struct growth before = { 0 }, after;
+	struct proc_size before = { 0 };
 
 	for (unsigned int i = 0; i < count; i++) {
 		if (i == 10)
-			before = growth();
+			before = proc_size();
 		CHECK_EQUAL((long)join(start(trivial, (void *)5L)), 5, "a thread's result");
 	}
-	after = growth();
-	CHECK(after.size <= before.size + 64 && after.data <= before.data + 64 && after.resident <= before.resident + 256 &&
-	      after.mappings <= before.mappings + 4,
-	      "%u threads left: size %lu -> %lu KiB, data %lu -> %lu, resident %lu -> %lu, mappings %lu -> %lu", count,
-	      before.size, after.size, before.data, after.data, before.resident, after.resident,
-	      before.mappings, after.mappings);
+	proc_check_growth(&before, "threads one after another");
 }
 
 /* ---- cancellation ---- */

@@ -64,4 +64,39 @@ __attribute__((unused)) static int proc_wait(pid_t pid)
 
 #define EXITED(code)	((code) << 8)
 
+/* What could grow: the process's size, what of it is there, in KiB, and the number of its mappings. */
+struct proc_size {
+	unsigned long size, resident, data, mappings;
+};
+
+__attribute__((unused)) static struct proc_size proc_size(void)
+{
+	FILE *status = fopen("/proc/self/status", "re"), *maps = fopen("/proc/self/maps", "re");
+	struct proc_size s = { 0 };
+	char line[512];
+
+	DIE_UNLESS(status && maps, "/proc/self");
+	while (fgets(line, sizeof(line), status)) {
+		sscanf(line, "VmSize: %lu", &s.size);
+		sscanf(line, "VmRSS: %lu", &s.resident);
+		sscanf(line, "VmData: %lu", &s.data);
+	}
+	while (fgets(line, sizeof(line), maps))
+		s.mappings++;
+	fclose(status);
+	fclose(maps);
+	return s;
+}
+
+__attribute__((unused)) static void proc_check_growth(const struct proc_size *before, const char *what)
+{
+	struct proc_size after = proc_size();
+
+	CHECK(after.size <= before->size + 64 && after.data <= before->data + 64 &&
+	      after.resident <= before->resident + 256 && after.mappings <= before->mappings + 4,
+	      "%s left: size %lu -> %lu KiB, data %lu -> %lu, resident %lu -> %lu, mappings %lu -> %lu", what,
+	      before->size, after.size, before->data, after.data, before->resident, after.resident,
+	      before->mappings, after.mappings);
+}
+
 #endif

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+/*
+ * rt_sigreturn: the end of a handler of the program's.  The kernel loads the mask and the vector state of the frame; the
+ * registers go into struct dune_run afterwards.  Until the kernel has done its part nothing is changed, and
+ * from then on all that is missing is in struct sigreturn: so a signal can come at any instruction, and none is
+ * blocked.  HR3.
+ */
+#include "internal.h"
+
+#include <asm/sigcontext.h>
+#include <asm/ucontext.h>
+
+#define RFLAGS_IF	0x200UL
+/* What is taken from a frame: AC OF DF TF SF ZF AF PF CF RF. */
+#define RFLAGS_SIGRETURN	0x50dd5UL
+
+/* One under way; the kernel gets the ucontext. */
+struct sigreturn {
+	struct ucontext uc;
+	struct dune_regs regs;		/* the guest's, and its alternate stack, from the frame */
+	struct altstack altstack;
+};
+
+static void read_context(struct dune_regs *r, const struct sigcontext *c, uint64_t rflags)
+{
+	*r = (struct dune_regs){
+		.rax = c->rax, .rcx = c->rcx, .rdx = c->rdx, .rbx = c->rbx,
+		.rsp = c->rsp, .rbp = c->rbp, .rsi = c->rsi, .rdi = c->rdi,
+		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
+		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
+		.rip = c->rip, .rflags = (rflags & ~RFLAGS_SIGRETURN) | (c->eflags & RFLAGS_SIGRETURN),
+	};
+}
+
+long __dune_sys_sigreturn(struct dune_thread *t)
+{
+	const struct dune_regs *r = &t->run->regs;
+	struct sigreturn s __attribute__((aligned(16)));
+	struct sigcontext *c = &s.uc.uc_mcontext;
+	unsigned short ss, cs;
+
+	if (!__dune_copy(&s.uc, (const void *)r->rsp, sizeof(s.uc))) {
+		__dune_signal_fault(t, SIGSEGV, SI_KERNEL, 0, 0);
+		return 0;
+	}
+	__asm__("mov %%ss, %0" : "=r"(ss));
+	__asm__("mov %%cs, %0" : "=r"(cs));
+	t->returned = false;
+	__atomic_store_n(&t->returning, &s, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (t->deferred && t->run->immediate_exit) {	/* the handler of what came just now is to run first */
+		__dune_call_again(t);
+		return r->rax;
+	}
+	if (t->deferred) {
+		memcpy(&t->deferred_mask, &s.uc.uc_sigmask, sizeof(t->deferred_mask));
+		memset(&s.uc.uc_sigmask, 0xff, sizeof(s.uc.uc_sigmask));
+	}
+	read_context(&s.regs, c, r->rflags);
+	s.altstack = (struct altstack){
+		.sp = (unsigned long)s.uc.uc_stack.ss_sp,
+		.flags = s.uc.uc_stack.ss_flags & ~SS_ONSTACK,
+		.size = s.uc.uc_stack.ss_size,
+	};
+	s.uc.uc_stack = (stack_t){ .ss_flags = SS_DISABLE };
+	c->rip = (unsigned long)__dune_sigreturned;
+	c->rsp = (unsigned long)&s - sizeof(long);	/* as behind a call */
+	c->rdi = (unsigned long)t;
+	c->eflags = RFLAGS_IF;
+	c->cs = cs;
+	c->ss = ss;
+	__dune_guest_sigreturn(&s.uc);
+}
+
+static void load_returned(struct dune_thread *t)
+{
+	t->run->regs = t->returning->regs;
+	t->altstack = t->returning->altstack;
+	__atomic_store_n(&t->returning, NULL, __ATOMIC_RELEASE);
+}
+
+/* The kernel has done its part. */
+void __dune_sigreturn_finish(struct dune_thread *t)
+{
+	load_returned(t);
+	__dune_run_anew(t);
+}
+
+/* A signal has come in the middle of it: let the guest stand before its call, or behind all of it. */
+void __dune_sigreturn_settle(struct dune_thread *t, struct ucontext *host, bool trap)
+{
+	uint64_t mask;
+
+	if (t->returned || host->uc_mcontext.rip == (unsigned long)__dune_sigreturned)
+		load_returned(t);
+	else if (!trap)
+		__dune_call_again(t);
+	t->returning = NULL;
+	memcpy(&mask, &host->uc_sigmask, sizeof(mask));
+	__dune_restart_loop(t, host, mask);
+}
