@@ -133,7 +133,7 @@ struct dune_thread *__dune_thread_alloc(void)
 	area = slot_area(slot);
 	t = area_thread(area);
 	if (state == SLOT_CLEAN)
-		memset(t, 0, sizeof(*t));
+		memset(t, 0, offsetof(struct dune_thread, own_sighand));
 	t->run = (struct dune_run *)(area + AREA_RUN);
 	t->table = __dune_syscall_table;
 	t->lstar_return = __dune_vm.lstar_return;

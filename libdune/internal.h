@@ -209,7 +209,8 @@ struct dune_thread {
 	char ist_pad[68];
 	uint64_t ist_mark __attribute__((packed, aligned(4)));	/* entry.S, "Two stacks" */
 	uint64_t boot_mask;		/* and its signal mask */
-	struct sighand own_sighand;	/* if it is not shared with the thread that made this one */
+	/* If it is not shared with the thread that made this one.  The last: it is not cleared for a new thread. */
+	struct sighand own_sighand;
 };
 
 /* Its limit is the number of the thread's area; ring 3 cannot see it. */

@@ -292,7 +292,9 @@ void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *p
 		return;
 	}
 	child->sighand = &child->own_sighand;
-	if (!(flags & CLONE_CLEAR_SIGHAND))
+	if (flags & CLONE_CLEAR_SIGHAND)
+		memset(&child->own_sighand, 0, sizeof(child->own_sighand));
+	else
 		child->own_sighand = *parent->sighand;
 }
 

@@ -127,11 +127,15 @@ static void discard_tree(struct tdp *tdp, u64 *table, unsigned int level,
 			 struct tdp_garbage *garbage)
 {
 	const struct tdp_format *fmt = tdp->fmt;
-	unsigned int i;
+	const u64 present = fmt->present;
+	u64 *slot, entry;
 
-	for (i = 0; level > 1 && i < TDP_ENTRIES; i++)
-		if (is_table(fmt, READ_ONCE(table[i]), level))
-			discard_tree(tdp, table_of(fmt, READ_ONCE(table[i])), level - 1, garbage);
+	/* Most are empty, and there are many. */
+	for (slot = table; level > 1 && slot < table + TDP_ENTRIES; slot++) {
+		entry = READ_ONCE(*slot);
+		if (entry & present && is_table(fmt, entry, level))
+			discard_tree(tdp, table_of(fmt, entry), level - 1, garbage);
+	}
 	discard_page(tdp, table, garbage);
 }
 
@@ -242,6 +246,22 @@ u64 tdp_old_page(const struct tdp *tdp, const struct tdp_leaf *leaf)
 	return make_leaf(tdp->fmt, leaf, 1) & ~(tdp->fmt->accessed | tdp->fmt->dirty);
 }
 
+/* Entries of level 1: @slot is that of @start, and @end is in the same table. */
+static bool zap_entries(struct tdp *tdp, u64 *slot, u64 start, u64 end)
+{
+	const u64 *last = slot + ((end - 1) >> TDP_PAGE_SHIFT) - (start >> TDP_PAGE_SHIFT);
+	const u64 present = tdp->fmt->present;
+	bool zapped = false;
+
+	for (; slot <= last; slot++) {
+		if (READ_ONCE(*slot) & present) {
+			xchg(slot, 0);
+			zapped = true;
+		}
+	}
+	return zapped;
+}
+
 static bool zap_table(struct tdp *tdp, u64 *table, unsigned int level, u64 start, u64 end,
 		      struct tdp_garbage *garbage)
 {
@@ -250,6 +270,8 @@ static bool zap_table(struct tdp *tdp, u64 *table, unsigned int level, u64 start
 	bool zapped = false;
 	u64 gpa, next;
 
+	if (level == 1)
+		return zap_entries(tdp, slot_of(table, start, 1), start, end);
 	for (gpa = start; gpa < end; gpa = next) {
 		u64 *slot = slot_of(table, gpa, level);
 		u64 entry = READ_ONCE(*slot);
@@ -276,8 +298,8 @@ static bool zap_table(struct tdp *tdp, u64 *table, unsigned int level, u64 start
 static bool zap_pages(struct tdp *tdp, u64 start, u64 end)
 {
 	unsigned int level;
-	u64 *slot = find_slot(tdp, start, &level), gpa;
-	bool zapped = false;
+	u64 *slot = find_slot(tdp, start, &level);
+	bool zapped;
 
 	/* A larger leaf, or nothing. */
 	if (level > 1) {
@@ -286,13 +308,7 @@ static bool zap_pages(struct tdp *tdp, u64 start, u64 end)
 			xchg(slot, 0);
 		return zapped;
 	}
-	for (gpa = start; gpa < end; gpa += tdp_level_size(1), slot++) {
-		if (is_present(tdp->fmt, READ_ONCE(*slot))) {
-			xchg(slot, 0);
-			zapped = true;
-		}
-	}
-	return zapped;
+	return zap_entries(tdp, slot, start, end);
 }
 
 bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct tdp_garbage *garbage)
