@@ -100,8 +100,8 @@ $(LINK_TESTS): apps/hello/hello.c $(LIBDUNE_A) | $(B)/lib/libdune.so
 	@mkdir -p $(@D)
 	$(Q)$(firstword $(LINK)) -Ilibdune/include $< -o $@ $(wordlist 2,99,$(LINK)) $(if $(findstring -ldune,$(LINK)),,$(LIBDUNE_A))
 
-GUEST_TESTS += $(T)/link/where
-$(T)/link/where: tests/link/where.c
+GUEST_TESTS += $(T)/link/where $(T)/link/respawn
+$(T)/link/where $(T)/link/respawn: $(T)/link/%: tests/link/%.c
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -o $@ $<

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * After 1,000 enters and exits, and after 200 processes that were in Dune mode, as much
- * memory is in use as before: pages, slabs, page tables, per-CPU memory, and what the module counts.
+ * After 1,000 enters and exits, after 200 processes that were in Dune mode, and after threads that a thread in
+ * Dune mode made, as much memory is in use as before: pages, slabs, page tables, per-CPU memory.
+ *
+ *	mem-leak [THREADS]
  */
 #include "mem.h"
 
@@ -169,8 +171,26 @@ static void threads(unsigned int count)
 	}
 }
 
-int main(void)
+static void *is_in_dune_mode(void *arg)
 {
+	(void)arg;
+	CHECK(dune_in_dune_mode());
+	return NULL;
+}
+
+static void threads_of_dune_mode(unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		pthread_t t;
+
+		CHECK(!pthread_create(&t, NULL, is_in_dune_mode, NULL));
+		CHECK(!pthread_join(t, NULL));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int count = argc > 1 ? atoi(argv[1]) : 1000;
 	long before[N_ELEMENTS(keys)], after[N_ELEMENTS(keys)];
 	unsigned int kept;
 
@@ -199,6 +219,16 @@ int main(void)
 	threads(100);
 	measure(after);
 	compare("100 threads", before, after);
+	CHECK_EQ(mappings_and_files(), kept);
+
+	CHECK_EQ(dune_enter(), 0);
+	threads_of_dune_mode(20);
+	measure(before);
+	kept = mappings_and_files();
+	threads_of_dune_mode(count);
+	measure(after);
+	printf("%u threads made in Dune mode\n", count);
+	compare("these", before, after);
 	CHECK_EQ(mappings_and_files(), kept);
 	return 0;
 }
