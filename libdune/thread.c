@@ -9,6 +9,7 @@
  * host stack meanwhile.
  */
 #include <linux/fcntl.h>
+#include <linux/resource.h>
 #include <linux/sched.h>
 
 #include "internal.h"
@@ -81,12 +82,32 @@ static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 
 /* ---- children with memory of their own ---- */
 
+/* The program has as many descriptors as it may: have one more for a moment, if the limit can be raised. */
+static long attach_beyond_limit(struct dune_thread *t)
+{
+	struct { uint64_t soft, hard; } limit, more;
+	long fd;
+
+	if (dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit))
+		return -EMFILE;
+	more = limit;
+	if (more.soft == more.hard)
+		more.hard++;
+	more.soft = more.hard;
+	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &more, NULL);
+	fd = own_syscall3(__NR_ioctl, t->fd, DUNE_ATTACH, O_CLOEXEC);
+	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
+	return fd;
+}
+
 /* Bind libdune's descriptor to this process.  Returns 0 or -errno. */
 static int attach(struct dune_thread *t, uint64_t flags)
 {
 	long fd, ret;
 
 	fd = own_syscall3(__NR_ioctl, t->fd, DUNE_ATTACH, O_CLOEXEC);
+	if (fd == -EMFILE)
+		fd = attach_beyond_limit(t);
 	if (is_error(fd))
 		return fd;
 	if (!(flags & CLONE_FILES)) {	/* else the number is its parent's still */
