@@ -50,7 +50,9 @@ struct bench_case {
 	/* After sample @i; neither timed nor counted. */
 	void (*after)(unsigned int i);
 	unsigned int guest_traps;	/* exceptions in a sample that the guest handles itself: nobody counts them */
+	unsigned int walks;		/* TLB misses in a sample, for the model: nobody counts them either */
 	unsigned long pages, dirty;	/* for cases of one kind that differ in them */
+	unsigned int threads;		/* likewise; of the process */
 	bool outside;			/* of WHERE_DUNE too: the measuring process does not enter, its children do */
 	const char *unit;		/* what samples return if not ticks */
 };
@@ -65,7 +67,7 @@ struct bench_group {
 };
 
 extern const struct bench_group bench_calls, bench_faults, bench_traps, bench_appel, bench_ring3, bench_tables,
-	bench_alternatives, bench_dirty, bench_enter, bench_scaling, bench_programs;
+	bench_alternatives, bench_dirty, bench_enter, bench_scaling, bench_flush, bench_programs;
 
 #define BENCH_GROUP(id, is_micro)				\
 	const struct bench_group bench_##id = {			\

@@ -26,6 +26,8 @@ static const struct {
 	{ "switches",		"sched/sched_switch" },
 	{ "kernel_wrmsr",	"msr/write_msr" },
 	{ "kernel_flushes",	"tlb/tlb_flush" },
+	{ "ipis",		"irq_vectors/call_function_entry" },
+	{ "ipis_single",	"irq_vectors/call_function_single_entry" },
 };
 
 #define CPUS_MAX	16

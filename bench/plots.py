@@ -74,25 +74,30 @@ def _curve(title, x_name, lines):
     return _svg(width, height + 10, parts)
 
 
-def curves(rows):
+def _lines(rows, x_of):
+    """Row and side -> [(x, median)], of rows that differ in nothing else."""
+    lines = {}
+    for row in rows:
+        for side, record in row.sides.items():
+            if record.get("median"):
+                lines.setdefault(f"{row.name} ({side})", []).append((x_of(row), record["median"]))
+    return lines
+
+
+def curves(rows, unit):
     """By the number of pages at the commonest number written, and by the number written at the commonest of pages."""
-    def gather(x_of, fixed_of):
+    out = []
+    for x_of, fixed_of, title, x_name in (
+            (lambda row: row.pages, lambda row: row.dirty, "pages written", "pages mapped"),
+            (lambda row: row.dirty, lambda row: row.pages, "pages mapped", "pages written")):
         values = [fixed_of(row) for row in rows if row.pages]
         fixed = max(set(values), key=values.count)
-        lines = {}
-        for row in rows:
-            if not row.pages or fixed_of(row) != fixed:
-                continue
-            for side, record in row.sides.items():
-                if record.get("median"):
-                    lines.setdefault(f"{row.name} ({side})", []).append((x_of(row), record["median"]))
-        return fixed, lines
-
-    out = []
-    dirty, lines = gather(lambda row: row.pages, lambda row: row.dirty)
-    if lines:
-        out.append(_curve(f"{dirty:,} pages written", "pages mapped", lines))
-    pages, lines = gather(lambda row: row.dirty, lambda row: row.pages)
-    if lines:
-        out.append(_curve(f"{pages:,} pages mapped", "pages written", lines))
+        lines = _lines([row for row in rows if row.pages and fixed_of(row) == fixed], x_of)
+        if lines:
+            out.append(_curve(f"{fixed:,} {title}: {unit}", x_name, lines))
     return out
+
+
+def curves_of_threads(rows, unit):
+    lines = _lines([row for row in rows if row.threads], lambda row: row.threads)
+    return [_curve(f"By threads: {unit}", "threads", lines)] if lines else []

@@ -5,6 +5,9 @@
  *
  *	run [--unit NAME] [--machine NAME] [--check FILE] [GROUP|micro|PART-OF-A-NAME]...
  *
+ * --unit is what the time-stamp counter counts: instructions; cycles; or "counts": nothing that is of use (an emulator
+ * with several CPUs), so that only what happens is shown.
+ *
  * --check compares the medians with those in FILE (bench/baseline.tsv) instead: a line for each path that has
  * become more than 3% longer, and exit status 1 if there is one.
  */
@@ -21,7 +24,7 @@
 
 static const struct bench_group * const groups[] = {
 	&bench_calls, &bench_faults, &bench_traps, &bench_appel, &bench_ring3, &bench_tables,
-	&bench_alternatives, &bench_dirty, &bench_enter, &bench_scaling, &bench_programs,
+	&bench_alternatives, &bench_dirty, &bench_enter, &bench_scaling, &bench_flush, &bench_programs,
 };
 
 static const char * const side_names[NR_SIDES] = {
@@ -41,7 +44,7 @@ static struct outcome {
 #define CASE_SECONDS	300	/* of the machine's clock; a case that takes longer hangs */
 
 static bool failed;
-static const char *baseline;
+static const char *baseline, *unit = "cycles";
 
 void bench_die_at(const char *file, int line, const char *what)
 {
@@ -117,6 +120,10 @@ static void print_counts(const struct bench_case *c, enum side side)
 		printf("\"guest_traps\": %u", c->guest_traps);
 		separator = ", ";
 	}
+	if (c->walks) {
+		printf("%s\"%s\": %u", separator, side == SIDE_LINUX ? "walks" : "nested_walks", c->walks);
+		separator = ", ";
+	}
 	for (unsigned int i = 0; (name = bench_count_name(i)); i++) {
 		if (!outcome->counts.value[i])
 			continue;
@@ -137,6 +144,8 @@ static void print_outcome(const struct bench_group *group, const struct bench_ca
 		printf(", \"unit\": \"%s\"", c->unit);
 	if (c->pages)
 		printf(", \"pages\": %lu, \"dirty\": %lu", c->pages, c->dirty);
+	if (c->threads)
+		printf(", \"threads\": %u", c->threads);
 	if (outcome->error[0]) {
 		failed = true;
 		printf(", \"error\": ");
@@ -145,14 +154,33 @@ static void print_outcome(const struct bench_group *group, const struct bench_ca
 		printf(", \"skipped\": ");
 		print_string(r->skipped);
 	} else {
-		printf(", \"n\": %u, \"minimum\": %lu, \"median\": %lu, \"p90\": %lu, \"maximum\": %lu, \"outliers\": %u",
-		       c->samples, r->minimum, r->median, r->p90, r->maximum, r->outliers);
+		printf(", \"n\": %u", c->samples);
+		if (strcmp(unit, "counts") || c->unit)
+			printf(", \"minimum\": %lu, \"median\": %lu, \"p90\": %lu, \"maximum\": %lu, \"outliers\": %u",
+			       r->minimum, r->median, r->p90, r->maximum, r->outliers);
 		print_counts(c, side);
 	}
 	printf("}\n");
 }
 
-static void print_head(const char *machine, const char *unit)
+/* Of the time-stamp counter, in a second of the clock that nobody adjusts. */
+static double ticks_per_second(void)
+{
+	struct timespec start, now;
+	uint64_t from, to;
+	double seconds;
+
+	clock_gettime(CLOCK_MONOTONIC_RAW, &start);
+	from = ticks();
+	do {
+		clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+		to = ticks();
+		seconds = now.tv_sec - start.tv_sec + (now.tv_nsec - start.tv_nsec) * 1e-9;
+	} while (seconds < 1);
+	return (to - from) / seconds;
+}
+
+static void print_head(const char *machine)
 {
 	unsigned int r[12] = { 0 };
 	char brand[49] = "", date[32];
@@ -170,6 +198,8 @@ static void print_head(const char *machine, const char *unit)
 	printf("{\"machine\": \"%s\", \"unit\": \"%s\", \"kernel\": \"%s\", \"cpus\": %ld, \"cpu\": ", machine, unit,
 	       name.release, sysconf(_SC_NPROCESSORS_ONLN));
 	print_string(brand + strspn(brand, " "));
+	if (!strcmp(unit, "cycles"))
+		printf(", \"ticks_per_second\": %.0f", ticks_per_second());
 	printf(", \"date\": \"%s\"}\n", date);
 }
 
@@ -181,10 +211,13 @@ static bool wanted(const struct bench_group *group, const struct bench_case *c, 
 
 	if (!*words)
 		return true;
-	snprintf(title, sizeof(title), "%s, %lu pages, %lu written", c->name, c->pages, c->dirty);
+	if (c->threads)
+		snprintf(title, sizeof(title), "%s, %u threads", c->name, c->threads);
+	else
+		snprintf(title, sizeof(title), "%s, %lu pages, %lu written", c->name, c->pages, c->dirty);
 	for (; *words; words++)
 		if (!strcmp(*words, group->name) || (!strcmp(*words, "micro") && group->micro) ||
-		    strstr(c->pages ? title : c->name, *words))
+		    strstr(c->pages || c->threads ? title : c->name, *words))
 			return true;
 	return false;
 }
@@ -220,7 +253,7 @@ static void check(const struct bench_group *group, const struct bench_case *c)
 
 int main(int argc, char **argv)
 {
-	const char *machine = "this machine", *unit = "cycles";
+	const char *machine = "this machine";
 	unsigned int n = 0;
 
 	if (argc == 3 && !strcmp(argv[1], "--exit"))	/* for cases that start a program */
@@ -244,7 +277,7 @@ int main(int argc, char **argv)
 	if (baseline)
 		bench_check_open(baseline);
 	else
-		print_head(machine, unit);
+		print_head(machine);
 	for (unsigned int g = 0; g < ARRAY_SIZE(groups); g++) {
 		for (unsigned int i = 0; i < groups[g]->nr; i++) {
 			const struct bench_case *c = &groups[g]->cases[i];

@@ -245,36 +245,99 @@ static void begin_sysemu(void)
 static char *area;
 static int uffd;
 
-static void *resolve(void *arg)
+static bool resolve(uint64_t addr, bool by_write_protection)
 {
 	static char contents[PAGE] __attribute__((aligned(4096))) = { 1 };
+	struct uffdio_writeprotect allow = { .range = { addr & -PAGE, PAGE } };
+	struct uffdio_copy copy = { .dst = addr & -PAGE, .src = (uintptr_t)contents, .len = PAGE };
+
+	return !(by_write_protection ? ioctl(uffd, UFFDIO_WRITEPROTECT, &allow) : ioctl(uffd, UFFDIO_COPY, &copy));
+}
+
+static void *resolve_all(void *arg)
+{
 	struct uffd_msg message;
-	struct uffdio_copy copy;
 
 	(void)arg;
-	while (read(uffd, &message, sizeof(message)) == sizeof(message)) {
-		copy = (struct uffdio_copy){
-			.dst = message.arg.pagefault.address & -PAGE, .src = (uintptr_t)contents, .len = PAGE,
-		};
-		ioctl(uffd, UFFDIO_COPY, &copy);
-	}
+	while (read(uffd, &message, sizeof(message)) == sizeof(message))
+		resolve(message.arg.pagefault.address, message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP);
 	return NULL;
 }
 
-static void begin_uffd(void)
+static bool protecting;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	if (!resolve((uintptr_t)info->si_addr, protecting))
+		bench_die("the fault cannot be resolved");
+}
+
+/* By a thread, or by a signal in the one that faults. */
+static void begin_uffd(bool protect, bool by_signal)
 {
 	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_register range = {
+		.mode = protect ? UFFDIO_REGISTER_MODE_WP : UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
 	pthread_t thread;
 
+	protecting = protect;
+	api.features = (by_signal ? UFFD_FEATURE_SIGBUS : 0) | (protect ? UFFD_FEATURE_PAGEFAULT_FLAG_WP : 0);
 	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
-		bench_skip("the kernel has no userfaultfd");
+		bench_skip("the kernel has no such userfaultfd");
 	area = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	must(area != MAP_FAILED);
+	must(area != MAP_FAILED && !madvise(area, PAGES * PAGE, MADV_NOHUGEPAGE));
+	if (protect)
+		memset(area, 1, PAGES * PAGE);
 	range.range.start = (uintptr_t)area;
 	range.range.len = PAGES * PAGE;
-	must(!ioctl(uffd, UFFDIO_REGISTER, &range) && !pthread_create(&thread, NULL, resolve, NULL));
+	must(!ioctl(uffd, UFFDIO_REGISTER, &range));
+	must(!sigaction(SIGBUS, &action, NULL));
+	must(by_signal || !pthread_create(&thread, NULL, resolve_all, NULL));
+}
+
+static void begin_missing_thread(void)
+{
+	begin_uffd(false, false);
+}
+
+static void begin_missing_signal(void)
+{
+	begin_uffd(false, true);
+}
+
+static void begin_protected_thread(void)
+{
+	begin_uffd(true, false);
+}
+
+static void begin_protected_signal(void)
+{
+	begin_uffd(true, true);
+}
+
+static void protect_page(unsigned int i)
+{
+	struct uffdio_writeprotect forbid = {
+		.range = { (uintptr_t)area + i % PAGES * PAGE, PAGE }, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+
+	must(!ioctl(uffd, UFFDIO_WRITEPROTECT, &forbid));
+}
+
+static uint64_t write_page(unsigned int i)
+{
+	volatile char *at = area + i % PAGES * PAGE;
+	uint64_t start = ticks(), end;
+
+	*at = 2;
+	end = ticks();
+	bench_work += *at == 2;
+	return end - start;
 }
 
 static uint64_t touch_page(unsigned int i)
@@ -372,6 +435,24 @@ static uint64_t write_shared(unsigned int i)
 	return end - start;
 }
 
+/* A child whose pages are its own. */
+static void begin_private_child(void)
+{
+	int ready[2];
+	char byte;
+
+	begin_snapshot();
+	must(!pipe(ready));
+	child = fork();
+	if (!child) {
+		memset(area, 2, PAGES * PAGE);
+		if (write(ready[1], "", 1) == 1)
+			pause();
+		_exit(0);
+	}
+	must(child > 0 && read(ready[0], &byte, 1) == 1);
+}
+
 static uint64_t read_child(unsigned int i)
 {
 	static char copy[PAGE];
@@ -380,13 +461,33 @@ static uint64_t read_child(unsigned int i)
 	ssize_t size = process_vm_readv(child, &to, 1, &from, 1, 0);
 
 	end = ticks();
-	bench_work += size == (ssize_t)PAGE && copy[PAGE - 1] == 1;
+	bench_work += size == (ssize_t)PAGE && copy[PAGE - 1] == 2;
+	if (i == 414)
+		end_child(0);
+	return end - start;
+}
+
+static uint64_t write_child(unsigned int i)
+{
+	static char copy[PAGE];
+	struct iovec own = { copy, PAGE }, others = { area + i * PAGE, PAGE };
+	uint64_t start, end;
+	ssize_t size;
+
+	memset(copy, 3, PAGE);
+	start = ticks();
+	size = process_vm_writev(child, &own, 1, &others, 1, 0);
+	end = ticks();
+	memset(copy, 0, PAGE);
+	bench_work += size == (ssize_t)PAGE && process_vm_readv(child, &own, 1, &others, 1, 0) == size &&
+		      copy[PAGE - 1] == 3;
 	if (i == 414)
 		end_child(0);
 	return end - start;
 }
 
 #define CASE(name, begin, sample)	{ name, WHERE_LINUX, 400, 1, begin, NULL, sample }
+#define PROTECTED(name, begin)		{ name, WHERE_LINUX, 400, 1, begin, protect_page, write_page }
 
 static const struct bench_case cases[] = {
 	CASE("getppid, seccomp lets it pass",			begin_allow, call),
@@ -396,11 +497,15 @@ static const struct bench_case cases[] = {
 	CASE("getppid forwarded, user dispatch",		begin_dispatch_forward, dispatched_call),
 	CASE("getppid answered, ptrace SYSEMU",			begin_sysemu, call),
 	CASE("getppid answered, ptrace SYSCALL",		begin_ptrace, call),
-	CASE("first touch, userfaultfd and a thread",		begin_uffd, touch_page),
+	CASE("first touch, userfaultfd and a thread",		begin_missing_thread, touch_page),
+	CASE("first touch, userfaultfd and SIGBUS",		begin_missing_signal, touch_page),
+	PROTECTED("page fault, allow, store; userfaultfd and a thread",	begin_protected_thread),
+	PROTECTED("page fault, allow, store; userfaultfd and SIGBUS",	begin_protected_signal),
 	CASE("switch of a protection key",			begin_pkeys, switch_key),
 	{ "snapshot of 16,384 pages, fork()", WHERE_LINUX, 10, 1, begin_snapshot, NULL, snapshot, end_child },
 	CASE("first write to a page after fork()",		begin_shared_snapshot, write_shared),
-	CASE("read a page of another process, process_vm_readv()", begin_shared_snapshot, read_child),
+	CASE("read a page of another process, process_vm_readv()", begin_private_child, read_child),
+	CASE("write a page of another process, process_vm_writev()", begin_private_child, write_child),
 };
 
 BENCH_GROUP(alternatives, false);

@@ -16,6 +16,10 @@
 
 #include "../bench.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE	23
+#endif
+
 static unsigned char *area;
 static unsigned long nr_pages, dirty, step;
 static uint64_t *bitmap;
@@ -43,6 +47,7 @@ static void map_area(void)
 		bench_skip("not enough memory (scripts/bench --mem)");
 	area = mmap(NULL, nr_pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	must(area != MAP_FAILED && !madvise(area, nr_pages * PAGE, MADV_NOHUGEPAGE));
+	madvise(area, nr_pages * PAGE, MADV_POPULATE_WRITE);	/* Linux 5.14; only quicker */
 	for (unsigned long i = 0; i < nr_pages; i++)
 		area[i * PAGE] = 1;
 	bitmap = calloc(nr_pages / 64 + 1, 8);
@@ -328,8 +333,8 @@ static uint64_t track_async(unsigned int i)
 
 /* ---- by the number of pages, 1,024 of them written; and by the number written ---- */
 
-#define ONE(name, where, samples, begin, sample, after, pages, dirty)	\
-	{ name, where, samples, dirty, begin, NULL, sample, after, 0, pages, dirty }
+#define ONE(name, where, samples, begin, sample, after, mapped, written)	\
+	{ name, where, samples, written, begin, NULL, sample, after, .pages = mapped, .dirty = written }
 
 #define KIND(...)			\
 	ONE(__VA_ARGS__, 1 << 10, 1024),	\

@@ -4,7 +4,13 @@
  * short work shows the cost of coming in, longer work what remains of it.
  */
 #include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,21 +36,33 @@ static void write_input(void)
 	must(!fclose(file));
 }
 
-static char *words[8];
+#define WORDS_MAX	24
+
+static char *words[WORDS_MAX];	/* of the program that is measured */
 static long least;		/* bytes of output that show that it did its work */
 
-static void begin(const char *program, long bytes)
+static void need(const char *program)
 {
 	if (access(program, X_OK))
 		bench_skip("the program is not in this machine");
-	write_input();
-	least = bytes;
+}
+
+static void by_dune_run(char **line)
+{
 	if (bench_side == SIDE_LINUX)
 		return;
 	if (access(DUNE_RUN, X_OK))
 		bench_skip("there is no " DUNE_RUN);
-	memmove(words + 1, words, sizeof(words) - sizeof(words[0]));
-	words[0] = DUNE_RUN;
+	memmove(line + 1, line, (WORDS_MAX - 1) * sizeof(line[0]));
+	line[0] = DUNE_RUN;
+}
+
+static void begin(const char *program, long bytes)
+{
+	need(program);
+	write_input();
+	least = bytes;
+	by_dune_run(words);
 }
 
 static uint64_t run_program(unsigned int i)
@@ -90,6 +108,81 @@ PROGRAM(python, "/usr/bin/python3", 3, "-S", "-c",
 	"d = {}\nfor i in range(30000): d[i * 7919 % 10007] = str(i)\nprint(len(d), sum(map(len, d.values())))")
 PROGRAM(python_nothing, "/usr/bin/python3", 0, "-S", "-c", "pass")
 
+/*
+ * redis-server, as it is or by dune-run, with redis-benchmark outside Dune mode in both: what differs is the server.  The
+ * figure is that of both, from the start of redis-benchmark to its end, with the kernel's part.
+ */
+#define SERVER	"/usr/bin/redis-server"
+#define CLIENT	"/usr/bin/redis-benchmark"
+
+static struct sockaddr_in address = { .sin_family = AF_INET };
+
+static void bring_up_loopback(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	must(s >= 0 && !ioctl(s, SIOCSIFFLAGS, &request));
+	close(s);
+}
+
+static bool server_answers(void)
+{
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char answer[8] = "";
+	bool is_there = !connect(s, (struct sockaddr *)&address, sizeof(address)) && write(s, "PING\r\n", 6) == 6 &&
+			read(s, answer, 7) == 7 && !strcmp(answer, "+PONG\r\n");
+
+	close(s);
+	return is_there;
+}
+
+/* The server ends with this process. */
+static void start_server(char *port)
+{
+	char *line[WORDS_MAX] = { SERVER, "--port", port, "--save", "", "--daemonize", "no" };
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	by_dune_run(line);
+	if (!fork()) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, 1);
+		execv(line[0], line);
+		_exit(127);
+	}
+	close(null);
+	for (unsigned int i = 0; !server_answers(); i++) {
+		must(i < 500);
+		usleep(20000);
+	}
+}
+
+static void begin_redis(char *pipelined)
+{
+	static char port[16];
+	char *line[] = { CLIENT, "-p", port, "-n", "1000", "-c", "10", "-P", pipelined, "-t", "set,get", "--csv", NULL };
+
+	need(SERVER);
+	need(CLIENT);
+	snprintf(port, sizeof(port), "%d", 10000 + getpid() % 20000);
+	address.sin_port = htons(atoi(port));
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	bring_up_loopback();
+	start_server(port);
+	memcpy(words, line, sizeof(line));
+	least = 50;
+}
+
+static void redis_single(void)
+{
+	begin_redis("1");
+}
+
+static void redis_pipelined(void)
+{
+	begin_redis("16");
+}
+
 #define CASE(name, begin)	{ name, WHERE_BOTH, 3, 1, begin, NULL, run_program, .outside = true }
 
 static const struct bench_case cases[] = {
@@ -98,6 +191,8 @@ static const struct bench_case cases[] = {
 	CASE("sqlite3, 20,000 rows and an index",	sqlite),
 	CASE("python3, nothing",		python_nothing),
 	CASE("python3, a dictionary",		python),
+	CASE("redis, 1,000 SETs, 1,000 GETs",	redis_single),
+	CASE("redis, the same, 16 at a time",	redis_pipelined),
 };
 
 BENCH_GROUP(programs, false);

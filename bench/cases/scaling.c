@@ -80,7 +80,7 @@ static void begin(void (*function)(unsigned char *own))
 	work = function;
 	own_pid = getpid();
 	in_dune = dune_in_dune_mode();
-	nr_threads = bench_current->work / OPERATIONS;
+	nr_threads = bench_current->threads;
 	must(!pthread_barrier_init(&start_line, NULL, nr_threads + 1));
 	must(!pthread_barrier_init(&end_line, NULL, nr_threads + 1));
 	for (unsigned long i = 0; i < nr_threads; i++)
@@ -134,15 +134,15 @@ static uint64_t all_at_once(unsigned int i)
 	return (ticks() - start) / bench_current->work + bench_clock;
 }
 
-#define ONE(name, begin, threads)	\
-	{ name ", " #threads " at once", WHERE_BOTH, 5, threads * OPERATIONS, begin, map_areas, all_at_once }
+#define ONE(name, begin, n)	\
+	{ name, WHERE_BOTH, 5, (n) * OPERATIONS, begin, map_areas, all_at_once, .threads = n }
 #define KIND(name, begin)	ONE(name, begin, 1), ONE(name, begin, 2), ONE(name, begin, 4), ONE(name, begin, 8)
 
 static const struct bench_case cases[] = {
-	KIND("getpid", begin_calls),
-	KIND("first write", begin_writes),
-	KIND("protect a page", begin_protect),
-	KIND("mmap, touch, munmap", begin_map),
+	KIND("getpid at once", begin_calls),
+	KIND("first write at once", begin_writes),
+	KIND("protect a page at once", begin_protect),
+	KIND("mmap, touch, munmap at once", begin_map),
 };
 
 BENCH_GROUP(scaling, false);
