@@ -16,10 +16,9 @@
 
 #include "../bench.h"
 
-#define INPUT	"/tmp/bench-input"
-#define OUTPUT	"/tmp/bench-output"
+#define INPUT	"input"
+#define OUTPUT	"output"
 #define SIZE	(1UL << 20)
-#define DUNE_RUN	"/usr/local/bin/dune-run"
 
 /* Text that can be compressed like a log. */
 static void write_input(void)
@@ -47,14 +46,27 @@ static void need(const char *program)
 		bench_skip("the program is not in this machine");
 }
 
+/* It is on PATH. */
+static char *find_dune_run(void)
+{
+	static char path[4096];
+	const char *dir = getenv("PATH");
+
+	for (size_t length; dir && *dir; dir += length + (dir[length] == ':')) {
+		length = strcspn(dir, ":");
+		snprintf(path, sizeof(path), "%.*s/dune-run", (int)length, dir);
+		if (!access(path, X_OK))
+			return path;
+	}
+	bench_skip("there is no dune-run on PATH");
+}
+
 static void by_dune_run(char **line)
 {
 	if (bench_side == SIDE_LINUX)
 		return;
-	if (access(DUNE_RUN, X_OK))
-		bench_skip("there is no " DUNE_RUN);
 	memmove(line + 1, line, (WORDS_MAX - 1) * sizeof(line[0]));
-	line[0] = DUNE_RUN;
+	line[0] = find_dune_run();
 }
 
 static void begin(const char *program, long bytes)
@@ -119,10 +131,12 @@ static struct sockaddr_in address = { .sin_family = AF_INET };
 
 static void bring_up_loopback(void)
 {
-	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	struct ifreq request = { .ifr_name = "lo" };
 	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	must(s >= 0 && !ioctl(s, SIOCSIFFLAGS, &request));
+	must(s >= 0 && !ioctl(s, SIOCGIFFLAGS, &request));
+	request.ifr_flags |= IFF_UP;
+	must(!ioctl(s, SIOCSIFFLAGS, &request));
 	close(s);
 }
 
