@@ -49,8 +49,10 @@ struct bench_case {
 	uint64_t (*sample)(unsigned int i);
 	/* After sample @i; neither timed nor counted. */
 	void (*after)(unsigned int i);
-	unsigned int guest_traps;	/* exceptions in a sample that the guest handles itself: nobody counts them */
-	unsigned int walks;		/* TLB misses in a sample, for the model: nobody counts them either */
+	/* What nobody counts, for the model; in each sample: */
+	unsigned int guest_traps;	/* exceptions that the guest handles itself */
+	unsigned int guest_calls;	/* system calls of ring 3 */
+	unsigned int walks;		/* TLB misses */
 	unsigned long pages, dirty;	/* for cases of one kind that differ in them */
 	unsigned int threads;		/* likewise; of the process */
 	bool outside;			/* of WHERE_DUNE too: the measuring process does not enter, its children do */

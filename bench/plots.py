@@ -19,28 +19,38 @@ def _svg(width, height, parts):
     return f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}">' + "\n".join(parts) + "</svg>"
 
 
-def bars(rows):
+SIDES = ["linux", "dune", "dune by ioctl"]
+
+
+def bars(rows, unit):
     """One bar for each side of each case."""
-    items = [(row.title(), side, record["median"]) for row in rows for side, record in row.sides.items()
-             if record.get("median")]
+    items = [(row.title(), [(side, record["median"]) for side, record in row.sides.items() if record.get("median")])
+             for row in rows]
+    items = [(title, values) for title, values in items if values]
     if not items:
         return ""
-    left, right, step = 420, 900, 18
-    top = math.ceil(max(_log(value) for _, _, value in items)) or 1
-    height = step * len(items) + 30
+    left, right, step, gap, legend = 380, 860, 16, 8, 24
+    top = math.ceil(max(_log(value) for _, values in items for _, value in values)) or 1
+    height = legend + sum(step * len(values) + gap for _, values in items) + 30
     parts = []
     for power in range(top + 1):
         x = left + (right - left) * power / top
-        parts.append(f'<line x1="{x:.0f}" y1="0" x2="{x:.0f}" y2="{height - 25}" class="grid"/>')
-        parts.append(_text(x, height - 8, f"{10 ** power:,}", "middle"))
-    sides = ["linux", "dune", "dune by ioctl"]
-    for i, (title, side, value) in enumerate(items):
-        y = step * i
-        width = (right - left) * _log(value) / top
-        parts.append(_text(left - 8, y + 13, f"{title} ({side})", "end"))
-        parts.append(f'<rect x="{left}" y="{y + 3}" width="{width:.1f}" height="{step - 5}" '
-                     f'fill="{COLOURS[sides.index(side)]}"/>')
-        parts.append(_text(left + width + 5, y + 13, f"{value:,}"))
+        parts.append(f'<line x1="{x:.0f}" y1="{legend}" x2="{x:.0f}" y2="{height - 25}" class="grid"/>')
+        parts.append(_text(x, height - 8, f"1e{power}" if power > 3 else f"{10 ** power:,}", "middle"))
+    for i, side in enumerate(side for side in SIDES if any(side in dict(values) for _, values in items)):
+        parts.append(f'<rect x="{left + 110 * i}" y="4" width="12" height="12" fill="{COLOURS[SIDES.index(side)]}"/>')
+        parts.append(_text(left + 110 * i + 17, 14, side))
+    parts.append(_text(right, 14, unit, "end"))
+    y = legend
+    for title, values in items:
+        parts.append(_text(left - 8, y + step * len(values) / 2 + 4, title, "end"))
+        for side, value in values:
+            width = (right - left) * _log(value) / top
+            parts.append(f'<rect x="{left}" y="{y + 1}" width="{width:.1f}" height="{step - 2}" '
+                         f'fill="{COLOURS[SIDES.index(side)]}"/>')
+            parts.append(_text(left + width + 5, y + 12, f"{value:,}"))
+            y += step
+        y += gap
     return _svg(right + 100, height, parts)
 
 

@@ -115,13 +115,20 @@ static void print_counts(const struct bench_case *c, enum side side)
 {
 	const char *name, *separator = "";
 
+	const struct {
+		const char *name;
+		unsigned int n;
+	} told[] = {
+		{ "guest_traps", side == SIDE_LINUX ? 0 : c->guest_traps },
+		{ "guest_calls", side == SIDE_LINUX ? 0 : c->guest_calls },
+		{ side == SIDE_LINUX ? "walks" : "nested_walks", c->walks },
+	};
+
 	printf(", \"counts\": {");
-	if (side != SIDE_LINUX && c->guest_traps) {
-		printf("\"guest_traps\": %u", c->guest_traps);
-		separator = ", ";
-	}
-	if (c->walks) {
-		printf("%s\"%s\": %u", separator, side == SIDE_LINUX ? "walks" : "nested_walks", c->walks);
+	for (unsigned int i = 0; i < ARRAY_SIZE(told); i++) {
+		if (!told[i].n)
+			continue;
+		printf("%s\"%s\": %u", separator, told[i].name, told[i].n);
 		separator = ", ";
 	}
 	for (unsigned int i = 0; (name = bench_count_name(i)); i++) {

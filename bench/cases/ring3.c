@@ -92,9 +92,12 @@ static uint64_t there_and_back(unsigned int i)
 }
 
 static const struct bench_case cases[] = {
-	{ "call of ring 3, bare handler",		WHERE_DUNE, 400, 1, begin_bare, NULL, call },
-	{ "call of ring 3, full handler",		WHERE_DUNE, 400, 1, begin_full, NULL, call },
-	{ "call of ring 3, full handler forwards getpid",	WHERE_DUNE, 400, 1, begin_forward, NULL, call },
+	{ "call of ring 3, bare handler",		WHERE_DUNE, 400, 1, begin_bare, NULL, call,
+	  .guest_calls = 1 },
+	{ "call of ring 3, full handler",		WHERE_DUNE, 400, 1, begin_full, NULL, call,
+	  .guest_calls = 1 },
+	{ "call of ring 3, full handler forwards getpid",	WHERE_DUNE, 400, 1, begin_forward, NULL, call,
+	  .guest_calls = 1 },
 	{ "jump to ring 3, fault, return",		WHERE_DUNE, 400, 1, begin_full, NULL, there_and_back,
 	  .guest_traps = 1 },
 };
