@@ -114,7 +114,6 @@ static void print_string(const char *text)
 static void print_counts(const struct bench_case *c, enum side side)
 {
 	const char *name, *separator = "";
-
 	const struct {
 		const char *name;
 		unsigned int n;
