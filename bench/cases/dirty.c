@@ -218,11 +218,15 @@ static void *unprotect(void *arg)
 static bool open_uffd(uint64_t features)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_WP };
 
 	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
-		return false;
+	return uffd >= 0 && !ioctl(uffd, UFFDIO_API, &api);
+}
+
+static bool register_area(void)
+{
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_WP };
+
 	range.range.start = (uintptr_t)area;
 	range.range.len = nr_pages * PAGE;
 	return !ioctl(uffd, UFFDIO_REGISTER, &range);
@@ -232,10 +236,10 @@ static void begin_uffd(void)
 {
 	pthread_t thread;
 
-	map_area();
 	if (!open_uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP))
 		bench_skip("the kernel has no write protection by userfaultfd");
-	must(!pthread_create(&thread, NULL, unprotect, NULL));
+	map_area();
+	must(register_area() && !pthread_create(&thread, NULL, unprotect, NULL));
 }
 
 static uint64_t track_uffd(unsigned int i)
@@ -265,10 +269,10 @@ static void begin_uffd_sigbus(void)
 {
 	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
 
-	map_area();
 	if (!open_uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS))
 		bench_skip("the kernel has no write protection by userfaultfd");
-	must(!sigaction(SIGBUS, &action, NULL));
+	map_area();
+	must(register_area() && !sigaction(SIGBUS, &action, NULL));
 }
 
 /* Linux 6.7: write faults are resolved by the kernel, and one call finds the pages and protects them again. */
@@ -305,13 +309,14 @@ static long scan_pagemap(void)
 
 static void begin_async(void)
 {
+	if (!open_uffd(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_PAGEFAULT_FLAG_WP))
+		bench_skip("the kernel has no PAGEMAP_SCAN (Linux 6.7)");
 	map_area();
 	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	regions = calloc(nr_pages, sizeof(*regions));
 	must(pagemap >= 0 && regions);
 	memset(regions, 1, nr_pages * sizeof(*regions));
-	if (!open_uffd(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_PAGEFAULT_FLAG_WP) || scan_pagemap() < 0)
-		bench_skip("the kernel has no PAGEMAP_SCAN (Linux 6.7)");
+	must(register_area() && scan_pagemap() >= 0);
 	must(write_protect((uintptr_t)area, nr_pages * PAGE, true));
 }
 
