@@ -354,8 +354,8 @@ static uint64_t track_async(unsigned int i)
 	ONE(__VA_ARGS__, 1 << 14, 16384)
 
 static const struct bench_case cases[] = {
-	KIND("no tracking", WHERE_BOTH, 3, map_area, only_write, check_written),
-	KIND("dune_vm_scan()", WHERE_DUNE, 3, begin_scan, scan, check),
+	KIND("no tracking", WHERE_BOTH, 15, map_area, only_write, check_written),
+	KIND("dune_vm_scan()", WHERE_DUNE, 15, begin_scan, scan, check),
 	KIND("soft-dirty bits", WHERE_LINUX, 3, begin_soft_dirty, track_soft_dirty, check),
 	KIND("mprotect() and SIGSEGV", WHERE_LINUX, 3, begin_mprotect, track_mprotect, check),
 	KIND("userfaultfd, a thread", WHERE_LINUX, 3, begin_uffd, track_uffd, check),
