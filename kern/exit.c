@@ -128,6 +128,9 @@ static int handle_tdp_fault(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	case -ENOMEM:
 		flags |= DUNE_FAULT_NO_MEMORY;
 		break;
+	case -EPERM:
+		flags |= DUNE_FAULT_DEVICE;
+		break;
 	case MMU_NO_GRANULE:
 		flags |= DUNE_FAULT_NO_GRANULE;
 		break;

@@ -536,6 +536,8 @@ static void host_fault(struct dune_thread *t)
 
 	if (flags & DUNE_FAULT_NO_MEMORY)
 		__dune_fatal(SIGBUS, "out of memory for an access to %#lx", addr);
+	if (flags & DUNE_FAULT_DEVICE)
+		__dune_fatal(SIGBUS, "an access to device memory at %#lx, which this machine's CPU or administrator keeps from guests", addr);
 	if (flags & DUNE_FAULT_NO_GRANULE && !repeated)
 		__dune_granule_recheck(run->fault.gpa);
 	else if (flags & DUNE_FAULT_NO_GRANULE)

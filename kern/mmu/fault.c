@@ -219,7 +219,7 @@ static noinline int map_with_neighbours(struct dune_mmu *mmu, const struct mmu_f
 /*
  * Under mmu->lock, with interrupts off.  What tdp_map() says, or -EAGAIN: the address is being invalidated;
  * -EFAULT: the host's table does not allow the access (yet); -ENXIO: the granule was
- * taken back; -EIO.
+ * taken back; -EPERM: it is a device's; -EIO.
  */
 static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_cache *cache,
 		      struct tdp_garbage *garbage)
@@ -242,6 +242,8 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 		return -EFAULT;
 
 	leaf_from_host(mmu, entry, level, hva, &leaf);
+	if (unlikely(leaf.memtype != TDP_WB) && mmu->no_devices)
+		return -EPERM;
 	if (unlikely(mmu->split_exec))
 		split_executable(&leaf, fault->access);
 	avoid_invalidation(mmu, hva, &leaf);

@@ -1,12 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Life and granules of a VM's memory. */
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/percpu.h>
 #include <linux/sched/mm.h>
 #include <asm/cpufeature.h>
+#include <asm/processor.h>
 
 #include "../msr.h"
 #include "mmu.h"
+
+static bool device_memory = true;
+module_param(device_memory, bool, 0644);
+MODULE_PARM_DESC(device_memory, "map device memory of the process where the CPU has no ENQCMDS; N: nowhere");
+
+/*
+ * ENQCMDS, which needs ring 0 and does not exit, tells a device in whose address space (PASID) it is to work: a process
+ * with a device's portal would reach the memory of every other.  (SDM, "ENQCMDS - Enqueue Command Supervisor".)
+ * The portal must be device memory.
+ */
+#define LEAF_FEATURES		7
+#define FEATURES_ENQCMD		BIT(29)		/* ECX */
+
+static bool may_map_devices(void)
+{
+	return READ_ONCE(device_memory) &&
+	       !(boot_cpu_data.cpuid_level >= LEAF_FEATURES && cpuid_ecx(LEAF_FEATURES) & FEATURES_ENQCMD);
+}
 
 int dune_mmu_init(struct dune_mmu *mmu, const struct tdp_format *fmt, unsigned int levels,
 		  unsigned int gpa_bits)
@@ -18,6 +38,7 @@ int dune_mmu_init(struct dune_mmu *mmu, const struct tdp_format *fmt, unsigned i
 	mmu->dead = false;
 	mmu->invalidate_count = 0;
 	mmu->split_exec = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
+	mmu->no_devices = !may_map_devices();
 	mmu->pat = read_msr(MSR_IA32_CR_PAT);
 	atomic64_set(&mmu->tlb_gen, 1);
 	atomic64_set(&mmu->kicked_gen, 1);

@@ -33,6 +33,7 @@ struct dune_mmu {
 	bool dead;			/* the address space is gone (notifier release) */
 	const struct task_struct *killer;	/* whose doing that was: compared, never followed */
 	bool split_exec;		/* no executable huge pages: iTLB multihit.  Constant */
+	bool no_devices;		/* nothing but RAM is mapped.  Constant */
 	u64 pat;			/* the host's PAT.  Constant */
 
 	/*
