@@ -147,7 +147,11 @@ static long sys_shmat(struct dune_thread *t)
 	return __dune_forward(t);
 }
 
-/* ---- descriptors: libdune's does not exist for a program that asks what there is ---- */
+/*
+ * ---- descriptors: libdune's does not exist for a program that asks what there is ----
+ *
+ * Not by fstat(), and whatever else is made so often that no look at it is to be paid for.
+ */
 
 /* The call with a descriptor that nobody has in place of libdune's: what is to be said of it is the kernel's. */
 static long forward_without(struct dune_thread *t, __u64 *arg)
@@ -288,8 +292,6 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 	[__NR_close] = sys_fd0,
 	[__NR_dup] = sys_fd0,
 	[__NR_fcntl] = sys_fd0,
-	[__NR_fstat] = __dune_sys_output,
-	[__NR_newfstatat] = __dune_sys_output,
 	[__NR_dup2] = sys_dup2,
 	[__NR_dup3] = sys_dup2,
 	[__NR_close_range] = sys_close_range,

@@ -17,7 +17,7 @@ static const int looked_at[] = {
 	__NR_clone, __NR_clone3, __NR_fork, __NR_vfork, __NR_execve, __NR_execveat, __NR_exit,
 	__NR_rt_sigaction, __NR_rt_sigreturn, __NR_sigaltstack,
 	__NR_mmap, __NR_munmap, __NR_mprotect, __NR_mremap, __NR_madvise, __NR_pkey_mprotect, __NR_shmat,
-	__NR_close, __NR_dup2, __NR_dup3, __NR_close_range,
+	__NR_close, __NR_dup, __NR_fcntl, __NR_dup2, __NR_dup3, __NR_close_range,
 	__NR_arch_prctl, __NR_prctl, __NR_seccomp, __NR_rseq, __NR_modify_ldt, __NR_iopl, __NR_ioperm,
 	__NR_pkey_alloc,
 };
