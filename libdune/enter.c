@@ -234,7 +234,7 @@ void __dune_thread_keep_only(struct dune_thread *t)
 			slots[slot] = slot ? free : SLOT_CLEAN;
 	}
 	if (!__dune_vm.filtered) {
-		if (!t || own)
+		if (end && (!t || own))
 			plug(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
 		if (own)
 			plug(slot_area(1), slot_area(own));
