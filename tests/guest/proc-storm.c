@@ -123,6 +123,16 @@ static unsigned long total(bool received)
 	return sum;
 }
 
+/* With one CPU a receiver may be slow to have its turn, and to send. */
+static bool all_lanes_used(void)
+{
+	for (int i = 0; i < RECEIVERS; i++)
+		for (int lane = 0; lane < LANES; lane++)
+			if (!lanes[i][lane].sent)
+				return false;
+	return true;
+}
+
 /* Let the receivers run.  Ends the program when they have stood still for too long. */
 static void let_receive(void)
 {
@@ -162,7 +172,7 @@ int main(int argc, char **argv)
 		DIE_UNLESS(!pthread_create(&threads[i], NULL, works, (void *)i), "pthread_create");
 	while (running < RECEIVERS)	/* before that, a handler would not know whose it is */
 		sched_yield();
-	while (total(false) < count) {
+	while (total(false) < count || !all_lanes_used()) {
 		for (int to = 0; to < RECEIVERS; to++) {
 			for (int lane = 0; lane < FROM_MAIN; lane++)
 				while (send_to(to, lane))
