@@ -22,7 +22,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 KERNEL ?= 6.1
-KERNELS := 5.10 6.1 6.12 7.2
+KERNELS ?= 5.10 6.1 6.12 7.2
 B := build
 Q := $(if $(V),,@)
 
