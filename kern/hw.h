@@ -93,7 +93,10 @@ struct dune_hw_ops {
 	int (*own_on)(void);
 	void (*own_off)(void);
 
-	/* vCPU.  Process context, may sleep.  config has been validated; vcpu_reset() may be called again on a vCPU that does not run. */
+	/*
+	 * vCPU.  Process context, may sleep.  config has been validated; vcpu_reset() may be called again on a vCPU
+	 * that does not run: no CPU has it then (vcpu->cpu).
+	 */
 	int (*vcpu_create)(struct dune_vcpu *vcpu);
 	int (*vcpu_reset)(struct dune_vcpu *vcpu);
 	void (*vcpu_destroy)(struct dune_vcpu *vcpu);

@@ -4,7 +4,9 @@
 
 #include "dev.h"
 #include "enable.h"
+#include "fpu.h"
 #include "hw.h"
+#include "mmu/mmu.h"
 #include "spec.h"
 #include "stats.h"
 #include "vm.h"
@@ -19,6 +21,8 @@ static int __init dune_init(void)
 	error = dune_spec_init();
 	if (error)
 		goto exit_hw;
+	dune_fpu_init();
+	dune_mmu_setup();
 	dune_stats_init();
 	error = dune_dev_init();
 	if (error)

@@ -18,6 +18,7 @@ static const char * const stat_names[STAT_NR] = {
 	[STAT_TLB_FLUSHES]	= "tlb_flushes",
 	[STAT_KICKS]		= "kicks",
 	[STAT_MIGRATIONS]	= "migrations",
+	[STAT_VECTOR_LOADS]	= "vector_loads",
 };
 
 static const char * const exit_names[X_NR_KINDS] = {

@@ -14,6 +14,7 @@ enum dune_stat {
 	STAT_TLB_FLUSHES,	/* of this CPU, before an entry */
 	STAT_KICKS,		/* rounds of interrupts to other CPUs */
 	STAT_MIGRATIONS,	/* a vCPU came to another CPU */
+	STAT_VECTOR_LOADS,	/* the module loaded vector registers itself */
 	STAT_NR
 };
 

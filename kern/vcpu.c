@@ -15,6 +15,7 @@
 #include <asm/trapnr.h>
 
 #include "exit.h"
+#include "fpu.h"
 #include "hw.h"
 #include "spec.h"
 #include "stats.h"
@@ -105,7 +106,6 @@ static struct dune_vcpu *reuse_vcpu(struct dune_vm *vm, const struct dune_vcpu_c
 		return NULL;
 	vcpu->config = *config;
 	memset(vcpu->run, 0, PAGE_SIZE);
-	vcpu->cpu = -1;
 	error = dune_hw->vcpu_reset(vcpu);
 	disown(vcpu);
 	return error ? ERR_PTR(error) : vcpu;
@@ -319,10 +319,6 @@ static __always_inline void flush_if_behind(struct dune_vcpu *vcpu)
 #endif
 #define WORK_USER	(_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME)
 
-static bool fpu_in_kernel = true;	/* false tests the way through user mode */
-module_param(fpu_in_kernel, bool, 0644);
-MODULE_PARM_DESC(fpu_in_kernel, "load the vector registers in the kernel where it has a function for that");
-
 /*
  * Something stands before the entry.  0: it is done, enter; DUNE_EXIT_INTR: it has to be done in user mode.
  *
@@ -343,7 +339,7 @@ static noinline int prepare_entry(struct dune_vcpu *vcpu)
 			dune_vcpu_unpark(vcpu);
 			continue;
 		}
-		if (!dune_fpu_load(fpu_in_kernel))
+		if (work & _TIF_NEED_FPU_LOAD && !dune_fpu_load(&vcpu->fpu_is_ours))
 			break;
 		return 0;
 	}
@@ -376,6 +372,10 @@ static __always_inline int run_loop(struct dune_vcpu *vcpu)
 		trace_dune_exit(vcpu);
 		result = dune_handle_exit(vcpu);
 	} while (!result);
+	if (static_branch_unlikely(&dune_fpu_by_module) && vcpu->fpu_is_ours) {
+		vcpu->fpu_is_ours = false;
+		dune_fpu_give_back();
+	}
 	return result;
 }
 

@@ -46,6 +46,7 @@ struct dune_vcpu {
 	u32 event_error;
 	u32 flags;			/* DUNE_RUN_* */
 	u32 masked_exits;		/* instructions done for a guest with IF = 0 */
+	bool fpu_is_ours;		/* dune_fpu_load() has said so */
 	bool flush_l1d;			/* the host did more than the trivial since the last entry */
 
 	struct dune_exit exit;		/* the last one */

@@ -107,22 +107,18 @@ static inline void dune_rcu_note_guest(void)
 #endif
 }
 
-/*
- * Make the task's vector state live in the registers.  Interrupts are off.  False: only the return to user mode can
- * do it, so go there and come again.
- */
-static __always_inline bool dune_fpu_load(bool allowed)
+/* Where the kernel keeps the thread's vector registers.  (With CONFIG_X86_DEBUG_FPU x86_task_fpu() is not exported.) */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+#define DUNE_HAVE_FPSTATE	1
+static inline struct fpu *dune_current_fpu(void)
 {
-	if (likely(!test_thread_flag(TIF_NEED_FPU_LOAD)))
-		return true;
-#ifdef DUNE_HAVE_SWITCH_FPU_RETURN
-	if (allowed) {
-		switch_fpu_return();
-		return true;
-	}
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	return (struct fpu *)(current + 1);
+#else
+	return &current->thread.fpu;
 #endif
-	return false;
 }
+#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)

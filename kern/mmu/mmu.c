@@ -22,10 +22,12 @@ MODULE_PARM_DESC(device_memory, "map device memory of the process where the CPU 
 #define LEAF_FEATURES		7
 #define FEATURES_ENQCMD		BIT(29)		/* ECX */
 
-static bool may_map_devices(void)
+static bool has_enqcmds __ro_after_init;
+
+/* Asked of the CPU: the kernel calls the feature absent where it does not use it itself. */
+void __init dune_mmu_setup(void)
 {
-	return READ_ONCE(device_memory) &&
-	       !(boot_cpu_data.cpuid_level >= LEAF_FEATURES && cpuid_ecx(LEAF_FEATURES) & FEATURES_ENQCMD);
+	has_enqcmds = boot_cpu_data.cpuid_level >= LEAF_FEATURES && cpuid_ecx(LEAF_FEATURES) & FEATURES_ENQCMD;
 }
 
 int dune_mmu_init(struct dune_mmu *mmu, const struct tdp_format *fmt, unsigned int levels,
@@ -38,7 +40,7 @@ int dune_mmu_init(struct dune_mmu *mmu, const struct tdp_format *fmt, unsigned i
 	mmu->dead = false;
 	mmu->invalidate_count = 0;
 	mmu->split_exec = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
-	mmu->no_devices = !may_map_devices();
+	mmu->no_devices = has_enqcmds || !READ_ONCE(device_memory);
 	mmu->pat = read_msr(MSR_IA32_CR_PAT);
 	atomic64_set(&mmu->tlb_gen, 1);
 	atomic64_set(&mmu->kicked_gen, 1);

@@ -67,6 +67,9 @@ enum mmu_result {
 	MMU_NO_GRANULE,		/* nothing is at that guest-physical address */
 };
 
+/* Once, when the module is loaded. */
+void dune_mmu_setup(void);
+
 /*
  * Make @mmu, which is zeroed memory in an object that @alloc_notifier of
  * mmu_notifier_ops returns: see vm.c.  @gpa_bits: width of a guest-physical address.

@@ -416,6 +416,7 @@ static void svm_cpu_disable(void)
 static int svm_vcpu_reset(struct dune_vcpu *vcpu)
 {
 	vmcb_write(to_svm(vcpu));
+	vcpu->cpu = -1;
 	return 0;
 }
 

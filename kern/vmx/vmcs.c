@@ -66,7 +66,6 @@ int vmcs_alloc(struct vmx_vcpu *vmx)
 	vmx->vmcs_pa = __pa(vmx->vmcs);
 	*(u32 *)vmx->vmcs = vmx_caps.revision;
 	INIT_LIST_HEAD(&vmx->active);
-	vmx->cpu = -1;
 	vmx->eptp = ept_pointer(&vmx->vcpu.vm->mmu.tdp);
 
 	if (vmx_caps.vpid) {
@@ -82,12 +81,11 @@ static void vmcs_clear_here(void *argument)
 	unsigned long flags;
 
 	local_irq_save(flags);
-	if (vmx->cpu == smp_processor_id()) {
+	if (vmx->vcpu.cpu == smp_processor_id()) {
 		vmclear(&vmx->vmcs_pa);
 		if (this_cpu_read(vmx_resident_vmcs) == vmx->vmcs_pa)
 			this_cpu_write(vmx_resident_vmcs, 0);
 		list_del_init(&vmx->active);
-		vmx->cpu = -1;
 		vmx->launched = false;
 		/* Also when its thread stays here: it has to be brought back. */
 		WRITE_ONCE(vmx->vcpu.cpu, -1);
@@ -96,9 +94,9 @@ static void vmcs_clear_here(void *argument)
 }
 
 /* Take it out of the cache of the CPU that has it. */
-static void vmcs_clear(struct vmx_vcpu *vmx)
+void vmcs_clear(struct vmx_vcpu *vmx)
 {
-	int cpu = READ_ONCE(vmx->cpu);
+	int cpu = READ_ONCE(vmx->vcpu.cpu);
 
 	/* An offline CPU has cleared all of its own: vmcs_clear_all_here(). */
 	if (cpu >= 0)
@@ -127,13 +125,11 @@ void vmcs_migrate(struct dune_vcpu *vcpu)
 	int cpu = smp_processor_id();
 	unsigned long flags;
 
-	/* It may be this CPU that has it: a vCPU that is used again starts from nothing. */
 	vmcs_clear(vmx);
 	local_irq_save(flags);
 	if (dune_hw_usable()) {
 		vmclear(&vmx->vmcs_pa);
 		list_add(&vmx->active, this_cpu_ptr(&active_vmcs));
-		vmx->cpu = cpu;
 		vcpu->cpu = cpu;
 	}
 	vmx->launched = false;

@@ -70,7 +70,7 @@ static const u8 simple_exits[] = {
  */
 static noinline bool acquire_slowly(struct vmx_vcpu *vmx)
 {
-	if (vmx->cpu != smp_processor_id() || !vmptrld(&vmx->vmcs_pa))
+	if (vmx->vcpu.cpu != smp_processor_id() || !vmptrld(&vmx->vmcs_pa))
 		return false;
 	/* Another of ours that was left there needs no return. */
 	if (vmx->found_vmcs == VMCS_NONE || vmx->found_vmcs == this_cpu_read(vmx_resident_vmcs)) {
@@ -478,6 +478,8 @@ static int vmx_vcpu_reset(struct dune_vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
+	/* What is constant is written when it comes to a CPU, so it has to come. */
+	vmcs_clear(vmx);
 	vmx->lstar = vcpu->config.lstar;
 	vcpu->dirty |= VMX_DIRTY_GUEST;
 	return 0;

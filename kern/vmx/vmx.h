@@ -70,7 +70,7 @@ struct vmx_vcpu {
 
 	void *vmcs;
 	u64 vmcs_pa;
-	int cpu;			/* whose cache may hold the VMCS, or -1 */
+	/* vcpu.cpu is the one whose cache may hold the VMCS. */
 	struct list_head active;	/* on that CPU's list; changed there with interrupts off */
 	bool launched;
 	u16 vpid;			/* 0: none was left, every entry flushes */
@@ -114,6 +114,7 @@ extern struct vmx_host_msrs vmx_kernel_msrs;
 /* vmcs.c */
 int vmcs_alloc(struct vmx_vcpu *vmx);
 void vmcs_free(struct vmx_vcpu *vmx);
+void vmcs_clear(struct vmx_vcpu *vmx);
 /* Bring the VMCS to this CPU.  Preemption is off, interrupts are on. */
 void vmcs_migrate(struct dune_vcpu *vcpu);
 void vmcs_clear_all_here(void);

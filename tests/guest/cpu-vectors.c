@@ -3,8 +3,8 @@
  * Vector registers are the thread's own: processes in Dune mode and outside keep different values in all of them while
  * they take turns on one CPU.
  *
- *	cpu-vectors user	the registers are loaded by the return to user mode, as on kernels (7.2) in which
- *				nothing else can do it
+ *	cpu-vectors module	the module loads them, as on kernels (7.2) that have no function for it
+ *	cpu-vectors user	the return to user mode does, as where the module cannot
  */
 #include <immintrin.h>
 
@@ -12,10 +12,8 @@
 
 #include "check.h"
 #include "companions.h"
+#include "module.h"
 #include "raw.h"
-
-#define PARAMETER	"/sys/module/dune/parameters/fpu_in_kernel"
-#define STATS		"/sys/kernel/debug/dune/stats"
 
 /* The image of XSAVE: SDM, "Layout of the XSAVE Area". */
 #define IMAGE_SIZE	832
@@ -102,41 +100,39 @@ static const struct companion companions[] = {
 
 #define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
 
-static void set_parameter(const char *value)
+/* Whose turn it is to load them, the module's parameter for that, and what counts it. */
+static const struct way {
+	const char *argument;
+	const char *fpu_load;
+	const char *counter;
+} ways[] = {
+	{ "best", "0", "runs" },
+	{ "module", "1", "vector_loads" },
+	{ "user", "2", "user_intr" },
+};
+
+static const struct way *find_way(const char *argument)
 {
-	FILE *file = fopen(PARAMETER, "w");
-
-	DIE_UNLESS(file && fputs(value, file) > 0 && !fclose(file), PARAMETER);
-}
-
-/* How often DUNE_RUN came back to user mode for something that was to be done there. */
-static unsigned long returns(void)
-{
-	unsigned long value = 0;
-	char line[128];
-	FILE *file = fopen(STATS, "r");
-
-	DIE_UNLESS(file, STATS);
-	while (fgets(line, sizeof(line), file) && sscanf(line, "user_intr %lu", &value) != 1)
-		;
-	fclose(file);
-	return value;
+	for (unsigned int i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		if (!strcmp(ways[i].argument, argument))
+			return &ways[i];
+	printf("cpu-vectors: best, module or user\n");
+	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	bool by_user = argc > 1 && !strcmp(argv[1], "user");
-	unsigned long before;
+	const struct way *way = find_way(argc > 1 ? argv[1] : "best");
+	unsigned long before, counted;
 
-	if (by_user)
-		set_parameter("N");
+	module_set_parameter("fpu_load", way->fpu_load);
 	companions_start(companions, NR_COMPANIONS);
 	companions_go_on(companions, NR_COMPANIONS, 1, "at first");
-	before = returns();
+	before = module_counter(way->counter);
 	companions_go_on(companions, NR_COMPANIONS, 200, "in turn");
-	if (by_user)
-		CHECK(returns() >= before + 10, "user mode loaded the registers %lu times", returns() - before);
+	counted = module_counter(way->counter) - before;
+	CHECK(counted >= 10, "%s: only %lu", way->counter, counted);
 	companions_end(companions, NR_COMPANIONS);
-	set_parameter("Y");
+	module_set_parameter("fpu_load", "0");
 	return check_result();
 }

@@ -11,17 +11,9 @@
 /* What KVM's modules depend on, and they themselves; only one vendor's fits. */
 static const char * const modules[] = { "irqbypass", "ccp", "kvm", "kvm-intel", "kvm-amd" };
 
-static const struct companion companions[] = {
-	{ "a process in Dune mode", memory_companion },
-	{ "another one", memory_companion },
-	{ "a third", memory_companion },
-};
-
-#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
-
 static void all_go_on(const char *during)
 {
-	companions_go_on(companions, NR_COMPANIONS, 3, during);
+	companions_go_on(memory_companions, NR_MEMORY_COMPANIONS, 3, during);
 }
 
 static bool load(const char *name)
@@ -50,7 +42,7 @@ int main(void)
 	int kvm, vm;
 
 	DIE_UNLESS(access("/dev/kvm", F_OK), "KVM is loaded already");
-	companions_start(companions, NR_COMPANIONS);
+	companions_start(memory_companions, NR_MEMORY_COMPANIONS);
 	all_go_on("at first");
 
 	for (unsigned int i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
@@ -65,7 +57,7 @@ int main(void)
 		all_go_on("after KVM has tried");
 	}
 
-	companions_end(companions, NR_COMPANIONS);
+	companions_end(memory_companions, NR_MEMORY_COMPANIONS);
 	for (unsigned int i = 0; i < 1000 && syscall(SYS_delete_module, "dune", O_NONBLOCK) && errno == EAGAIN; i++)
 		usleep(10000);
 	CHECK(access("/sys/module/dune", F_OK), "the module stays: %s", strerror(errno));

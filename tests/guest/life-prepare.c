@@ -11,19 +11,11 @@
 #define SNAPSHOT	"/dev/snapshot"
 #define ROUNDS		10
 
-static const struct companion companions[] = {
-	{ "a process in Dune mode", memory_companion },
-	{ "another one", memory_companion },
-	{ "a third", memory_companion },
-};
-
-#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
-
 static unsigned long rounds(void)
 {
 	unsigned long sum = 0;
 
-	for (unsigned int i = 0; i < NR_COMPANIONS; i++)
+	for (unsigned int i = 0; i < NR_MEMORY_COMPANIONS; i++)
 		sum += companions_shared[i].rounds;
 	return sum;
 }
@@ -31,8 +23,8 @@ static unsigned long rounds(void)
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	companions_start(companions, NR_COMPANIONS);
-	companions_go_on(companions, NR_COMPANIONS, 2, "at first");
+	companions_start(memory_companions, NR_MEMORY_COMPANIONS);
+	companions_go_on(memory_companions, NR_MEMORY_COMPANIONS, 2, "at first");
 	for (unsigned int i = 0; i < ROUNDS && !check_failures; i++) {
 		int fd = open(SNAPSHOT, O_RDONLY | O_CLOEXEC);
 		unsigned long before;
@@ -44,8 +36,8 @@ int main(void)
 		usleep(50000);
 		CHECK_EQUAL(rounds(), before, "rounds while a sleep is prepared");
 		close(fd);
-		companions_go_on(companions, NR_COMPANIONS, 2, "afterwards");
+		companions_go_on(memory_companions, NR_MEMORY_COMPANIONS, 2, "afterwards");
 	}
-	companions_end(companions, NR_COMPANIONS);
+	companions_end(memory_companions, NR_MEMORY_COMPANIONS);
 	return check_result();
 }

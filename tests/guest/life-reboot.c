@@ -12,20 +12,12 @@
 #include "check.h"
 #include "companions.h"
 
-static const struct companion companions[] = {
-	{ "a process in Dune mode", memory_companion },
-	{ "another one", memory_companion },
-	{ "a third", memory_companion },
-};
-
-#define NR_COMPANIONS	(sizeof(companions) / sizeof(companions[0]))
-
 int main(int argc, char **argv)
 {
 	int how = RB_AUTOBOOT;
 
-	companions_start(companions, NR_COMPANIONS);
-	companions_go_on(companions, NR_COMPANIONS, 10, "at first");
+	companions_start(memory_companions, NR_MEMORY_COMPANIONS);
+	companions_go_on(memory_companions, NR_MEMORY_COMPANIONS, 10, "at first");
 	if (argc > 3) {
 		int kernel = open(argv[1], O_RDONLY), initrd = open(argv[2], O_RDONLY);
 
@@ -34,7 +26,7 @@ int main(int argc, char **argv)
 			   "kexec_file_load");
 		how = RB_KEXEC;
 	}
-	companions_go_on(companions, NR_COMPANIONS, 10, "before the end");
+	companions_go_on(memory_companions, NR_MEMORY_COMPANIONS, 10, "before the end");
 	if (!check_failures)
 		reboot(how);
 	perror("reboot");

@@ -7,21 +7,14 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+#include "module.h"
 #include "proc.h"
 
 #define CLOCK		"/dev/hpet"
-#define PARAMETER	"/sys/module/dune/parameters/device_memory"
 
 /* IA-PC HPET Specification, "Memory Mapped Registers"; in words of 64 bits */
 #define CAPABILITIES	0
 #define COUNTER		(0xf0 / 8)
-
-static void set_parameter(const char *value)
-{
-	FILE *file = fopen(PARAMETER, "w");
-
-	DIE_UNLESS(file && fputs(value, file) > 0 && !fclose(file), PARAMETER);
-}
 
 static void look(const volatile uint64_t *clock, uint64_t capabilities)
 {
@@ -50,9 +43,9 @@ int main(void)
 
 	status = IN_CHILD(look(clock, capabilities));
 	CHECK_EQUAL(status, EXITED(0), "status of the guest with the clock");
-	set_parameter("N");
+	module_set_parameter("device_memory", "N");
 	status = IN_CHILD(look(clock, capabilities));
-	set_parameter("Y");
+	module_set_parameter("device_memory", "Y");
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "status of the guest without: %#x", status);
 	return check_result();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Processes that check themselves all the time, while something else goes on in the machine.  A program that uses
- * them has the table companions[] and calls companions_start().
+ * them has a table of companions, or takes memory_companions[], and calls companions_start().
  */
 #ifndef COMPANIONS_H
 #define COMPANIONS_H
@@ -117,6 +117,15 @@ __attribute__((unused)) static void memory_companion(struct shared *self)
 		self->rounds++;
 	}
 }
+
+/* For a test that wants some processes in Dune mode and nothing else beside it. */
+__attribute__((unused)) static const struct companion memory_companions[] = {
+	{ "a process in Dune mode", memory_companion },
+	{ "another one", memory_companion },
+	{ "a third", memory_companion },
+};
+
+#define NR_MEMORY_COMPANIONS	(sizeof(memory_companions) / sizeof(memory_companions[0]))
 
 /* A KVM guest; it leaves the CPU to others now and then. */
 __attribute__((unused)) static void kvm_companion(struct shared *self)
