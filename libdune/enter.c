@@ -21,6 +21,16 @@ uint32_t __dune_nr_threads;
  * in pages that a fork does not write and copy.
  */
 static uint16_t vcpu_slots[MAX_THREADS] __attribute__((section(".data")));
+static unsigned int vcpus_seen;		/* all from here on are 0; atomic */
+
+static void raise_to(unsigned int *seen, unsigned int value)
+{
+	unsigned int old = READ_ONCE(*seen);
+
+	while (old < value)
+		if (__atomic_compare_exchange_n(seen, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			break;
+}
 
 static unsigned long slot_area(unsigned int slot)
 {
@@ -51,6 +61,7 @@ static bool vcpu_taken(unsigned int index, unsigned int slot)
 	/* In the child of a fork it is so: write nothing, which would copy a page. */
 	if (index >= ARRAY_SIZE(vcpu_slots) || READ_ONCE(vcpu_slots[index]) == slot + 1)
 		return false;
+	raise_to(&vcpus_seen, index + 1);
 	before = __atomic_exchange_n(&vcpu_slots[index], slot + 1, __ATOMIC_ACQ_REL);
 	if (before)
 		area_free(before - 1);
@@ -72,7 +83,6 @@ static void vcpu_given_up(unsigned int index)
 static uint8_t slot_claim(unsigned int slot)
 {
 	uint8_t state = READ_ONCE(slots[slot]);
-	unsigned int seen = READ_ONCE(slots_seen);
 
 	if (state == SLOT_BUSY ||
 	    !__atomic_compare_exchange_n(&slots[slot], &state, SLOT_BUSY, false,
@@ -84,10 +94,7 @@ static uint8_t slot_claim(unsigned int slot)
 		__atomic_store_n(&slots[slot], SLOT_NEW, __ATOMIC_RELEASE);
 		return SLOT_BUSY;
 	}
-	while (slot >= seen)
-		if (__atomic_compare_exchange_n(&slots_seen, &seen, slot + 1, false,
-						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-			break;
+	raise_to(&slots_seen, slot + 1);
 	return state;
 }
 
@@ -226,8 +233,6 @@ void __dune_thread_keep_only(struct dune_thread *t)
 	for (unsigned int slot = 0; slot < end; slot++) {
 		if (t && slot == own)
 			continue;
-		if (slots[slot] == SLOT_BUSY && has_vcpu(area_thread(slot_area(slot))))
-			vcpu_given_up(area_thread(slot_area(slot))->index);
 		if (__dune_vm.filtered)
 			plug_by_vcpu(slot);
 		if (slots[slot] != SLOT_NEW)
@@ -240,6 +245,10 @@ void __dune_thread_keep_only(struct dune_thread *t)
 			plug(slot_area(1), slot_area(own));
 		plug(slot_area(own + 1), slot_area(end));
 	}
+	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
+	for (unsigned int index = 0; index < vcpus_seen; index++)
+		if (vcpu_slots[index] && !(t && has_vcpu(t) && index == t->index))
+			vcpu_given_up(index);
 	__dune_nr_threads = t ? 1 : 0;
 }
 

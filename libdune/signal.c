@@ -224,8 +224,11 @@ static void catch_fault(struct sighand *sighand, int signo)
 {
 	struct sigaction_kernel *kept = &sighand->actions[signo], host;
 
-	if (is_handler(kept) || set_action(signo, NULL, kept))
+	if (is_handler(kept) || set_action(signo, NULL, &host))
 		return;
+	if (host.handler == (unsigned long)__dune_host_handler)	/* another thread has just done it */
+		return;
+	*kept = host;
 	host = host_action(signo, kept);
 	set_action(signo, &host, NULL);
 }
