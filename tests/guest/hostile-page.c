@@ -4,7 +4,9 @@
  * ways that it can, and when it stops, the vCPU works.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 
 #include "check.h"
 #include "raw.h"
@@ -71,6 +73,21 @@ static const char busy[] =
 	"\x0f\x01\xf8"			/* swapgs */
 	"\xeb\xea";			/* jmp back */
 
+/* The guest may go round for ever; only a signal gets it out of that. */
+static void nothing(int signo)
+{
+	(void)signo;
+}
+
+static void start_timer(void)
+{
+	const struct sigaction action = { .sa_handler = nothing };
+	const struct itimerval each = { { 0, 10000 }, { 0, 10000 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &each, NULL);
+}
+
 static void run_for(double seconds, unsigned long counts[8])
 {
 	double end = check_seconds() + seconds;
@@ -105,7 +122,9 @@ int main(void)
 	raw_vcpu(&vm, &vcpu, 0);
 	for (unsigned long i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, hammer, (void *)(i + 1));
+	start_timer();
 	run_for(SECONDS, counts);
+	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
 	stop = true;
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
