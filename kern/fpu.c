@@ -12,6 +12,7 @@
  */
 #include <linux/cpufeature.h>
 #include <linux/moduleparam.h>
+#include <asm/alternative.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>
 #include <asm/fpu/xstate.h>
@@ -76,16 +77,10 @@ static __always_inline void xrstor(const struct fpstate *state)
 	u32 low = lower_32_bits(XFEATURE_MASK_FPSTATE), high = upper_32_bits(XFEATURE_MASK_FPSTATE);
 
 	/* The kernel saves in the compacted format where the CPU has XSAVES, and that includes supervisor state. */
-	if (boot_cpu_has(X86_FEATURE_XSAVES))
-		asm volatile("1:	xrstors64 %[image]\n"
-			     "2:\n"
-			     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_FPU_RESTORE)
-			     : : [image] "m"(state->regs.xsave), "a"(low), "d"(high) : "memory");
-	else
-		asm volatile("1:	xrstor64 %[image]\n"
-			     "2:\n"
-			     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_FPU_RESTORE)
-			     : : [image] "m"(state->regs.xsave), "a"(low), "d"(high) : "memory");
+	asm volatile("1:	" ALTERNATIVE("xrstor64 %[image]", "xrstors64 %[image]", X86_FEATURE_XSAVES) "\n"
+		     "2:\n"
+		     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_FPU_RESTORE)
+		     : : [image] "m"(state->regs.xsave), "a"(low), "d"(high) : "memory");
 }
 
 static bool load_ours(void)

@@ -247,7 +247,7 @@ void __dune_thread_keep_only(struct dune_thread *t)
 	}
 	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
 	for (unsigned int index = 0; index < vcpus_seen; index++)
-		if (vcpu_slots[index] && !(t && has_vcpu(t) && index == t->index))
+		if (vcpu_slots[index] && !(t && vcpu_slots[index] == own + 1))
 			vcpu_given_up(index);
 	__dune_nr_threads = t ? 1 : 0;
 }

@@ -33,7 +33,6 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/vtime.h>
-#include <asm/fpu/api.h>
 /* native_cpuid() has moved from <asm/processor.h>. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
 #include <asm/cpuid/api.h>
