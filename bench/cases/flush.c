@@ -28,13 +28,18 @@ static struct runner {
 
 static unsigned int nr_others;
 static bool others_run;
+static cpu_set_t allowed;		/* to the process */
 static uint64_t entries[2];		/* of the two pages; their turns under PAGE_AT(0) */
 static pthread_barrier_t never;
 
-static void stay_on(unsigned int cpu)
+/* The n-th of those that the process may use. */
+static void stay_on(unsigned int n)
 {
+	unsigned int cpu = 0;
 	cpu_set_t set;
 
+	while (!CPU_ISSET(cpu, &allowed) || n--)
+		must(++cpu < CPU_SETSIZE);
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	must(!sched_setaffinity(0, sizeof(set), &set));
@@ -74,7 +79,8 @@ static void start_others(void)
 	unsigned int i, threads = bench_current->threads;
 	pthread_t thread;
 
-	if (others_run && sysconf(_SC_NPROCESSORS_ONLN) < (long)threads)
+	must(!sched_getaffinity(0, sizeof(allowed), &allowed));
+	if (others_run && CPU_COUNT(&allowed) < (int)threads)
 		bench_skip("a CPU for each thread is needed (scripts/bench --smp)");
 	map_pages();
 	must(threads <= THREADS_MAX && !pthread_barrier_init(&never, NULL, THREADS_MAX + 1));

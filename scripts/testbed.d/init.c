@@ -9,11 +9,13 @@
  * Kernel command line words it knows:
  *	testbed.channel=parport|debugcon	the device to speak through
  *	testbed.shell				an interactive shell on the console instead
+ *	testbed.spare_first_cpu			only the kernel may use CPU 0
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -450,6 +452,17 @@ static void set_environment(void)
 	setenv("TESTBED", "1", 1);
 }
 
+/* What is started from here on inherits it. */
+static void leave_first_cpu(void)
+{
+	cpu_set_t cpus;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return;
+	CPU_CLR(0, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
 int main(void)
 {
 	struct command command = { .status = 255 };
@@ -461,6 +474,8 @@ int main(void)
 	command_line = read_file("/proc/cmdline", NULL);
 	use_parport = command_line && strstr(command_line, "testbed.channel=parport");
 	shell = command_line && strstr(command_line, "testbed.shell");
+	if (command_line && strstr(command_line, "testbed.spare_first_cpu"))
+		leave_first_cpu();
 	if (use_parport)
 		outb(PARPORT_IDLE, PARPORT_CONTROL);
 	send_frame(FRAME_BOOTED, NULL, 0);
