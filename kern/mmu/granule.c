@@ -7,6 +7,7 @@
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "granule.h"
 
@@ -95,19 +96,6 @@ int granule_assign(struct granule_table *t, u64 va, struct granule_spare *spare,
 	return 0;
 }
 
-int granule_assign_at(struct granule_table *t, u64 va, u64 gpa, struct granule_spare *spare)
-{
-	u64 va_granule = va >> GRANULE_SHIFT;
-	u64 gpa_granule = gpa >> GRANULE_SHIFT;
-
-	if (va_granule >= GRANULE_NR_VA || gpa_granule >= t->nr)
-		return -EINVAL;
-	if (forward_get(t, va_granule) || reverse_get(t, gpa_granule))
-		return -EBUSY;
-	set(t, va_granule, gpa_granule, spare);
-	return 0;
-}
-
 void granule_take_back(struct granule_table *t, u64 va)
 {
 	u64 va_granule = va >> GRANULE_SHIFT;
@@ -165,6 +153,34 @@ void granule_spare_release(struct granule_spare *spare)
 	free_page((unsigned long)spare->page);
 	spare->leaf = NULL;
 	spare->page = NULL;
+}
+
+int granule_table_copy(struct granule_table *to, const struct granule_table *from)
+{
+	u32 i;
+
+	const u32 *old;
+
+	for (i = 0; i < GRANULE_NR_LEAVES; i++) {
+		old = from->forward[i];
+		if (!old)
+			continue;
+		to->forward[i] = kmemdup(old, GRANULE_LEAF_SIZE * sizeof(u32), GFP_KERNEL_ACCOUNT);
+		if (!to->forward[i])
+			return -ENOMEM;
+	}
+	for (i = 0; i < granule_nr_reverse_pages(from); i++) {
+		old = READ_ONCE(from->reverse[i]);
+		if (!old)
+			continue;
+		to->reverse[i] = (u32 *)__get_free_page(DUNE_GFP_MAPPED);
+		if (!to->reverse[i])
+			return -ENOMEM;
+		memcpy(to->reverse[i], old, GRANULE_PER_PAGE * sizeof(u32));
+	}
+	to->used = from->used;
+	to->top = from->top;
+	return 0;
 }
 
 int granule_table_init(struct granule_table *t, unsigned int gpa_bits)

@@ -3,8 +3,8 @@
  * Granules: 1 GiB pieces of the process's address space, and the 1 GiB pieces of guest-
  * physical address space that stand for them.
  *
- * Pure, like tdp.h: takes no lock; allocates only in granule_table_init() and
- * granule_spare_fill().  The caller serializes changes.  Look-ups need no lock: what
+ * Pure, like tdp.h: takes no lock; allocates only in granule_table_init(),
+ * granule_table_copy() and granule_spare_fill().  The caller serializes changes.  Look-ups need no lock: what
  * they see is some state that the table was in, and the memory that they read lives as
  * long as the table.
  */
@@ -45,6 +45,11 @@ struct granule_spare {
 /* gpa_bits: 31 to 52.  0 or -errno. */
 int granule_table_init(struct granule_table *t, unsigned int gpa_bits);
 void granule_table_destroy(struct granule_table *t);
+/*
+ * What @from has to @to, which was initialized with as many bits and is used by nobody yet.  May sleep.  0 or
+ * -ENOMEM: it is to be destroyed.
+ */
+int granule_table_copy(struct granule_table *to, const struct granule_table *from);
 
 /* Have one of each.  May sleep.  0 or -ENOMEM. */
 int granule_spare_fill(struct granule_spare *spare);
@@ -57,11 +62,6 @@ void granule_spare_release(struct granule_spare *spare);
  * -ENOSPC: none is free.  The spare must be full.
  */
 int granule_assign(struct granule_table *t, u64 va, struct granule_spare *spare, u64 *gpa);
-/*
- * The same with the place given.  -EINVAL: there is no such place; -EBUSY: it or the va
- * has another.
- */
-int granule_assign_at(struct granule_table *t, u64 va, u64 gpa, struct granule_spare *spare);
 /* Take the granule of @va back, if it has one. */
 void granule_take_back(struct granule_table *t, u64 va);
 

@@ -163,26 +163,12 @@ release_spare:
 
 int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from)
 {
-	struct granule_spare spare = { };
-	u64 va = 0, gpa;
-	int r = 0;
+	int r = mutex_lock_killable(&from->granule_mutex);
 
-	r = mutex_lock_killable(&from->granule_mutex);
 	if (r)
 		return r;
-	for (; granule_next(&from->granules, &va, TASK_SIZE_MAX, &gpa); va += GRANULE_SIZE) {
-		r = granule_spare_fill(&spare);
-		if (r)
-			break;
-		spin_lock(&to->lock);
-		r = granule_assign_at(&to->granules, va, gpa, &spare);
-		spin_unlock(&to->lock);
-		if (r)
-			break;
-		cond_resched();
-	}
+	r = granule_table_copy(&to->granules, &from->granules);
 	mutex_unlock(&from->granule_mutex);
-	granule_spare_release(&spare);
 	return r;
 }
 

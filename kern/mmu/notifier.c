@@ -115,7 +115,7 @@ void dune_mmu_release(struct mmu_notifier *mn, struct mm_struct *mm)
 	spin_lock(&mmu->lock);
 	mmu->dead = true;
 	WRITE_ONCE(mmu->killer, current);
-	if (tdp_zap_range(&mmu->tdp, 0, tdp_limit(&mmu->tdp), &garbage))
+	if (tdp_zap_all(&mmu->tdp, &garbage))
 		mmu_make_stale(mmu);
 	gen = atomic64_read(&mmu->tlb_gen);
 	spin_unlock(&mmu->lock);

@@ -123,17 +123,29 @@ static void discard_page(struct tdp *tdp, u64 *table, struct tdp_garbage *garbag
 	tdp->nr_tables--;
 }
 
+/* The first entry from @slot on, and before @end, that is not zero; @end.  Most are, in tables of tables. */
+static u64 *skip_zeroes(u64 *slot, const u64 *end)
+{
+	while (slot + 8 <= end && !(READ_ONCE(slot[0]) | READ_ONCE(slot[1]) | READ_ONCE(slot[2]) | READ_ONCE(slot[3]) |
+				    READ_ONCE(slot[4]) | READ_ONCE(slot[5]) | READ_ONCE(slot[6]) | READ_ONCE(slot[7])))
+		slot += 8;
+	while (slot < end && !READ_ONCE(*slot))
+		slot++;
+	return slot;
+}
+
 static void discard_tree(struct tdp *tdp, u64 *table, unsigned int level,
 			 struct tdp_garbage *garbage)
 {
 	const struct tdp_format *fmt = tdp->fmt;
-	const u64 present = fmt->present;
-	u64 *slot, entry;
+	u64 *end = table + TDP_ENTRIES, *slot, entry;
 
-	/* Most are empty, and there are many. */
-	for (slot = table; level > 1 && slot < table + TDP_ENTRIES; slot++) {
+	for (slot = table; level > 1; slot++) {
+		slot = skip_zeroes(slot, end);
+		if (slot == end)
+			break;
 		entry = READ_ONCE(*slot);
-		if (entry & present && is_table(fmt, entry, level))
+		if (is_table(fmt, entry, level))
 			discard_tree(tdp, table_of(fmt, entry), level - 1, garbage);
 	}
 	discard_page(tdp, table, garbage);
@@ -290,6 +302,20 @@ static bool zap_table(struct tdp *tdp, u64 *table, unsigned int level, u64 start
 			zapped |= zap_table(tdp, table_of(fmt, entry), level - 1, gpa,
 					    min(next, end), garbage);
 		}
+	}
+	return zapped;
+}
+
+bool tdp_zap_all(struct tdp *tdp, struct tdp_garbage *garbage)
+{
+	u64 *end = tdp->root + TDP_ENTRIES, *slot, entry;
+	bool zapped = false;
+
+	for (slot = skip_zeroes(tdp->root, end); slot != end; slot = skip_zeroes(slot, end)) {
+		entry = xchg(slot, 0);
+		if (is_table(tdp->fmt, entry, tdp->levels))
+			discard_tree(tdp, table_of(tdp->fmt, entry), tdp->levels - 1, garbage);
+		zapped = true;
 	}
 	return zapped;
 }

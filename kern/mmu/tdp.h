@@ -92,6 +92,9 @@ u64 tdp_old_page(const struct tdp *tdp, const struct tdp_leaf *leaf);
  */
 bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct tdp_garbage *garbage);
 
+/* The same of all addresses.  Only the root is left. */
+bool tdp_zap_all(struct tdp *tdp, struct tdp_garbage *garbage);
+
 /*
  * Was anything in [start, end) accessed since its accessed bit was last cleared?  With
  * @clear, clear them.  Without accessed bits: is anything there mapped at all?

@@ -152,21 +152,59 @@ static void test_bad_addresses(void **state)
 	destroy();
 }
 
-static void test_at_a_given_place(void **state)
+static void expect_same(const struct granule_table *copy)
 {
-	u64 addr;
+	u64 va = 0, gpa, other;
+	u32 n = 0;
+
+	for (; granule_next(&t, &va, ~0ULL, &gpa); va += GRANULE_SIZE, n++) {
+		assert_true(granule_gpa(copy, va, &other));
+		assert_int_equal(gpa, other);
+		assert_true(granule_va(copy, gpa, &other));
+		assert_int_equal(va, other);
+	}
+	assert_int_equal(n, t.used);
+	for (va = 0; granule_next(copy, &va, ~0ULL, &gpa); va += GRANULE_SIZE)
+		n--;
+	assert_int_equal(n, 0);
+	assert_int_equal(copy->used, t.used);
+}
+
+static void test_copy(void **state)
+{
+	struct granule_table copy;
+	long enough;
+	u64 gpa;
 
 	(void)state;
-	make(39);
+	make(42);
+	assign(G(5));
+	assign(G(2000));
+	assign(0x555555554000);
+	assign(0x7ffff7dd0000);
+	granule_spare_release(&spare);
+
+	/* Each allocation fails once, and nothing is lost. */
+	for (enough = 1;; enough++) {
+		stub_allocations_left = enough;
+		if (!granule_table_init(&copy, 42) && !granule_table_copy(&copy, &t))
+			break;
+		assert_int_equal(stub_allocations_left, 0);
+		granule_table_destroy(&copy);
+	}
+	assert_int_equal(enough, 1 + 4 + 3);	/* its array, leaves, pages */
+	stub_allocations_left = -1;
+	expect_same(&copy);
+
+	/* It goes on like the other one, and neither sees the other's changes. */
 	assert_int_equal(granule_spare_fill(&spare), 0);
-	assert_int_equal(granule_assign_at(&t, 0x7fff00000000, G(3), &spare), 0);
-	assert_int_equal(granule_spare_fill(&spare), 0);
-	assert_int_equal(granule_assign_at(&t, 0x7fff00000000, G(4), &spare), -EBUSY);
-	assert_int_equal(granule_assign_at(&t, 0x7ffe00000000, G(3), &spare), -EBUSY);
-	assert_int_equal(granule_assign_at(&t, 0x7ffe00000000, G(512), &spare), -EINVAL);
-	assert_int_equal(granule_assign_at(&t, 1ULL << 47, G(4), &spare), -EINVAL);
-	assert_true(granule_gpa(&t, 0x7fff00000000, &addr));
-	assert_int_equal(addr, G(3) | (0x7fff00000000 & (GRANULE_SIZE - 1)));
+	assert_int_equal(granule_assign(&copy, 0x7ffe00000000, &spare, &gpa), 0);
+	assert_int_equal(gpa, assign(0x7ffd00000000));
+	assert_false(granule_gpa(&t, 0x7ffe00000000, &gpa));
+	assert_false(granule_gpa(&copy, 0x7ffd00000000, &gpa));
+	granule_take_back(&copy, G(5));
+	assert_true(granule_gpa(&t, G(5), &gpa));
+	granule_table_destroy(&copy);
 	destroy();
 }
 
@@ -298,7 +336,7 @@ int main(void)
 		cmocka_unit_test(test_all_of_a_wide_space_is_identity),
 		cmocka_unit_test(test_runs_out_and_takes_back),
 		cmocka_unit_test(test_bad_addresses),
-		cmocka_unit_test(test_at_a_given_place),
+		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_next_skips_holes),
 		cmocka_unit_test(test_reverse_pages),
 		cmocka_unit_test(test_no_memory),

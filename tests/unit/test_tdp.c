@@ -450,6 +450,36 @@ static void test_garbage_is_left_as_it_was(void **state)
 }
 
 /* An empty table counts as present: CPUs may have it cached. */
+/* Each slot of each level, in turn with its neighbours empty and full. */
+static void test_zap_all(void **state)
+{
+	unsigned int level, i;
+
+	(void)state;
+	make(ept_format(CAP_ALL), 4);
+	assert_false(tdp_zap_all(&tdp, &garbage));
+	for (level = 1; level <= 4; level++) {
+		for (i = 0; i < 512; i++) {
+			u64 gpa = (u64)i << (12 + 9 * (level - 1));
+
+			map(gpa, 0x1000, 1, TDP_WRITE);
+			if (i % 3)
+				map(gpa + (1ULL << 21) * (level > 2), 0x1001, 1, 0);
+			if (level > 1 && i % 5)
+				continue;
+			assert_true(tdp_zap_all(&tdp, &garbage));
+			assert_int_equal(tdp.nr_tables, 1);
+			expect_nothing(gpa);
+			assert_false(tdp_zap_all(&tdp, &garbage));
+		}
+		tdp_zap_all(&tdp, &garbage);
+		assert_int_equal(tdp.nr_tables, 1);
+		assert_int_equal(stub_pages, 1 + count(&garbage) + cache.nr);
+		tdp_garbage_free(&garbage);
+	}
+	destroy();
+}
+
 static void test_zap_of_an_empty_table(void **state)
 {
 	(void)state;
@@ -780,6 +810,7 @@ int main(void)
 		cmocka_unit_test(test_zap),
 		cmocka_unit_test(test_zap_takes_large_leaves_whole),
 		cmocka_unit_test(test_garbage_is_left_as_it_was),
+		cmocka_unit_test(test_zap_all),
 		cmocka_unit_test(test_zap_of_an_empty_table),
 		cmocka_unit_test(test_neighbours),
 		cmocka_unit_test(test_aging),

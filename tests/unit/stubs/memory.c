@@ -57,6 +57,13 @@ void *kcalloc(size_t n, size_t size, int gfp)
 	return p;
 }
 
+void *kmemdup(const void *from, size_t size, int gfp)
+{
+	void *p = kcalloc(1, size, gfp);
+
+	return p ? memcpy(p, from, size) : NULL;
+}
+
 void kfree(const void *p)
 {
 	if (!p)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 void *kcalloc(size_t n, size_t size, int gfp);
+void *kmemdup(const void *from, size_t size, int gfp);
 void kfree(const void *p);
 
 #endif
