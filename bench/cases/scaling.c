@@ -135,7 +135,7 @@ static uint64_t all_at_once(unsigned int i)
 }
 
 #define ONE(name, begin, n)	\
-	{ name, WHERE_BOTH, 5, (n) * OPERATIONS, begin, map_areas, all_at_once, .threads = n }
+	{ name, WHERE_BOTH, 11, (n) * OPERATIONS, begin, map_areas, all_at_once, .threads = n }
 #define KIND(name, begin)	ONE(name, begin, 1), ONE(name, begin, 2), ONE(name, begin, 4), ONE(name, begin, 8)
 
 static const struct bench_case cases[] = {
