@@ -5,6 +5,8 @@
 #include "bench.h"
 
 #define COUNTED		15	/* samples at most in the pass that counts */
+#define FEW		40	/* samples */
+#define STAGGER_BITS	19	/* a little more than the ticks between two interrupts of the timer where they are instructions */
 
 uint64_t bench_work, bench_clock;
 const struct bench_case *bench_current;
@@ -47,6 +49,22 @@ static void before_sample(const struct bench_case *c, unsigned int i)
 	bench_work = 0;
 }
 
+/*
+ * A few samples that keep step with the timer have its interrupt all in them, or none: that would be the luck of the
+ * boot.  So they begin at random, the same in each run.
+ */
+static void stagger(unsigned int samples)
+{
+	static uint64_t random = 1;
+	uint64_t start = ticks();
+
+	if (samples > FEW)
+		return;
+	random = random * 6364136223846793005 + 1442695040888963407;	/* Knuth's MMIX */
+	while (ticks() - start < random >> (64 - STAGGER_BITS))
+		;
+}
+
 static void after_sample(const struct bench_case *c, unsigned int i)
 {
 	if (c->after)
@@ -62,6 +80,7 @@ static void time_samples(const struct bench_case *c, struct bench_result *result
 
 	must(n && n <= SAMPLES_MAX);
 	for (i = 0; i < n; i++) {
+		stagger(n);
 		before_sample(c, i);
 		samples[i] = c->sample(i);
 		if (!c->unit)
