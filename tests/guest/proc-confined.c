@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -262,32 +263,60 @@ static void use_memory(void)
 	munmap(p, 8 * MIB);
 }
 
+static bool is_in_cgroup(const char *name)
+{
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	char line[256], *found = NULL;
+
+	while (!found && file && fgets(line, sizeof(line), file))
+		found = !strncmp(line, "0::", 3) ? strstr(line, name) : NULL;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* clone3() puts the child there before it runs. */
+static void born_in_cgroup(void)
+{
+	struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD };
+	int fd = open("/root/cgroup/small", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	long pid;
+
+	args.cgroup = fd;
+	fflush(stdout);
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (!pid) {
+		check_failures = 0;
+		CHECK(is_in_cgroup("/small"), "a child born into a cgroup is not in it");
+		family(use_memory);
+		_exit(check_failures != 0);
+	}
+	CHECK(pid > 0, "CLONE_INTO_CGROUP: %s", strerror(errno));
+	CHECK_EQUAL(proc_wait(pid), EXITED(0), "a child born into a cgroup");
+	CHECK(!is_in_cgroup("/small"), "its parent is there too");
+	close(fd);
+	args.cgroup = fd;
+	CHECK_ERRNO(syscall(SYS_clone3, &args, sizeof(args)), EBADF, "CLONE_INTO_CGROUP with a closed descriptor");
+}
+
 /* The kernel says much when it kills for want of memory, and the testbed takes that for a fault: so it is not tested. */
 static void cgroup(void)
 {
-	int fd;
-
 	mkdir("/root/cgroup", 0755);
-	if (mount("none", "/root/cgroup", "cgroup2", 0, NULL)) {
-		printf("no cgroups: %s\n", strerror(errno));
-		return;
-	}
-	fd = open("/root/cgroup/cgroup.subtree_control", O_WRONLY);
-	if (write(fd, "+memory +pids", 13) == 13 && !mkdir("/root/cgroup/small", 0755)) {
-		write_file("/root/cgroup/small/memory.max", "67108864");
-		write_file("/root/cgroup/small/pids.max", "3");
-		CHECK_EQUAL(IN_CHILD(
-			write_file("/root/cgroup/small/cgroup.procs", "0");
-			family(use_memory);
-			CHECK_EQUAL(IN_CHILD(CHECK_EQUAL(IN_CHILD(CHECK_ERRNO(fork(), EAGAIN, "a fourth process")),
-							 EXITED(0), "the third process")), EXITED(0), "the second");
-			CHECK_WORLD("their parent")
-		), EXITED(0), "a cgroup");
-		rmdir("/root/cgroup/small");
-	} else {
-		printf("no memory cgroups: %s\n", strerror(errno));
-	}
-	close(fd);
+	DIE_UNLESS(!mount("none", "/root/cgroup", "cgroup2", 0, NULL), "mount of cgroup2");
+	write_file("/root/cgroup/cgroup.subtree_control", "+memory +pids");
+	CHECK(!mkdir("/root/cgroup/small", 0755), "mkdir: %s", strerror(errno));
+	write_file("/root/cgroup/small/memory.max", "67108864");
+	write_file("/root/cgroup/small/pids.max", "3");
+	CHECK_EQUAL(IN_CHILD(
+		write_file("/root/cgroup/small/cgroup.procs", "0");
+		family(use_memory);
+		CHECK_EQUAL(IN_CHILD(CHECK_EQUAL(IN_CHILD(CHECK_ERRNO(fork(), EAGAIN, "a fourth process")),
+						 EXITED(0), "the third process")), EXITED(0), "the second");
+		CHECK_WORLD("their parent")
+	), EXITED(0), "a cgroup");
+	born_in_cgroup();
+	rmdir("/root/cgroup/small");
 	umount("/root/cgroup");
 }
 

@@ -266,6 +266,38 @@ static int raw_thread(void *arg)
 	return 0;
 }
 
+static volatile int cleared_at_exit = 1;
+
+static int moves_clear_tid(void *arg)
+{
+	*(volatile int *)arg = syscall(SYS_set_tid_address, &cleared_at_exit) == syscall(SYS_gettid) ? 98 : -1;
+	return 0;
+}
+
+/* What is cleared and woken at the end of a thread is said by it, not by who made it. */
+static void set_tid_address(void)
+{
+	static char stack[SMALL_STACK] __attribute__((aligned(16)));
+	static volatile int value, untouched = 1;
+	int tid = clone(moves_clear_tid, stack + sizeof(stack),
+			CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+			CLONE_CHILD_CLEARTID, (void *)&value, NULL, NULL, &untouched);
+
+	CHECK(tid > 0, "clone: %s", strerror(errno));
+	while (cleared_at_exit)
+		syscall(SYS_futex, &cleared_at_exit, 0, 1, NULL);
+	CHECK_EQUAL(value, 98, "set_tid_address() of a thread");
+	CHECK_EQUAL(untouched, 1, "what CLONE_CHILD_CLEARTID named before");
+	/* The kernel takes any address, and one that is bad is not written. */
+	CHECK_EQUAL(IN_CHILD(syscall(SYS_set_tid_address, 1)), EXITED(0), "the end of a process with a bad one");
+}
+
+/* glibc has registered its own by now where there are such. */
+static void restartable_sequences(void)
+{
+	CHECK_ERRNO(syscall(SYS_rseq, NULL, 0, 0, 0), proc_inside ? ENOSYS : EINVAL, "rseq");
+}
+
 static void raw_clone(void)
 {
 	static char stack[SMALL_STACK] __attribute__((aligned(16)));
@@ -308,6 +340,8 @@ int main(int argc, char **argv)
 	cancel();
 	locks();
 	raw_clone();
+	set_tid_address();
+	restartable_sequences();
 	endings();
 	many_at_once(50);
 	return check_result();
