@@ -188,8 +188,10 @@ struct dune_granule {
 #define DUNE_SEEK_RUN		0
 #define DUNE_SEEK_VCPU(index)	((__s64)((__u64)(index) | 1ULL << 63))
 
-/* ---- hypercalls: VMCALL in ring 0, RAX the number, RDI RSI RDX the arguments,
- *      the result in RAX (0 or more, or -errno).  All other registers are kept. --- */
+/*
+ * ---- hypercalls: VMCALL in ring 0, RAX the number, RDI RSI RDX the arguments,
+ *      the result in RAX (0 or more, or -errno).  All other registers are kept. ----
+ */
 
 #define DUNE_HC(nr)		(0x44554e4500000000ULL | (nr))
 #define DUNE_HC_GET_GRANULE	DUNE_HC(0)	/* RDI: va.  RAX: gpa */
