@@ -157,9 +157,8 @@ void granule_spare_release(struct granule_spare *spare)
 
 int granule_table_copy(struct granule_table *to, const struct granule_table *from)
 {
-	u32 i;
-
 	const u32 *old;
+	u32 i;
 
 	for (i = 0; i < GRANULE_NR_LEAVES; i++) {
 		old = from->forward[i];

@@ -449,7 +449,6 @@ static void test_garbage_is_left_as_it_was(void **state)
 	destroy();
 }
 
-/* An empty table counts as present: CPUs may have it cached. */
 /* Each slot of each level, in turn with its neighbours empty and full. */
 static void test_zap_all(void **state)
 {
@@ -480,6 +479,7 @@ static void test_zap_all(void **state)
 	destroy();
 }
 
+/* An empty table counts as present: CPUs may have it cached. */
 static void test_zap_of_an_empty_table(void **state)
 {
 	(void)state;
