@@ -163,6 +163,11 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 		return dune_vcpu_destroy(vm, argument);
 	case DUNE_GET_GRANULE:
 		return get_granule(vm, (void __user *)argument);
+	case DUNE_YIELD:
+		if (argument)
+			return -EINVAL;
+		dune_yield();
+		return 0;
 	default:
 		return -ENOTTY;
 	}

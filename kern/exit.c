@@ -175,10 +175,20 @@ static int hc_fault(struct dune_vcpu *vcpu)
 	return report_fault(vcpu, va, 0, va, access | DUNE_FAULT_GVA);
 }
 
+static int hc_yield(struct dune_vcpu *vcpu)
+{
+	dune_vcpu_park(vcpu);
+	dune_yield();
+	dune_vcpu_unpark(vcpu);
+	vcpu->run->regs.rax = 0;
+	return TO_GUEST;
+}
+
 static int (* const hypercalls[])(struct dune_vcpu *vcpu) = {
 	hc_get_granule,
 	hc_flush_tlb,
 	hc_fault,
+	hc_yield,
 };
 
 /* What is no hypercall is a system call, and does not come here: see exit.h. */

@@ -19,6 +19,7 @@ static const char * const stat_names[STAT_NR] = {
 	[STAT_KICKS]		= "kicks",
 	[STAT_MIGRATIONS]	= "migrations",
 	[STAT_VECTOR_LOADS]	= "vector_loads",
+	[STAT_YIELDS]		= "yields",
 };
 
 static const char * const exit_names[X_NR_KINDS] = {

@@ -15,6 +15,7 @@ enum dune_stat {
 	STAT_KICKS,		/* rounds of interrupts to other CPUs */
 	STAT_MIGRATIONS,	/* a vCPU came to another CPU */
 	STAT_VECTOR_LOADS,	/* the module loaded vector registers itself */
+	STAT_YIELDS,		/* threads that waited for another's lock */
 	STAT_NR
 };
 

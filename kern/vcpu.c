@@ -3,6 +3,7 @@
  * Virtual CPUs and DUNE_RUN, the outermost of three levels: this one may sleep; the vendor's
  * run() has interrupts off; vmenter.S is the guest's door.
  */
+#include <linux/delay.h>
 #include <linux/moduleparam.h>
 #include <linux/nospec.h>
 #include <linux/percpu.h>
@@ -265,6 +266,15 @@ void dune_vcpu_park(struct dune_vcpu *vcpu)
 void dune_vcpu_unpark(struct dune_vcpu *vcpu)
 {
 	vcpu_come(vcpu);
+}
+
+#define YIELD_MIN	50	/* us */
+#define YIELD_MAX	100
+
+void dune_yield(void)
+{
+	dune_stat(STAT_YIELDS);
+	usleep_range(YIELD_MIN, YIELD_MAX);
 }
 
 /* ---- Interrupting guests ----------------------------------------------------- */

@@ -20,10 +20,12 @@
 
 extern uint32_t __dune_vm_mutex;
 
+void __dune_mutex_wait(void);
+
 static inline void mutex_lock(void)
 {
-	while (__atomic_exchange_n(&__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
-		__builtin_ia32_pause();
+	if (__atomic_exchange_n(&__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
+		__dune_mutex_wait();
 }
 
 static inline void mutex_unlock(void)

@@ -70,9 +70,9 @@ static void fill(void *at, size_t size, uint64_t *seed)
 static void any_ioctl(uint64_t *seed)
 {
 	static const unsigned long known[] = {
-		DUNE_GET_INFO, DUNE_CREATE_VCPU, DUNE_DESTROY_VCPU, DUNE_GET_GRANULE, DUNE_ATTACH,
+		DUNE_GET_INFO, DUNE_CREATE_VCPU, DUNE_DESTROY_VCPU, DUNE_GET_GRANULE, DUNE_ATTACH, DUNE_YIELD,
 	};
-	unsigned long command = raw_random(seed) & 7 ? known[raw_random(seed) % 5] : interesting(seed);
+	unsigned long command = raw_random(seed) & 7 ? known[raw_random(seed) % 6] : interesting(seed);
 	uint64_t argument = interesting(seed);
 	char structure[256] __attribute__((aligned(8)));
 	long result;

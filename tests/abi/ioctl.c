@@ -43,7 +43,7 @@ static void check_unknown(void)
 {
 	struct dune_vcpu_config config = good_config();
 	static const unsigned long known[] = {
-		DUNE_GET_INFO, DUNE_CREATE_VCPU, DUNE_DESTROY_VCPU, DUNE_RUN, DUNE_GET_GRANULE, DUNE_ATTACH,
+		DUNE_GET_INFO, DUNE_CREATE_VCPU, DUNE_DESTROY_VCPU, DUNE_RUN, DUNE_GET_GRANULE, DUNE_ATTACH, DUNE_YIELD,
 	};
 	static const unsigned int sizes[] = { 0, 1, 4, 8, 15, 16, 17, 63, 64, 71, 72, 88, 95, 96, 97, 104, 112, 4096, 0x3fff };
 	static const unsigned int directions[] = { _IOC_NONE, _IOC_READ, _IOC_WRITE, _IOC_READ | _IOC_WRITE };
@@ -230,6 +230,13 @@ static void check_others(void)
 	CHECK_ERRNO(ftruncate(vm.fd, 0), EINVAL, "ftruncate");
 }
 
+static void check_yield(void)
+{
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, 0), 0, "DUNE_YIELD");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, 1), -EINVAL, "DUNE_YIELD with an argument");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, (uintptr_t)&vm), -EINVAL, "DUNE_YIELD with an argument");
+}
+
 static void check_attach(void)
 {
 	unsigned long flags[] = { 1, 2, O_APPEND, O_NONBLOCK, ~0UL, O_CLOEXEC | 1, O_CLOEXEC | 1UL << 32 };
@@ -269,6 +276,7 @@ int main(void)
 	check_granules();
 	check_lseek();
 	check_others();
+	check_yield();
 	check_attach();
 	check_first_index(0);
 	check_run_address();

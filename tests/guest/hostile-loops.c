@@ -129,6 +129,11 @@ static void granule_loop(void)
 	vcpu.run->regs.rbx = DUNE_HC_GET_GRANULE;
 	vcpu.run->regs.rdi = 0x300000000000;
 }
+static void yield_loop(void)
+{
+	LOAD("\x48\x89\xd8\x0f\x01\xc1\xeb\xf8", 0);
+	vcpu.run->regs.rbx = DUNE_HC_YIELD;
+}
 static void cr3_loop(void)
 {
 	LOAD("\x0f\x20\xd8\x0f\x22\xd8\xeb\xf8", 0);
@@ -168,6 +173,7 @@ static const struct loop {
 	{ "WRMSR", msr_loop, false },
 	{ "TLB flushes", hypercall_loop, false },
 	{ "granules of nothing", granule_loop, false },
+	{ "yields", yield_loop, false },
 	{ "mov to CR3", cr3_loop, false },
 	{ "windows", window_loop, true },
 };

@@ -4,9 +4,12 @@
  * lost.  A flush that is missing shows at once.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <time.h>
 
+#include "module.h"
 #include "proc.h"
 
 #define PAGE	4096UL
@@ -246,6 +249,78 @@ static void together(void)
 		pthread_join(threads[i], NULL);
 }
 
+/* ---- waiting ---- */
+
+static double waiter;	/* seconds of the CPU that it took */
+static int start_pipe[2];
+
+static double seconds(clockid_t clock)
+{
+	struct timespec t;
+
+	DIE_UNLESS(!clock_gettime(clock, &t), "clock_gettime");
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void *change_one(void *arg)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+	pid_t child;
+	char byte;
+
+	DIE_UNLESS(!sched_setscheduler(0, SCHED_FIFO, &param), "SCHED_FIFO");
+	waiter = seconds(CLOCK_THREAD_CPUTIME_ID);
+	written++;
+	DIE_UNLESS(read(start_pipe[0], &byte, 1) == 1, "read");
+	if (!arg) {
+		CHECK_EQUAL(dune_vm_mprotect(pgroot, area, PAGE, RW), 0, "mprotect");
+	} else {
+		child = fork();
+		if (!child)
+			_exit(0);
+		CHECK_EQUAL(waitpid(child, NULL, 0), child, "waitpid");
+	}
+	waiter = seconds(CLOCK_THREAD_CPUTIME_ID) - waiter;
+	return NULL;
+}
+
+/*
+ * Who has the lock can be off the CPU, and of a lower priority than who waits: a waiter that kept the CPU would have
+ * all of it, for ever.
+ */
+static void waiting(bool outside)
+{
+	extern uint32_t __dune_vm_mutex;
+	unsigned long before = written, yields = module_counter("yields");
+	double start = seconds(CLOCK_MONOTONIC), all;
+	unsigned long tsc = __builtin_ia32_rdtsc(), tenth;
+	pthread_t thread;
+	cpu_set_t set;
+
+	while (seconds(CLOCK_MONOTONIC) < start + 0.1)
+		;
+	tenth = __builtin_ia32_rdtsc() - tsc;
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	DIE_UNLESS(!sched_setaffinity(0, sizeof(set), &set) && !pipe(start_pipe), "affinity, pipe");
+	DIE_UNLESS(!pthread_create(&thread, NULL, change_one, outside ? "" : NULL), "pthread_create");
+	wait_for(&written, before + 1);
+	start = seconds(CLOCK_MONOTONIC);
+	while (__atomic_exchange_n(&__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
+		;
+	/* No call that the kernel answers in memory: libdune would look there, with the lock. */
+	if (write(start_pipe[1], "", 1) == 1)
+		for (tsc = __builtin_ia32_rdtsc(); __builtin_ia32_rdtsc() - tsc < tenth;)
+			;
+	__atomic_store_n(&__dune_vm_mutex, 0, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	all = seconds(CLOCK_MONOTONIC) - start;
+	printf("%.0f ms, of which who waits had %.0f; %lu times asleep\n", all * 1e3, waiter * 1e3,
+	       module_counter("yields") - yields);
+	CHECK(module_counter("yields") > yields + 10, "who waits did not sleep");
+	CHECK(waiter < 0.75 * all, "who waits kept the CPU: %.0f of %.0f ms", waiter * 1e3, all * 1e3);
+}
+
 int main(int argc, char **argv)
 {
 	proc_begin(argc, argv);
@@ -263,5 +338,7 @@ int main(int argc, char **argv)
 	dirty(false);
 	dirty(true);
 	together();
+	waiting(false);
+	waiting(true);
 	return check_result();
 }
