@@ -140,7 +140,7 @@ struct dune_thread *__dune_thread_alloc(void)
 	area = slot_area(slot);
 	t = area_thread(area);
 	if (state == SLOT_CLEAN)
-		memset(t, 0, offsetof(struct dune_thread, own_sighand));
+		memset(t, 0, sizeof(*t));
 	t->run = (struct dune_run *)(area + AREA_RUN);
 	t->table = __dune_syscall_table;
 	t->lstar_return = __dune_vm.lstar_return;
@@ -249,7 +249,9 @@ void __dune_thread_keep_only(struct dune_thread *t)
 	for (unsigned int index = 0; index < vcpus_seen; index++)
 		if (vcpu_slots[index] && !(t && vcpu_slots[index] == own + 1))
 			vcpu_given_up(index);
-	__dune_nr_threads = t ? 1 : 0;
+	/* Mostly it is so: write nothing. */
+	if (__dune_nr_threads != (t ? 1 : 0))
+		__dune_nr_threads = t ? 1 : 0;
 }
 
 /* ---- vCPUs ---- */

@@ -10,14 +10,14 @@
 #include <linux/resource.h>
 
 #include "internal.h"
-#include "pgtable.h"
+#include "vm.h"
 
 #ifndef DUNE_DEVICE
 #define DUNE_DEVICE	"/dev/dune"
 #endif
 
-/* Out of the way of programs, and few enough that the descriptor table stays in a page. */
-#define DUNE_FD		500
+/* Out of the way of programs, and as few as there can be: a fork copies a table of as many entries. (bash uses 255.) */
+#define DUNE_FD		250
 
 #define bit_SMEP	(1U << 7)
 #define bit_SMAP	(1U << 20)
@@ -248,6 +248,7 @@ PUBLIC int dune_init(bool map_full)
 		if (ret)
 			goto unmap;
 	}
+	__dune_vm_mutex = (uint32_t *)(__dune_vm.region + REGION_LOCK);
 	__dune_vm.ready = true;
 	__dune_trap_entries_choose();
 	__dune_user_call_choose();

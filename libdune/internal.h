@@ -209,8 +209,6 @@ struct dune_thread {
 	char ist_pad[68];
 	uint64_t ist_mark __attribute__((packed, aligned(4)));	/* entry.S, "Two stacks" */
 	uint64_t boot_mask;		/* and its signal mask */
-	/* If it is not shared with the thread that made this one.  The last: it is not cleared for a new thread. */
-	struct sighand own_sighand;
 };
 
 /* Its limit is the number of the thread's area; ring 3 cannot see it. */
@@ -229,6 +227,12 @@ static inline unsigned long thread_area(const struct dune_thread *t)
 static inline struct kept_signal *kept_signals(const struct dune_thread *t)
 {
 	return (struct kept_signal *)(thread_area(t) + AREA_KEPT);
+}
+
+/* If it is not shared with the thread that made this one. */
+static inline struct sighand *own_sighand(const struct dune_thread *t)
+{
+	return (struct sighand *)(thread_area(t) + AREA_SIGHAND);
 }
 
 /* enter.c */

@@ -23,6 +23,8 @@
 #define GATE_SIZE	16
 
 #define REGION_IDT	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE)
+#define REGION_LOCK	(REGION_IDT - LOCK_SIZE)
+#define LOCK_SIZE	64
 #define REGION_ROOT	(AREA_SIZE + PAGE_SIZE)
 #define REGION_PDPT	(REGION_ROOT + PAGE_SIZE)
 #define REGION_TABLES_END	(REGION_PDPT + 256 * PAGE_SIZE)
@@ -34,18 +36,23 @@
 
 /*
  * A thread area: the page shared with the kernel, a page that is never accessible, the trap
- * stack, the IST stack of nested traps, the host stack, the IST stack of double faults, and a page with
- * struct dune_thread. The guard page is below the stack that runs handlers of the program.
+ * stack, the IST stack of nested traps, signals that wait, the thread's signal actions if they are its own, the host
+ * stack, the IST stack of double faults, and struct dune_thread. The guard page is below the stack that runs handlers
+ * of the program.
+ *
+ * What every system call uses, the struct and the beginning of the host stack, is in one page, because each fork
+ * copies it. That of the first thread has the lock of the page tables too, which is held in a fork.
  */
 #define AREA_SIZE	0x40000
 #define AREA_RUN	0
 #define AREA_TRAP	(2 * PAGE_SIZE)
 #define AREA_TRAP_END	(AREA_TRAP + 0x10000)
 #define AREA_NESTED_END	(AREA_TRAP_END + IST_SIZE)
-#define AREA_KEPT	AREA_NESTED_END		/* signals that wait; below the host stack */
+#define AREA_KEPT	AREA_NESTED_END
+#define AREA_SIGHAND	(AREA_KEPT + 0x400)
 #define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
-#define AREA_THREAD	(AREA_SIZE - PAGE_SIZE)
-#define THREAD_MAX	(PAGE_SIZE - NR_EXCEPTIONS * GATE_SIZE)
+#define AREA_THREAD	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE - THREAD_MAX)
+#define THREAD_MAX	1024
 
 /* Frames leave these stacks at once. */
 #define IST_SIZE	512

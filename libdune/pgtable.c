@@ -50,7 +50,8 @@ void __dune_granule_set(uint64_t va, uint64_t gpa)
  * Where such an entry is used first, by a program that has mapped something at the old address
  * again, nothing is behind it: the access fails, and __dune_granule_recheck() drops it.
  */
-uint32_t __dune_vm_mutex;
+static uint32_t first_mutex;
+uint32_t *__dune_vm_mutex = &first_mutex;
 
 /*
  * Rounds of waiting for who is about to let the lock go.  PAUSE takes between 10 and 140 cycles (Intel's optimization
@@ -65,15 +66,15 @@ uint32_t __dune_vm_mutex;
 void __dune_mutex_wait(void)
 {
 	do {
-		for (int i = 0; i < SPINS && READ_ONCE(__dune_vm_mutex); i++)
+		for (int i = 0; i < SPINS && READ_ONCE(*__dune_vm_mutex); i++)
 			__builtin_ia32_pause();
-		if (!READ_ONCE(__dune_vm_mutex))
+		if (!READ_ONCE(*__dune_vm_mutex))
 			continue;
 		if (dune_in_guest())
 			__dune_vm.hypercall(DUNE_HC_YIELD, 0, 0, 0);
 		else
 			own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_YIELD, 0);
-	} while (__atomic_exchange_n(&__dune_vm_mutex, 1, __ATOMIC_ACQUIRE));
+	} while (__atomic_exchange_n(__dune_vm_mutex, 1, __ATOMIC_ACQUIRE));
 }
 
 /* HR3: map the kernel's table of what granule of the process each guest-physical one stands for, plus 1. */

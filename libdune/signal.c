@@ -294,11 +294,11 @@ void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *p
 		child->sighand = parent->sighand;
 		return;
 	}
-	child->sighand = &child->own_sighand;
+	child->sighand = own_sighand(child);
 	if (flags & CLONE_CLEAR_SIGHAND)
-		memset(&child->own_sighand, 0, sizeof(child->own_sighand));
+		memset(child->sighand, 0, sizeof(*child->sighand));
 	else
-		child->own_sighand = *parent->sighand;
+		*child->sighand = *parent->sighand;
 }
 
 /* ---- system calls ---- */

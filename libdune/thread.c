@@ -126,7 +126,8 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 {
 	int ret;
 
-	__dune_vm.owners_mapped = false;
+	if (__dune_vm.owners_mapped)
+		__dune_vm.owners_mapped = false;
 	ret = attach(t, flags);
 	if (ret)
 		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);

@@ -18,19 +18,19 @@
 #define RFLAGS_IF	0x200UL
 #define STACK_NEED	2048	/* bytes that whoever holds the lock may use */
 
-extern uint32_t __dune_vm_mutex;
+extern uint32_t *__dune_vm_mutex;
 
 void __dune_mutex_wait(void);
 
 static inline void mutex_lock(void)
 {
-	if (__atomic_exchange_n(&__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
+	if (__atomic_exchange_n(__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
 		__dune_mutex_wait();
 }
 
 static inline void mutex_unlock(void)
 {
-	__atomic_store_n(&__dune_vm_mutex, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(__dune_vm_mutex, 0, __ATOMIC_RELEASE);
 }
 
 /* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
