@@ -164,10 +164,7 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 	case DUNE_GET_GRANULE:
 		return get_granule(vm, (void __user *)argument);
 	case DUNE_YIELD:
-		if (argument)
-			return -EINVAL;
-		dune_yield();
-		return 0;
+		return dune_yield(argument);
 	default:
 		return -ENOTTY;
 	}

@@ -177,10 +177,13 @@ static int hc_fault(struct dune_vcpu *vcpu)
 
 static int hc_yield(struct dune_vcpu *vcpu)
 {
+	struct dune_regs *regs = &vcpu->run->regs;
+	int error;
+
 	dune_vcpu_park(vcpu);
-	dune_yield();
+	error = dune_yield(READ_ONCE(regs->rdi));
 	dune_vcpu_unpark(vcpu);
-	vcpu->run->regs.rax = 0;
+	regs->rax = (u64)(s64)error;
 	return TO_GUEST;
 }
 

@@ -268,13 +268,20 @@ void dune_vcpu_unpark(struct dune_vcpu *vcpu)
 	vcpu_come(vcpu);
 }
 
-#define YIELD_MIN	50	/* us */
-#define YIELD_MAX	100
-
-void dune_yield(void)
+/*
+ * The caller waits for another thread of the process, which may be off its CPU.  Asleep it leaves the CPU to
+ * those of a lower priority too; but who wakes up interrupts whom it waits for.
+ */
+int dune_yield(unsigned long microseconds)
 {
+	if (microseconds > DUNE_YIELD_MAX)
+		return -EINVAL;
 	dune_stat(STAT_YIELDS);
-	usleep_range(YIELD_MIN, YIELD_MAX);
+	if (microseconds)
+		usleep_range(microseconds, 2 * microseconds);
+	else
+		yield();
+	return 0;
 }
 
 /* ---- Interrupting guests ----------------------------------------------------- */

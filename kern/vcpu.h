@@ -66,11 +66,8 @@ long dune_vcpu_run(struct dune_vm *vm, unsigned long index);
 void dune_vcpu_park(struct dune_vcpu *vcpu);
 void dune_vcpu_unpark(struct dune_vcpu *vcpu);
 
-/*
- * The caller waits for another thread of the process, which may be off its CPU: leave it this one.
- * Asleep, because one of a lower priority gets it only so.
- */
-void dune_yield(void);
+/* DUNE_YIELD; 0 or -EINVAL. */
+int dune_yield(unsigned long microseconds);
 
 /* cpuid.c */
 void dune_emulate_cpuid(struct dune_regs *regs);

@@ -14,12 +14,13 @@
 #include "../bench.h"
 
 #define THREADS_MAX	8
-#define OPERATIONS	256UL
+#define AREA_PAGES	256UL
 
 static pthread_barrier_t start_line, end_line;
 static void (*work)(unsigned char *own);
 static unsigned char *areas[THREADS_MAX];
 static unsigned int nr_threads;
+static unsigned long operations;	/* of each thread */
 static bool in_dune, stop;
 static long own_pid;
 
@@ -28,23 +29,23 @@ static void calls(unsigned char *own)
 	unsigned long right = 0;
 
 	(void)own;
-	for (unsigned long i = 0; i < OPERATIONS; i++)
+	for (unsigned long i = 0; i < operations; i++)
 		right += syscall(SYS_getpid) == own_pid;
 	__atomic_fetch_add(&bench_work, right, __ATOMIC_RELAXED);
 }
 
 static void first_writes(unsigned char *own)
 {
-	for (unsigned long i = 0; i < OPERATIONS; i++)
+	for (unsigned long i = 0; i < operations; i++)
 		own[i * PAGE] = 1;
-	__atomic_fetch_add(&bench_work, OPERATIONS, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&bench_work, operations, __ATOMIC_RELAXED);
 }
 
 static void protect(unsigned char *own)
 {
 	unsigned long right = 0;
 
-	for (unsigned long i = 0; i < OPERATIONS; i++)
+	for (unsigned long i = 0; i < operations; i++)
 		right += !(in_dune ? dune_vm_mprotect(pgroot, own + i % 2 * PAGE, PAGE, i & 2 ? PERM_R : PERM_R | PERM_W) :
 			   mprotect(own + i % 2 * PAGE, PAGE, i & 2 ? PROT_READ : PROT_READ | PROT_WRITE));
 	__atomic_fetch_add(&bench_work, right, __ATOMIC_RELAXED);
@@ -54,7 +55,7 @@ static void map_unmap(unsigned char *own)
 {
 	unsigned long right = 0;
 
-	for (unsigned long i = 0; i < OPERATIONS; i += 2) {
+	for (unsigned long i = 0; i < operations; i += 2) {
 		right += mmap(own, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == own;
 		*own = 1;
 		right += !munmap(own, PAGE);
@@ -81,6 +82,7 @@ static void begin(void (*function)(unsigned char *own))
 	own_pid = getpid();
 	in_dune = dune_in_dune_mode();
 	nr_threads = bench_current->threads;
+	operations = bench_current->work / nr_threads;
 	must(!pthread_barrier_init(&start_line, NULL, nr_threads + 1));
 	must(!pthread_barrier_init(&end_line, NULL, nr_threads + 1));
 	for (unsigned long i = 0; i < nr_threads; i++)
@@ -114,11 +116,11 @@ static void map_areas(unsigned int i)
 		if (areas[k] && work != first_writes)
 			continue;
 		if (areas[k])
-			must(!munmap(areas[k], (OPERATIONS + 1) * PAGE));
+			must(!munmap(areas[k], (AREA_PAGES + 1) * PAGE));
 		/* With a page between them that is not mapped. */
-		areas[k] = mmap(NULL, (OPERATIONS + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		must(areas[k] != MAP_FAILED && !mprotect(areas[k] + OPERATIONS * PAGE, PAGE, PROT_NONE) &&
-		     !madvise(areas[k], OPERATIONS * PAGE, MADV_NOHUGEPAGE));
+		areas[k] = mmap(NULL, (AREA_PAGES + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		must(areas[k] != MAP_FAILED && !mprotect(areas[k] + AREA_PAGES * PAGE, PAGE, PROT_NONE) &&
+		     !madvise(areas[k], AREA_PAGES * PAGE, MADV_NOHUGEPAGE));
 		if (work != first_writes)
 			areas[k][0] = areas[k][PAGE] = 1;
 	}
@@ -134,15 +136,17 @@ static uint64_t all_at_once(unsigned int i)
 	return (ticks() - start) / bench_current->work + bench_clock;
 }
 
-#define ONE(name, begin, n)	\
-	{ name, WHERE_BOTH, 11, (n) * OPERATIONS, begin, map_areas, all_at_once, .threads = n }
-#define KIND(name, begin)	ONE(name, begin, 1), ONE(name, begin, 2), ONE(name, begin, 4), ONE(name, begin, 8)
+/* The cheap ones more often, so that each sample is several timer interrupts long. */
+#define ONE(name, begin, ops, n)	\
+	{ name, WHERE_BOTH, 11, (n) * (ops), begin, map_areas, all_at_once, .threads = n }
+#define KIND(name, begin, ops)	\
+	ONE(name, begin, ops, 1), ONE(name, begin, ops, 2), ONE(name, begin, ops, 4), ONE(name, begin, ops, 8)
 
 static const struct bench_case cases[] = {
-	KIND("getpid at once", begin_calls),
-	KIND("first write at once", begin_writes),
-	KIND("protect a page at once", begin_protect),
-	KIND("mmap, touch, munmap at once", begin_map),
+	KIND("getpid at once", begin_calls, 1024),
+	KIND("first write at once", begin_writes, AREA_PAGES),
+	KIND("protect a page at once", begin_protect, 1024),
+	KIND("mmap, touch, munmap at once", begin_map, 256),
 };
 
 BENCH_GROUP(scaling, false);

@@ -180,7 +180,9 @@ struct dune_granule {
 #define DUNE_RUN		_IO(DUNE_IOC, 0x03)	/* argument: index; result: DUNE_EXIT_* */
 #define DUNE_GET_GRANULE	_IOWR(DUNE_IOC, 0x04, struct dune_granule)
 #define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: O_CLOEXEC or 0; result: a new file descriptor */
-#define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: 0; let others have the CPU for a moment */
+#define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, at most DUNE_YIELD_MAX; 0: only let others have the CPU */
+
+#define DUNE_YIELD_MAX		1000
 
 /*
  * lseek(fd, DUNE_SEEK_VCPU(index), DUNE_SEEK_RUN) is DUNE_RUN by a shorter way: no security
@@ -198,7 +200,7 @@ struct dune_granule {
 #define DUNE_HC_GET_GRANULE	DUNE_HC(0)	/* RDI: va.  RAX: gpa */
 #define DUNE_HC_FLUSH_TLB	DUNE_HC(1)	/* flush the TLB of every vCPU of this process; done when it returns */
 #define DUNE_HC_FAULT		DUNE_HC(2)	/* RDI: va, RSI: DUNE_FAULT_{READ,WRITE,EXEC}: DUNE_EXIT_FAULT with hva = gva = va */
-#define DUNE_HC_YIELD		DUNE_HC(3)	/* let others have the CPU for a moment */
+#define DUNE_HC_YIELD		DUNE_HC(3)	/* RDI: as DUNE_YIELD */
 
 /* CPUID leaf that says that this is Dune mode: EAX = highest Dune leaf, EBX ECX EDX = "DuneDuneDune". */
 #define DUNE_CPUID_SIGNATURE	0x40000000
