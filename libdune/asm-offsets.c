@@ -121,7 +121,8 @@ _Static_assert(sizeof(struct dune_run) <= PAGE_SIZE, "one page holds struct dune
 _Static_assert(sizeof(struct dune_tf) == 21 * 8, "entry.S pushes 21 words");
 _Static_assert(offsetof(struct dune_tf, rax) == 14 * 8 && offsetof(struct dune_tf, err) == 15 * 8,
 	       "entry.S pushes RAX below the error code");
-_Static_assert(sizeof(struct dune_thread) <= THREAD_MAX - LOCK_SIZE, "struct dune_thread has its place in the area");
+_Static_assert(sizeof(struct dune_thread) <= THREAD_MAX - STATE_SIZE, "struct dune_thread has its place in the area");
+_Static_assert(sizeof(struct region_state) <= STATE_SIZE, "struct region_state has its place behind it");
 _Static_assert(AREA_THREAD % 64 == 0 && AREA_HOST_END % 16 == 0, "they are aligned");
 _Static_assert(AREA_KEPT + KEPT_MAX * sizeof(struct kept_signal) <= AREA_SIGHAND, "signals that wait have their place");
 _Static_assert(offsetof(struct dune_thread, ist_mark) == offsetof(struct dune_thread, tss.ist[0]) + IST_SIZE,

@@ -3,7 +3,7 @@
 # libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc
 
 LIBDUNE_VERSION := 1.0
-LIBDUNE_SRC := init.c enter.c pgtable.c page.c walk.c precise.c vm.c lookup.c merge.c cow.c scan.c space.c \
+LIBDUNE_SRC := init.c region.c enter.c pgtable.c page.c walk.c precise.c vm.c lookup.c merge.c cow.c scan.c space.c \
 	trap.c user.c syscall.c output.c thread.c exec.c program.c signal.c sigframe.c sigreturn.c seccomp.c dispatch.c listing.c \
 	format.c log.c handlers.c debug.c dump.c symbol.c procmap.c procmap-line.c \
 	x86_64/desc.c x86_64/entry.S x86_64/trampoline.S

@@ -88,9 +88,7 @@ static uint8_t slot_claim(unsigned int slot)
 	    !__atomic_compare_exchange_n(&slots[slot], &state, SLOT_BUSY, false,
 					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return SLOT_BUSY;
-	if (state == SLOT_NEW &&
-	    dune_syscall3(__NR_mprotect, slot_area(slot) + AREA_TRAP, AREA_SIZE - AREA_TRAP,
-			  PROT_READ | PROT_WRITE)) {
+	if (state == SLOT_NEW && __dune_region_open_area(slot_area(slot))) {
 		__atomic_store_n(&slots[slot], SLOT_NEW, __ATOMIC_RELEASE);
 		return SLOT_BUSY;
 	}
@@ -180,6 +178,11 @@ void __dune_thread_reserve(unsigned int nr)
 	}
 }
 
+void __dune_threads_inherit(void)
+{
+	__dune_region_inherit(READ_ONCE(slots_seen));
+}
+
 /* Is no other thread in Dune mode? */
 bool __dune_thread_alone(struct dune_thread *t)
 {
@@ -223,12 +226,13 @@ static void plug(unsigned long start, unsigned long end)
 /*
  * In the child of a fork the other threads do not exist.  Nor do the pages that they shared with
  * the kernel: plug the holes, or something of the program's may be put there.  All areas but the first, in which are
- * the tables too, go back to what they were at the beginning.
+ * the tables too, go back to what they were at the beginning, if they are there at all.
  */
 void __dune_thread_keep_only(struct dune_thread *t)
 {
 	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
 	uint8_t free = __dune_vm.filtered ? SLOT_CLEAN : SLOT_NEW;
+	bool gone = __dune_region_forked(t);
 
 	for (unsigned int slot = 0; slot < end; slot++) {
 		if (t && slot == own)
@@ -241,9 +245,10 @@ void __dune_thread_keep_only(struct dune_thread *t)
 	if (!__dune_vm.filtered) {
 		if (end && (!t || own))
 			plug(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
-		if (own)
+		if (own && !gone)
 			plug(slot_area(1), slot_area(own));
-		plug(slot_area(own + 1), slot_area(end));
+		if (!gone)
+			plug(slot_area(own + 1), slot_area(end));
 	}
 	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
 	for (unsigned int index = 0; index < vcpus_seen; index++)

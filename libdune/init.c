@@ -136,61 +136,6 @@ static int open_device(void)
 	return 0;
 }
 
-#define STACK_DISTANCE	(16 * DUNE_GRANULE_SIZE)
-
-static long map_none(unsigned long hint, unsigned long size)
-{
-	return dune_syscall6(__NR_mmap, hint, size, PROT_NONE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-}
-
-/* Anywhere: twice as much, and give back what is too much. */
-static long reserve_anywhere(void)
-{
-	const unsigned long size = DUNE_GRANULE_SIZE;
-	unsigned long start, region, end;
-	long ret = map_none(0, 2 * size);
-
-	if (is_error(ret))
-		return ret;
-	start = ret;
-	end = start + 2 * size;
-	region = (start + size - 1) & -size;
-	if (region > start)
-		dune_syscall2(__NR_munmap, start, region - start);
-	if (region + size < end)
-		dune_syscall2(__NR_munmap, region + size, end - region - size);
-	return region;
-}
-
-/*
- * One granule of address space, aligned.  First where the kernel itself puts nothing, and where one
- * table of the host, of the guest and of the second level serves the stack too: below the stack,
- * with room for it to grow.  What lies below the first trap stack is left out there: the first
- * thread's page, which then need not replace anything, and the guard.
- */
-static int reserve_region(void)
-{
-	const unsigned long size = DUNE_GRANULE_SIZE;
-	unsigned long stack = (unsigned long)__builtin_frame_address(0);
-	unsigned long region = (stack & -size) - STACK_DISTANCE;
-	long ret = map_none(region + AREA_TRAP, size - AREA_TRAP);
-
-	if (ret == (long)(region + AREA_TRAP)) {
-		__dune_vm.region = region;
-		__dune_vm.first_run_absent = true;
-		return 0;
-	}
-	if (!is_error(ret)) {
-		dune_syscall2(__NR_munmap, ret, size - AREA_TRAP);
-		ret = reserve_anywhere();
-	}
-	if (is_error(ret))
-		return ret;
-	__dune_vm.region = ret;
-	return 0;
-}
-
 #define MMAP_DISTANCE	(64 * DUNE_GRANULE_SIZE)
 
 static int fill_region(void)
@@ -236,7 +181,7 @@ PUBLIC int dune_init(bool map_full)
 	ret = open_device();
 	if (ret)
 		return ret;
-	ret = reserve_region();
+	ret = __dune_region_reserve();
 	if (ret)
 		goto close;
 	ret = fill_region();
@@ -248,13 +193,14 @@ PUBLIC int dune_init(bool map_full)
 		if (ret)
 			goto unmap;
 	}
-	__dune_vm_mutex = (uint32_t *)(__dune_vm.region + REGION_LOCK);
+	__dune_vm_mutex = &region_state()->mutex;
 	__dune_vm.ready = true;
 	__dune_trap_entries_choose();
 	__dune_user_call_choose();
 	return 0;
 
 unmap:
+	__dune_vm.areas_left_out = false;
 	dune_syscall2(__NR_munmap, __dune_vm.region, DUNE_GRANULE_SIZE);
 close:
 	dune_syscall1(__NR_close, __dune_vm.fd);

@@ -66,6 +66,7 @@ struct dune_vm {
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
 	bool full;		/* a first touch maps memory of the process: */
 	bool precise;		/* ... not whole granules, only what the process has there */
+	bool areas_left_out;	/* a fork leaves out the areas of other threads: region.c */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
 	ptent_t *switch_root;	/* pgroot, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
@@ -79,6 +80,18 @@ extern struct dune_vm __dune_vm;
 static inline bool option(unsigned int number)
 {
 	return __dune_vm.options & 1U << number;
+}
+
+/* What a fork writes, in a page that is copied anyway. */
+struct region_state {
+	uint32_t mutex;		/* vm.h */
+	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
+	unsigned long kept;	/* but this one, or 0 */
+};
+
+static inline struct region_state *region_state(void)
+{
+	return (struct region_state *)(__dune_vm.region + REGION_STATE);
 }
 
 /* ---- threads ---- */
@@ -235,12 +248,28 @@ static inline struct sighand *own_sighand(const struct dune_thread *t)
 	return (struct sighand *)(thread_area(t) + AREA_SIGHAND);
 }
 
+/* region.c */
+/* Find room for libdune's granule.  0 or -errno. */
+long __dune_region_reserve(void);
+/* Round a fork by @t, in the parent; only if the first returns 0, not -errno. */
+long __dune_region_fork_begin(const struct dune_thread *t);
+void __dune_region_fork_end(const struct dune_thread *t);
+/* In the child: are the areas of all threads but @t, which may be NULL, gone? */
+bool __dune_region_forked(const struct dune_thread *t);
+/* Before anything may be mapped there: 0, or -errno if it is not reserved. */
+long __dune_region_complete(void);
+/* Make the stacks of a thread area memory.  0 or -errno. */
+long __dune_region_open_area(unsigned long area);
+/* From now on a child has the areas of all @nr_areas threads, and never need reserve any. */
+void __dune_region_inherit(unsigned int nr_areas);
+
 /* enter.c */
 struct dune_thread *__dune_thread_alloc(void);
 void __dune_thread_free(struct dune_thread *t);
 uint8_t *__dune_thread_slot(struct dune_thread *t);
 bool __dune_thread_alone(struct dune_thread *t);
 void __dune_thread_reserve(unsigned int nr);
+void __dune_threads_inherit(void);
 /* Is a thread in the address space with its root at @gpa? */
 bool __dune_thread_in(uint64_t gpa);
 /* How many areas are in use: no more threads can be in the guest.  Atomic. */

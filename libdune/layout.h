@@ -7,12 +7,12 @@
  *	256 KiB		the interrupt descriptor table from vector 32 on; the others are in that area
  *	260 KiB		the root of the page table
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
- *	1.5 MiB		more thread areas, each aligned to its size
- *	768 MiB		struct page of each page of the pool
- *	1022 MiB	the kernel's table of granules, mapped when it is needed
+ *	2 MiB		struct page of each page of the pool
+ *	18 MiB		the kernel's table of granules, mapped when it is needed
+ *	20 MiB		more thread areas, each aligned to its size
  *
  * What every process needs lies in one range without a gap, and in few pages: one VMA, one table of the
- * host and one of the second level.
+ * host and one of the second level.  The thread areas come last: a fork leaves them out.
  */
 #ifndef LIBDUNE_LAYOUT_H
 #define LIBDUNE_LAYOUT_H
@@ -23,15 +23,15 @@
 #define GATE_SIZE	16
 
 #define REGION_IDT	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE)
-#define REGION_LOCK	(REGION_IDT - LOCK_SIZE)
-#define LOCK_SIZE	64
+#define REGION_STATE	(REGION_IDT - STATE_SIZE)	/* struct region_state */
+#define STATE_SIZE	64
 #define REGION_ROOT	(AREA_SIZE + PAGE_SIZE)
 #define REGION_PDPT	(REGION_ROOT + PAGE_SIZE)
 #define REGION_TABLES_END	(REGION_PDPT + 256 * PAGE_SIZE)
-#define REGION_AREAS	0x180000		/* of all threads but the first */
-#define REGION_PAGES	0x30000000
+#define REGION_PAGES	0x200000
 #define REGION_PAGES_SIZE	0x1000000
-#define REGION_GRANULES	0x3fe00000
+#define REGION_GRANULES	0x1200000
+#define REGION_AREAS	0x1400000		/* of all threads but the first */
 #define MAX_THREADS	2048
 
 /*
@@ -41,7 +41,7 @@
  * of the program.
  *
  * What every system call uses, the struct and the beginning of the host stack, is in one page, because each fork
- * copies it. That of the first thread has the lock of the page tables too, which is held in a fork.
+ * copies it. That of the first thread has what a fork writes besides (struct region_state).
  */
 #define AREA_SIZE	0x40000
 #define AREA_RUN	0

@@ -97,8 +97,10 @@ static void write_prefix(struct sock_filter to[PREFIX], int fd)
 static void prepare(struct dune_thread *t)
 {
 	__dune_faults_keep(t->sighand);
-	if (!__dune_vm.filtered)
+	if (!__dune_vm.filtered) {
 		__dune_thread_reserve(SPARE_AREAS);
+		__dune_threads_inherit();
+	}
 	__atomic_store_n(&__dune_vm.filtered, true, __ATOMIC_SEQ_CST);
 }
 

@@ -74,7 +74,11 @@ static bool ours(unsigned long start, unsigned long length)
 	return end > region && start < region + DUNE_GRANULE_SIZE;
 }
 
-/* ---- memory ---- */
+/*
+ * ---- memory ----
+ *
+ * Where the program's memory may be put, libdune's is reserved first.
+ */
 
 static long sys_mmap(struct dune_thread *t)
 {
@@ -84,6 +88,7 @@ static long sys_mmap(struct dune_thread *t)
 
 	if (r->r10 & (MAP_FIXED | MAP_FIXED_NOREPLACE) && ours(r->rdi, r->rsi))
 		return r->r10 & MAP_FIXED_NOREPLACE ? -EEXIST : -EPERM;
+	__dune_region_complete();
 	ret = __dune_forward(t);
 	if (!is_error(ret) && r->r10 & MAP_FIXED)
 		__dune_precise_changed(ret, r->rsi, PROT_NONE);
@@ -128,6 +133,7 @@ static long sys_mremap(struct dune_thread *t)
 
 	if (ours(r->rdi, r->rsi) || (r->r10 & MREMAP_FIXED && ours(r->r8, r->rdx)))
 		return -EPERM;
+	__dune_region_complete();
 	ret = __dune_forward(t);
 	if (!is_error(ret)) {
 		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
@@ -144,6 +150,7 @@ static long sys_shmat(struct dune_thread *t)
 
 	if (r->rdx & shm_remap && ours(r->rsi, PAGE_SIZE))
 		return -EPERM;
+	__dune_region_complete();
 	return __dune_forward(t);
 }
 

@@ -122,6 +122,12 @@ static int attach(struct dune_thread *t, uint64_t flags)
 	return 0;
 }
 
+/* In the area of another thread, which the child of a fork does not have. */
+static bool sighand_is_elsewhere(const struct dune_thread *t)
+{
+	return t->sighand != &__dune_sighand && t->sighand != own_sighand(t);
+}
+
 static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uint64_t flags)
 {
 	int ret;
@@ -131,6 +137,8 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 	ret = attach(t, flags);
 	if (ret)
 		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);
+	if (sighand_is_elsewhere(t))
+		t->sighand = own_sighand(t);
 	__dune_thread_keep_only(t);
 	__dune_dispatch_clear(t);
 	t->nr_kept = 0;		/* its parent's */
@@ -146,10 +154,17 @@ static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned lon
 	struct dune_run run = *t->run;
 	long ret;
 
+	ret = __dune_region_fork_begin(t);
+	if (ret)
+		return ret;
+	if (sighand_is_elsewhere(t))
+		*own_sighand(t) = *t->sighand;
 	__dune_call_begin(t);
 	mutex_lock();
 	ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
 	mutex_unlock();
+	if (ret)
+		__dune_region_fork_end(t);
 	if (!ret) {
 		if (stack)
 			run.regs.rsp = stack;

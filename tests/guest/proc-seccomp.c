@@ -19,6 +19,7 @@
 
 #include "proc.h"
 
+#define DUNE_FD	250	/* where libdune keeps its descriptor */
 #define ALLOW	SECCOMP_RET_ALLOW
 #define ERROR(e) (SECCOMP_RET_ERRNO | (e))
 #define LOAD_NR	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
@@ -666,16 +667,16 @@ static void attack(void)
 			REFUSED(SYS_lseek, fd, 1, SEEK_CUR, 0);
 			REFUSED(SYS_lseek, fd, 1L << 63, SEEK_CUR, 0);
 			REFUSED(SYS_ioctl, fd, 0x5401, (long)&mask, 0);
-			if (fd != 500)
+			if (fd != DUNE_FD)
 				REFUSED(SYS_dup3, file, fd, 0, 0);
 		}
 		REFUSED(SYS_lseek, file, 1L << 63, SEEK_SET, 0);
 		REFUSED(SYS_ioctl, file, 0xdd03, 0, 0);
 		/* Even with the file in the place of libdune's descriptor. */
-		CHECK_EQUAL(__dune_own_syscall(SYS_dup3, file, 500, 0, 0), 500, "dup3");
-		REFUSED(SYS_lseek, 500, 0, SEEK_SET, 0);
-		CHECK_EQUAL(__dune_own_syscall(SYS_lseek, 500, 1L << 63, SEEK_SET, 0), -EINVAL, "a negative offset");
-		CHECK_EQUAL(__dune_own_syscall(SYS_ioctl, 500, 0xdd03, 0, 0), -ENOTTY, "DUNE_RUN of a file");
+		CHECK_EQUAL(__dune_own_syscall(SYS_dup3, file, DUNE_FD, 0, 0), DUNE_FD, "dup3");
+		REFUSED(SYS_lseek, DUNE_FD, 0, SEEK_SET, 0);
+		CHECK_EQUAL(__dune_own_syscall(SYS_lseek, DUNE_FD, 1L << 63, SEEK_SET, 0), -EINVAL, "a negative offset");
+		CHECK_EQUAL(__dune_own_syscall(SYS_ioctl, DUNE_FD, 0xdd03, 0, 0), -ENOTTY, "DUNE_RUN of a file");
 		syscall(SYS_exit_group, check_failures != 0)
 	), EXITED(0), "an attack");
 	close(file);

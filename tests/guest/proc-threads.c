@@ -325,6 +325,48 @@ static void raw_clone(void)
 	CHECK_ERRNO(syscall(SYS_clone3, &value, 8), EINVAL, "clone3 of too little");
 }
 
+static volatile int handled;
+
+static void handle(int signo)
+{
+	handled += signo;
+}
+
+static int forks(void *arg)
+{
+	int child = syscall(SYS_fork);
+
+	if (!child) {
+		syscall(SYS_kill, syscall(SYS_getpid), SIGUSR2);
+		syscall(SYS_exit_group, handled == SIGUSR2 ? 37 : 1);
+	}
+	*(volatile int *)arg = proc_wait(child);
+	return 0;
+}
+
+static int sets_handler(void *arg)
+{
+	static char stack[SMALL_STACK] __attribute__((aligned(16)));
+	int child;
+
+	signal(SIGUSR2, handle);
+	child = clone(forks, stack + sizeof(stack), CLONE_VM | CLONE_SIGHAND | SIGCHLD, arg);
+	return proc_wait(child);
+}
+
+/* Handlers are shared by two of three processes with one memory; one of those forks. */
+static void shared_handlers(void)
+{
+	static char stack[SMALL_STACK] __attribute__((aligned(16)));
+	static volatile int value;
+	int child = clone(sets_handler, stack + sizeof(stack), CLONE_VM | SIGCHLD, (void *)&value);
+
+	CHECK(child > 0, "clone: %s", strerror(errno));
+	CHECK_EQUAL(proc_wait(child), 0, "processes that share memory and handlers");
+	CHECK_EQUAL(value, EXITED(37), "the child of one of them, which handles a signal");
+	CHECK(signal(SIGUSR2, SIG_DFL) == SIG_DFL, "another's handler is ours");
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int count = argc > 2 ? atoi(argv[2]) : 1000;
@@ -340,6 +382,7 @@ int main(int argc, char **argv)
 	cancel();
 	locks();
 	raw_clone();
+	shared_handlers();
 	set_tid_address();
 	restartable_sequences();
 	endings();

@@ -61,6 +61,135 @@ static void fill_below_stack(void)
 			   MAP_FIXED_NOREPLACE, -1, 0) == (void *)at || errno == EEXIST, "mmap below the stack: %s", strerror(errno));
 }
 
+/* ---- what a fork leaves out ---- */
+
+struct range {
+	unsigned long start, end;
+};
+
+/* The largest mapping without permissions. */
+static struct range reservation(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	struct range r, found = { 0 };
+	char line[512], perm[8];
+
+	DIE_UNLESS(maps, "/proc/self/maps");
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx %7s", &r.start, &r.end, perm) == 3 && !strcmp(perm, "---p") &&
+		    r.end - r.start > found.end - found.start)
+			found = r;
+	fclose(maps);
+	return found;
+}
+
+static struct range whole;
+
+#define IS_RESERVED	(reservation().end - reservation().start > GIB / 2)
+
+static bool is_outside(void *p)
+{
+	unsigned long at = (unsigned long)p;
+
+	return p != MAP_FAILED && (at >= whole.end || at < (whole.start & -GIB));
+}
+
+static void *map_at(unsigned long hint)
+{
+	return mmap((void *)hint, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void make_threads(int n)
+{
+	pthread_t threads[16];
+
+	for (int i = 0; i < n; i++)
+		CHECK(!pthread_create(&threads[i], NULL, thread, NULL), "pthread_create %d", i);
+	for (int i = 0; i < n; i++)
+		CHECK(!pthread_join(threads[i], NULL), "pthread_join");
+}
+
+/* In a child: whatever may need the addresses gets them reserved, or stays out of them. */
+static void use_addresses(void)
+{
+	const unsigned long middle = whole.start + (whole.end - whole.start) / 2;
+	void *p;
+
+	CHECK_EQUAL(IN_CHILD(
+		CHECK(!IS_RESERVED, "a child has inherited the reservation");
+		CHECK(is_outside(map_at(middle)), "mmap with a hint");
+		CHECK(IS_RESERVED, "after mmap nothing is reserved");
+	), EXITED(0), "mmap");
+	CHECK_EQUAL(IN_CHILD(
+		CHECK_EQUAL(mmap((void *)middle, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+			    MAP_FAILED, "mmap into libdune's granule");
+		CHECK_EQUAL(errno, EEXIST, "its errno");
+	), EXITED(0), "MAP_FIXED_NOREPLACE");
+	CHECK_EQUAL(IN_CHILD(
+		p = map_at(0);
+		CHECK_EQUAL(mremap(p, 4096, 8192, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)middle), MAP_FAILED, "mremap");
+		CHECK_EQUAL(errno, EPERM, "its errno");
+	), EXITED(0), "mremap");
+	CHECK_EQUAL(IN_CHILD(
+		make_threads(16);
+		CHECK(IS_RESERVED, "after threads nothing is reserved");
+		CHECK_EQUAL(IN_CHILD(
+			CHECK(!IS_RESERVED, "a child's child has inherited the reservation");
+			make_threads(16)
+		), EXITED(0), "a child's child");
+	), EXITED(0), "threads");
+}
+
+/* The child runs on in the area of the thread that has forked, and has no other. */
+static void *fork_here(void *arg)
+{
+	use_addresses();
+	CHECK_EQUAL(IN_CHILD(
+		CHECK_EQUAL(IN_CHILD(use_addresses(); make_threads(16)), EXITED(0), "a child's child");
+		make_threads(3);
+		use_addresses();
+		/* No thread but one that was made in this child. */
+		pthread_t other;
+		CHECK(!pthread_create(&other, NULL, arg ? fork_here : thread, NULL) && !pthread_join(other, NULL), "a thread")
+	), EXITED(0), "a child");
+	return NULL;
+}
+
+static void *wait_for_end(void *end)
+{
+	while (!__atomic_load_n((bool *)end, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	return NULL;
+}
+
+static void forks(void)
+{
+	pthread_t others[5], forker;
+	bool end = false;
+
+	enter();
+	whole = reservation();
+	CHECK(whole.end - whole.start > GIB / 2, "there is no reservation");
+	use_addresses();
+	for (int i = 0; i < 5; i++)
+		CHECK(!pthread_create(&others[i], NULL, wait_for_end, &end), "pthread_create");
+	CHECK(!pthread_create(&forker, NULL, fork_here, "") && !pthread_join(forker, NULL), "fork in a thread");
+	fork_here("");
+	CHECK(IS_RESERVED, "the parent has lost its reservation");
+	__atomic_store_n(&end, true, __ATOMIC_RELEASE);
+	for (int i = 0; i < 5; i++)
+		pthread_join(others[i], NULL);
+	CHECK_EQUAL(IN_CHILD(
+		dune_leave();
+		CHECK_EQUAL(IN_CHILD(
+			proc_inside = true;
+			CHECK(!dune_enter(), "dune_enter() in a child");
+			use_addresses();
+			make_threads(16)
+		), EXITED(0), "a child that enters again")
+	), EXITED(0), "a fork outside Dune mode");
+}
+
 int main(void)
 {
 	CHECK_EQUAL(IN_CHILD(enter(); try_all("as it is")), EXITED(0), "as it is");
@@ -69,5 +198,6 @@ int main(void)
 		enter();
 		try_all("below the stack is no room")
 	), EXITED(0), "below the stack is no room");
+	CHECK_EQUAL(IN_CHILD(forks()), EXITED(0), "forks");
 	return check_result();
 }

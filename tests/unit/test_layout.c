@@ -29,7 +29,7 @@ static void slots(void **state)
 		if (!slot)
 			end = REGION_TABLES_END;
 	}
-	assert_true(end <= REGION_GRANULES);
+	assert_true(end <= GRANULE);
 }
 
 static void parts(void **state)
@@ -48,9 +48,10 @@ static void parts(void **state)
 	assert_true(REGION_IDT >= AREA_THREAD + THREAD_MAX);
 	assert_int_equal(REGION_ROOT % PAGE_SIZE, 0);
 	assert_int_equal(REGION_PDPT % PAGE_SIZE, 0);
-	assert_true(REGION_TABLES_END <= REGION_AREAS);
+	assert_true(REGION_TABLES_END <= REGION_PAGES);
+	assert_true(REGION_PAGES + REGION_PAGES_SIZE <= REGION_GRANULES);
 	/* A table of 48 bits of guest-physical granules. */
-	assert_true(REGION_GRANULES + (4UL << 18) <= GRANULE);
+	assert_true(REGION_GRANULES + (4UL << 18) <= REGION_AREAS);
 }
 
 static void addresses(void **state)

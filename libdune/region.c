@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The address space of libdune's own granule: where it is, and what a fork leaves out of it.
+ *
+ * All of it is reserved, so that nothing of the program's gets into it.  But a process that ends goes through each of the
+ * 511 empty entries of such a reservation, twice, and most children of a fork end, or exec, at once.  So where the
+ * kernel puts nothing by itself, a child does without the part for the areas of other threads until it makes one, or maps
+ * something.  HR3.
+ */
+#include <linux/mman.h>
+
+#include "vm.h"
+
+#define STACK_DISTANCE	(16 * DUNE_GRANULE_SIZE)
+
+static long map_none(unsigned long hint, unsigned long size, unsigned long flags)
+{
+	return dune_syscall6(__NR_mmap, hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+}
+
+/* Anywhere: twice as much, and give back what is too much. */
+static long reserve_anywhere(void)
+{
+	const unsigned long size = DUNE_GRANULE_SIZE;
+	unsigned long start, region, end;
+	long ret = map_none(0, 2 * size, 0);
+
+	if (is_error(ret))
+		return ret;
+	start = ret;
+	end = start + 2 * size;
+	region = (start + size - 1) & -size;
+	if (region > start)
+		dune_syscall2(__NR_munmap, start, region - start);
+	if (region + size < end)
+		dune_syscall2(__NR_munmap, region + size, end - region - size);
+	return region;
+}
+
+/* ---- forks ---- */
+
+static unsigned long areas(void)
+{
+	return __dune_vm.region + REGION_AREAS;
+}
+
+static unsigned long region_end(void)
+{
+	return __dune_vm.region + DUNE_GRANULE_SIZE;
+}
+
+static long advise(unsigned long start, unsigned long end, int advice)
+{
+	return start < end ? dune_syscall3(__NR_madvise, start, end - start, advice) : 0;
+}
+
+/* The area is one of those that forks leave out; else 0. */
+static unsigned long left_out(const struct dune_thread *t)
+{
+	unsigned long area = t ? thread_area(t) : 0;
+
+	return area >= areas() ? area : 0;
+}
+
+/* All of it but the page shared with the kernel, which no child has. */
+static long advise_area(const struct dune_thread *t, int advice)
+{
+	unsigned long area = left_out(t);
+
+	if (!area || !__dune_vm.areas_left_out || region_state()->incomplete)
+		return 0;
+	return advise(area + PAGE_SIZE, area + AREA_SIZE, advice);
+}
+
+/* The child runs on the stack of @t.  0 or -errno. */
+long __dune_region_fork_begin(const struct dune_thread *t)
+{
+	return advise_area(t, MADV_DOFORK);
+}
+
+void __dune_region_fork_end(const struct dune_thread *t)
+{
+	advise_area(t, MADV_DONTFORK);
+}
+
+bool __dune_region_forked(const struct dune_thread *t)
+{
+	if (!__dune_vm.areas_left_out)
+		return false;
+	region_state()->incomplete = true;
+	region_state()->kept = left_out(t);
+	return true;
+}
+
+static long reserve_again(unsigned long start, unsigned long end)
+{
+	long ret;
+
+	if (start >= end)
+		return 0;
+	ret = map_none(start, end - start, MAP_FIXED_NOREPLACE);
+	if (ret == (long)start)
+		return 0;
+	if (is_error(ret))
+		return ret;
+	dune_syscall2(__NR_munmap, ret, end - start);	/* a kernel that takes it for a hint */
+	return -EEXIST;
+}
+
+long __dune_region_complete(void)
+{
+	unsigned long kept;
+	long ret;
+
+	if (!region_state()->incomplete)
+		return 0;
+	kept = region_state()->kept;
+	ret = reserve_again(areas(), kept ? kept : region_end());
+	if (ret)
+		return ret;
+	if (kept) {
+		ret = reserve_again(kept + AREA_SIZE, region_end());
+		if (ret) {
+			dune_syscall2(__NR_munmap, areas(), kept - areas());
+			return ret;
+		}
+	}
+	advise(areas(), region_end(), MADV_DONTFORK);
+	region_state()->incomplete = false;
+	return 0;
+}
+
+/* RLIMIT_AS may have room for an area, but none for all of them. */
+long __dune_region_open_area(unsigned long area)
+{
+	if (__dune_region_complete() && reserve_again(area, area + AREA_SIZE))
+		return -ENOMEM;
+	return dune_syscall3(__NR_mprotect, area + AREA_TRAP, AREA_SIZE - AREA_TRAP, PROT_READ | PROT_WRITE);
+}
+
+void __dune_region_inherit(unsigned int nr_areas)
+{
+	unsigned long at = areas();
+
+	if (!__dune_vm.areas_left_out || __dune_region_complete())
+		return;
+	for (unsigned int slot = 1; slot < nr_areas; slot++, at += AREA_SIZE)
+		advise(at + PAGE_SIZE, at + AREA_SIZE, MADV_DOFORK);
+	advise(at, region_end(), MADV_DOFORK);
+	__dune_vm.areas_left_out = false;
+}
+
+/* ---- the beginning ---- */
+
+/*
+ * One granule of address space, aligned.  First where the kernel itself puts nothing, and where one
+ * table of the host, of the guest and of the second level serves the stack too: below the stack,
+ * with room for it to grow.  What lies below the first trap stack is left out there: the first
+ * thread's page, which then need not replace anything, and the guard.
+ */
+long __dune_region_reserve(void)
+{
+	const unsigned long size = DUNE_GRANULE_SIZE;
+	unsigned long stack = (unsigned long)__builtin_frame_address(0);
+	unsigned long region = (stack & -size) - STACK_DISTANCE;
+	long ret = map_none(region + AREA_TRAP, size - AREA_TRAP, 0);
+
+	if (ret == (long)(region + AREA_TRAP)) {
+		__dune_vm.region = region;
+		__dune_vm.first_run_absent = true;
+		__dune_vm.areas_left_out = !advise(areas(), region_end(), MADV_DONTFORK);
+		return 0;
+	}
+	if (!is_error(ret)) {
+		dune_syscall2(__NR_munmap, ret, size - AREA_TRAP);
+		ret = reserve_anywhere();
+	}
+	if (is_error(ret))
+		return ret;
+	__dune_vm.region = ret;
+	return 0;
+}
