@@ -231,13 +231,13 @@ static void plug(unsigned long start, unsigned long end)
 void __dune_thread_keep_only(struct dune_thread *t)
 {
 	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
-	uint8_t free = __dune_vm.filtered ? SLOT_CLEAN : SLOT_NEW;
 	bool gone = __dune_region_forked(t);
+	uint8_t free = __dune_vm.filtered && !gone ? SLOT_CLEAN : SLOT_NEW;
 
 	for (unsigned int slot = 0; slot < end; slot++) {
 		if (t && slot == own)
 			continue;
-		if (__dune_vm.filtered)
+		if (__dune_vm.filtered && !(slot && gone))
 			plug_by_vcpu(slot);
 		if (slots[slot] != SLOT_NEW)
 			slots[slot] = slot ? free : SLOT_CLEAN;
@@ -245,10 +245,11 @@ void __dune_thread_keep_only(struct dune_thread *t)
 	if (!__dune_vm.filtered) {
 		if (end && (!t || own))
 			plug(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
-		if (own && !gone)
-			plug(slot_area(1), slot_area(own));
-		if (!gone)
+		if (!gone) {
+			if (own)
+				plug(slot_area(1), slot_area(own));
 			plug(slot_area(own + 1), slot_area(end));
+		}
 	}
 	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
 	for (unsigned int index = 0; index < vcpus_seen; index++)
