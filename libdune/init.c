@@ -16,8 +16,8 @@
 #define DUNE_DEVICE	"/dev/dune"
 #endif
 
-/* Out of the way of programs, and as few as there can be: a fork copies a table of as many entries. (bash uses 255.) */
-#define DUNE_FD		250
+/* Out of the way of programs, which often try all up to 255, and few enough that the descriptor table stays in a page. */
+#define DUNE_FD		500
 
 #define bit_SMEP	(1U << 7)
 #define bit_SMAP	(1U << 20)
