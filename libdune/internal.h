@@ -288,6 +288,8 @@ static inline unsigned int refusal(int signo, int code)
 
 /* init.c */
 int __dune_move_fd(int fd);
+/* syscall.c: programs that try all numbers must not find it. */
+void __dune_hide_low_descriptor(void);
 
 /* thread.c */
 void __dune_thread_main(struct dune_thread *t);

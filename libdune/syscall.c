@@ -157,7 +157,8 @@ static long sys_shmat(struct dune_thread *t)
 /*
  * ---- descriptors: libdune's does not exist for a program that asks what there is ----
  *
- * Not by fstat(), and whatever else is made so often that no look at it is to be paid for.
+ * Not where it is whatever is made so often that no look at it is to be paid for; fstat() only where the descriptor is
+ * among those that programs try one after the other: see __dune_hide_low_descriptor().
  */
 
 /* The call with a descriptor that nobody has in place of libdune's: what is to be said of it is the kernel's. */
@@ -314,6 +315,16 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 	[__NR_ioperm] = sys_perm,
 	[__NR_pkey_alloc] = sys_nospc,
 };
+
+/* The number is a low one: the program's limit is. */
+void __dune_hide_low_descriptor(void)
+{
+	static const unsigned int calls[] = { __NR_fstat, __NR_newfstatat, __NR_statx };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++)
+		if (!__dune_syscall_table[calls[i]])
+			__atomic_store_n(&__dune_syscall_table[calls[i]], sys_fd0, __ATOMIC_RELEASE);
+}
 
 /* ---- dispatch ---- */
 

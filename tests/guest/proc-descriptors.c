@@ -165,6 +165,19 @@ static void sent(void)
 	close(sockets[1]);
 }
 
+static void none_by_fstat(void)
+{
+	struct stat st;
+	struct statx stx;
+
+	for (int fd = 3; fd < 16; fd++) {
+		CHECK_ERRNO(syscall(SYS_fstat, fd, &st), EBADF, "fstat");
+		CHECK_ERRNO(syscall(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH), EBADF, "fstatat");
+		CHECK_ERRNO(statx(fd, "", AT_EMPTY_PATH, 0, &stx), EBADF, "statx");
+	}
+	CHECK(!fstat(1, &st) && !stat("/", &st) && !fstatat(AT_FDCWD, ".", &st, 0), "files that there are");
+}
+
 /* A limit below libdune's own number: what is open stays so, and children come into Dune mode. */
 static void few(void)
 {
@@ -174,7 +187,8 @@ static void few(void)
 		CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &low), 0, "setrlimit");
 		goes_on("a low limit");
 		close_from(3, ~0U, 0);
-		goes_on("close_range with a low limit")
+		goes_on("close_range with a low limit");
+		CHECK_EQUAL(IN_CHILD(none_by_fstat()), EXITED(0), "fstat() with a low limit")
 	), EXITED(0), "a low limit");
 }
 
