@@ -51,7 +51,8 @@ void *memset(void *to, int byte, size_t size)
 	return ret;
 }
 
-static int move_fd(int fd)
+/* Give the descriptor a high number if there is room; else it stays where it is. */
+int __dune_move_fd(int fd)
 {
 	unsigned long limits[2] = { 0 };
 	int wanted[] = { DUNE_FD, 200, 100, 20, 0 };
@@ -68,15 +69,6 @@ static int move_fd(int fd)
 		own_syscall1(__NR_close, fd);
 		return ret;
 	}
-	return fd;
-}
-
-/* Give the descriptor a high number if there is room; else it stays where it is. */
-int __dune_move_fd(int fd)
-{
-	fd = move_fd(fd);
-	if (fd < DUNE_FD)
-		__dune_hide_low_descriptor();
 	return fd;
 }
 

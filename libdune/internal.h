@@ -288,8 +288,6 @@ static inline unsigned int refusal(int signo, int code)
 
 /* init.c */
 int __dune_move_fd(int fd);
-/* syscall.c: programs that try all numbers must not find it. */
-void __dune_hide_low_descriptor(void);
 
 /* thread.c */
 void __dune_thread_main(struct dune_thread *t);
@@ -473,6 +471,11 @@ int __dune_copy_out(unsigned long to, const void *from, size_t size);
 #define PRIVATE_COPY_IN		PRIVATE_CALL(4)	/* RDI: to, RSI: from, RDX: size; RAX: 0 or -errno */
 #define PRIVATE_COPY_OUT	PRIVATE_CALL(5)	/* likewise */
 #define PRIVATE_PRECISE		PRIVATE_CALL(6)	/* __dune_precise_host(RDI, RSI, RDX) */
+
+static inline bool is_private(uint64_t nr)
+{
+	return nr - PRIVATE_LEAVE <= PRIVATE_PRECISE - PRIVATE_LEAVE;
+}
 
 /* An exception that has become a signal. */
 struct raise {

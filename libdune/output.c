@@ -326,7 +326,12 @@ static int all_outputs(struct dune_thread *t, long result, page_fn fn)
 /* Before the call: 0 to make it, else its result. */
 long __dune_output_check(struct dune_thread *t)
 {
-	t->output_nr = t->run->regs.rax;
+	const struct dune_regs *r = &t->run->regs;
+
+	t->output_nr = r->rax;
+	/* All that have a descriptor and come here unwatched. */
+	if ((int)r->rdi == t->fd && (r->rax == __NR_fstat || r->rax == __NR_newfstatat || r->rax == __NR_statx))
+		return -EBADF;
 	return all_outputs(t, -1, check_writable);
 }
 

@@ -157,8 +157,8 @@ static long sys_shmat(struct dune_thread *t)
 /*
  * ---- descriptors: libdune's does not exist for a program that asks what there is ----
  *
- * Not where it is whatever is made so often that no look at it is to be paid for; fstat() only where the descriptor is
- * among those that programs try one after the other: see __dune_hide_low_descriptor().
+ * Not by read(), poll(), ioctl() and whatever else is made so often that no look at it is to be paid for.  But by
+ * fstat() some programs look at all numbers one after the other: that is in output.c, for it writes too.
  */
 
 /* The call with a descriptor that nobody has in place of libdune's: what is to be said of it is the kernel's. */
@@ -304,6 +304,9 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 	[__NR_dup3] = sys_dup2,
 	[__NR_close_range] = sys_close_range,
 	[__NR_getdents64] = __dune_sys_output,
+	[__NR_fstat] = __dune_sys_output,
+	[__NR_newfstatat] = __dune_sys_output,
+	[__NR_statx] = __dune_sys_output,
 
 	[__NR_arch_prctl] = sys_arch_prctl,
 	[__NR_prctl] = sys_prctl,
@@ -316,16 +319,6 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 	[__NR_pkey_alloc] = sys_nospc,
 };
 
-/* The number is a low one: the program's limit is. */
-void __dune_hide_low_descriptor(void)
-{
-	static const unsigned int calls[] = { __NR_fstat, __NR_newfstatat, __NR_statx };
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++)
-		if (!__dune_syscall_table[calls[i]])
-			__atomic_store_n(&__dune_syscall_table[calls[i]], sys_fd0, __ATOMIC_RELEASE);
-}
-
 /* ---- dispatch ---- */
 
 static void private_raise(struct dune_thread *t)
@@ -337,7 +330,7 @@ static void private_raise(struct dune_thread *t)
 	__dune_signal_exception(t, raise);
 }
 
-static void private_leave(struct dune_thread *t)
+static _Noreturn void private_leave(struct dune_thread *t)
 {
 	struct dune_regs regs = t->run->regs;
 	uint64_t mask = __dune_signals_block();
@@ -370,39 +363,44 @@ static long make_it(struct dune_thread *t)
 	return 1;
 }
 
-/* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
-long __dune_host_care(struct dune_thread *t)
+/* What libdune asks of itself from the guest. */
+static long private_call(struct dune_thread *t)
 {
 	struct dune_regs *r = &t->run->regs;
-	unsigned int nr = r->rax;	/* so many bits has a number for the kernel */
-	long ret;
 
-	if (r->rax == PRIVATE_LEAVE)
+	switch (r->rax) {
+	case PRIVATE_LEAVE:
 		private_leave(t);
-	if (r->rax == PRIVATE_RAISE) {
+	case PRIVATE_RAISE:
 		private_raise(t);
 		return 0;
-	}
-	if (r->rax == PRIVATE_MAP_OWNERS) {
+	case PRIVATE_MAP_OWNERS:
 		r->rax = __dune_map_owners();
 		return 0;
-	}
-	if (r->rax == PRIVATE_POOL_EXTEND) {
+	case PRIVATE_POOL_EXTEND:
 		r->rax = __dune_pool_extend(r->rdi);
 		return 0;
-	}
-	if (r->rax == PRIVATE_COPY_IN) {
+	case PRIVATE_COPY_IN:
 		r->rax = __dune_copy_in((void *)r->rdi, r->rsi, r->rdx);
 		return 0;
-	}
-	if (r->rax == PRIVATE_COPY_OUT) {
+	case PRIVATE_COPY_OUT:
 		r->rax = __dune_copy_out(r->rdi, (const void *)r->rsi, r->rdx);
 		return 0;
-	}
-	if (r->rax == PRIVATE_PRECISE) {
+	case PRIVATE_PRECISE:
 		r->rax = __dune_precise_host((ptent_t *)r->rdi, r->rsi, r->rdx);
 		return 0;
 	}
+	return 0;
+}
+
+/* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
+long __dune_host_care(struct dune_thread *t)
+{
+	unsigned int nr = t->run->regs.rax;	/* so many bits has a number for the kernel */
+	long ret;
+
+	if (is_private(t->run->regs.rax))
+		return private_call(t);
 	if (t->dispatch.on && __dune_dispatches(t)) {
 		dispatch(t);
 		return 0;
