@@ -138,15 +138,15 @@ static uint64_t all_at_once(unsigned int i)
 
 /* The cheap ones more often, so that each sample is several timer interrupts long. */
 #define ONE(name, begin, ops, n)	\
-	{ name, WHERE_BOTH, 11, (n) * (ops), begin, map_areas, all_at_once, .threads = n }
+	{ name, WHERE_BOTH, 21, (n) * (ops), begin, map_areas, all_at_once, .threads = n }
 #define KIND(name, begin, ops)	\
 	ONE(name, begin, ops, 1), ONE(name, begin, ops, 2), ONE(name, begin, ops, 4), ONE(name, begin, ops, 8)
 
 static const struct bench_case cases[] = {
 	KIND("getpid at once", begin_calls, 1024),
 	KIND("first write at once", begin_writes, AREA_PAGES),
-	KIND("protect a page at once", begin_protect, 1024),
-	KIND("mmap, touch, munmap at once", begin_map, 256),
+	KIND("protect a page at once", begin_protect, 2048),
+	KIND("mmap, touch, munmap at once", begin_map, 512),
 };
 
 BENCH_GROUP(scaling, false);
