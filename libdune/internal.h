@@ -86,7 +86,7 @@ static inline bool option(unsigned int number)
 struct region_state {
 	uint32_t mutex;		/* vm.h */
 	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
-	unsigned long kept;	/* but this one, or 0 */
+	unsigned long kept;	/* but for this one, or 0 */
 };
 
 static inline struct region_state *region_state(void)

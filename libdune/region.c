@@ -87,8 +87,11 @@ bool __dune_region_forked(const struct dune_thread *t)
 {
 	if (!__dune_vm.areas_left_out)
 		return false;
-	region_state()->incomplete = true;
-	region_state()->kept = left_out(t);
+	/* Where the parent had one area only, the child has it too, whether it is that of @t or @t has the first. */
+	if (!region_state()->incomplete) {
+		region_state()->incomplete = true;
+		region_state()->kept = left_out(t);
+	}
 	return true;
 }
 
@@ -119,6 +122,7 @@ long __dune_region_complete(void)
 	if (ret)
 		return ret;
 	if (kept) {
+		reserve_again(kept, kept + PAGE_SIZE);	/* if it is not the caller's, it has no page shared with the kernel */
 		ret = reserve_again(kept + AREA_SIZE, region_end());
 		if (ret) {
 			dune_syscall2(__NR_munmap, areas(), kept - areas());

@@ -140,16 +140,24 @@ static void use_addresses(void)
 	), EXITED(0), "threads");
 }
 
+static void *use_them(void *arg)
+{
+	use_addresses();
+	return arg;
+}
+
 /* The child runs on in the area of the thread that has forked, and has no other. */
 static void *fork_here(void *arg)
 {
 	use_addresses();
 	CHECK_EQUAL(IN_CHILD(
+		pthread_t other;
+		/* It has the first area and a stack from before, so until it forks nothing is reserved. */
+		CHECK(!pthread_create(&other, NULL, use_them, NULL) && !pthread_join(other, NULL), "a thread");
 		CHECK_EQUAL(IN_CHILD(use_addresses(); make_threads(16)), EXITED(0), "a child's child");
 		make_threads(3);
 		use_addresses();
 		/* No thread but one that was made in this child. */
-		pthread_t other;
 		CHECK(!pthread_create(&other, NULL, arg ? fork_here : thread, NULL) && !pthread_join(other, NULL), "a thread")
 	), EXITED(0), "a child");
 	return NULL;
