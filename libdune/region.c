@@ -156,10 +156,35 @@ void __dune_region_inherit(unsigned int nr_areas)
 
 /* ---- the beginning ---- */
 
+/* Where the kernel puts a page now. */
+static unsigned long next_place(void)
+{
+	long ret = map_none(0, PAGE_SIZE, 0);
+
+	if (is_error(ret))
+		return ~0UL;
+	dune_syscall2(__NR_munmap, ret, PAGE_SIZE);
+	return ret;
+}
+
+/*
+ * The region is reserved but for its first two pages.  The kernel goes from high addresses to low ones, so if it has got below
+ * already, it does not come back for these; else they must not be left.  And areas may be left out in children as long as it is far.
+ */
+static void look_where_the_kernel_is(unsigned long region)
+{
+	unsigned long next = next_place();
+
+	__dune_vm.first_run_absent = next < region ||
+				     map_none(region, AREA_TRAP, MAP_FIXED_NOREPLACE) != (long)region;
+	if (next < region || next - region > 2 * DUNE_GRANULE_SIZE)
+		__dune_vm.areas_left_out = !advise(areas(), region_end(), MADV_DONTFORK);
+}
+
 /*
  * One granule of address space, aligned.  First where the kernel itself puts nothing, and where one
  * table of the host, of the guest and of the second level serves the stack too: below the stack,
- * with room for it to grow.  What lies below the first trap stack is left out there: the first
+ * with room for it to grow.  What lies below the first trap stack is left out there, where it can be: the first
  * thread's page, which then need not replace anything, and the guard.
  */
 long __dune_region_reserve(void)
@@ -171,8 +196,7 @@ long __dune_region_reserve(void)
 
 	if (ret == (long)(region + AREA_TRAP)) {
 		__dune_vm.region = region;
-		__dune_vm.first_run_absent = true;
-		__dune_vm.areas_left_out = !advise(areas(), region_end(), MADV_DONTFORK);
+		look_where_the_kernel_is(region);
 		return 0;
 	}
 	if (!is_error(ret)) {

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 
 #include "proc.h"
 
@@ -198,8 +199,36 @@ static void forks(void)
 	), EXITED(0), "a fork outside Dune mode");
 }
 
-int main(void)
+/* ---- what the kernel does by itself ---- */
+
+/* It goes down from above: past the region, and never into it. */
+static void go_past(void)
 {
+	unsigned long region, size = 8 * GIB, at;
+	unsigned int n = 0;
+
+	enter();
+	region = reservation().start & -GIB;
+	while (size >= 4096 && n++ < 2000) {
+		at = (unsigned long)mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		CHECK(at >= region + GIB || at + size <= region, "%#lx bytes at %#lx, in the region at %#lx", size, at, region);
+		if (at < region)
+			size /= 2;
+	}
+	CHECK(size < 4096, "the kernel does not get past the region");
+	CHECK_EQUAL(IN_CHILD(
+		at = (unsigned long)mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK(at < region, "a page of a child at %#lx, the region is at %#lx", at, region);
+		make_threads(4)
+	), EXITED(0), "a child");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1) {
+		go_past();
+		return check_result();
+	}
 	CHECK_EQUAL(IN_CHILD(enter(); try_all("as it is")), EXITED(0), "as it is");
 	CHECK_EQUAL(IN_CHILD(
 		fill_below_stack();
@@ -207,5 +236,10 @@ int main(void)
 		try_all("below the stack is no room")
 	), EXITED(0), "below the stack is no room");
 	CHECK_EQUAL(IN_CHILD(forks()), EXITED(0), "forks");
+	CHECK_EQUAL(IN_CHILD(execl("/proc/self/exe", *argv, "past", NULL)), EXITED(0), "a random layout");
+	CHECK_EQUAL(IN_CHILD(
+		personality(ADDR_NO_RANDOMIZE);
+		execl("/proc/self/exe", *argv, "past", NULL)
+	), EXITED(0), "a layout that is not random");
 	return check_result();
 }
