@@ -249,6 +249,8 @@ static inline struct sighand *own_sighand(const struct dune_thread *t)
 }
 
 /* region.c */
+/* HR3: map nothing to [start, end), where nothing is; may be empty.  0 or -errno. */
+long __dune_reserve(unsigned long start, unsigned long end);
 /* Find room for libdune's granule.  0 or -errno. */
 long __dune_region_reserve(void);
 /* Round a fork by @t, in the parent; only if the first returns 0, not -errno. */

@@ -30,19 +30,6 @@ bool __dune_pool_touches(uint64_t start, uint64_t end)
 
 /* ---- growing ---- */
 
-static long reserve(void)
-{
-	long ret = dune_syscall6(__NR_mmap, PAGEBASE, POOL_SIZE, PROT_NONE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (ret == (long)PAGEBASE)
-		return 0;
-	if (is_error(ret))
-		return ret;
-	dune_syscall2(__NR_munmap, ret, POOL_SIZE);	/* a kernel that takes it for a hint */
-	return -EEXIST;
-}
-
 /* Make memory of what is needed for pages from @first up to @end, in steps of @size bytes for each. */
 static long open_memory(unsigned long base, unsigned long first, unsigned long end, unsigned long size)
 {
@@ -58,7 +45,7 @@ long __dune_pool_extend(unsigned long nr_pages)
 	long ret;
 
 	if (!reserved) {
-		ret = reserve();
+		ret = __dune_reserve(PAGEBASE, PAGEBASE + POOL_SIZE);
 		if (ret)
 			return ret;
 		reserved = true;

@@ -18,6 +18,21 @@ static long map_none(unsigned long hint, unsigned long size, unsigned long flags
 	return dune_syscall6(__NR_mmap, hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 }
 
+long __dune_reserve(unsigned long start, unsigned long end)
+{
+	long ret;
+
+	if (start >= end)
+		return 0;
+	ret = map_none(start, end - start, MAP_FIXED_NOREPLACE);
+	if (ret == (long)start)
+		return 0;
+	if (is_error(ret))
+		return ret;
+	dune_syscall2(__NR_munmap, ret, end - start);	/* a kernel that takes it for a hint */
+	return -EEXIST;
+}
+
 /* Anywhere: twice as much, and give back what is too much. */
 static long reserve_anywhere(void)
 {
@@ -95,21 +110,6 @@ bool __dune_region_forked(const struct dune_thread *t)
 	return true;
 }
 
-static long reserve_again(unsigned long start, unsigned long end)
-{
-	long ret;
-
-	if (start >= end)
-		return 0;
-	ret = map_none(start, end - start, MAP_FIXED_NOREPLACE);
-	if (ret == (long)start)
-		return 0;
-	if (is_error(ret))
-		return ret;
-	dune_syscall2(__NR_munmap, ret, end - start);	/* a kernel that takes it for a hint */
-	return -EEXIST;
-}
-
 long __dune_region_complete(void)
 {
 	unsigned long kept;
@@ -118,12 +118,12 @@ long __dune_region_complete(void)
 	if (!region_state()->incomplete)
 		return 0;
 	kept = region_state()->kept;
-	ret = reserve_again(areas(), kept ? kept : region_end());
+	ret = __dune_reserve(areas(), kept ? kept : region_end());
 	if (ret)
 		return ret;
 	if (kept) {
-		reserve_again(kept, kept + PAGE_SIZE);	/* if it is not the caller's, it has no page shared with the kernel */
-		ret = reserve_again(kept + AREA_SIZE, region_end());
+		__dune_reserve(kept, kept + PAGE_SIZE);	/* if it is not the caller's, it has no page shared with the kernel */
+		ret = __dune_reserve(kept + AREA_SIZE, region_end());
 		if (ret) {
 			dune_syscall2(__NR_munmap, areas(), kept - areas());
 			return ret;
@@ -137,7 +137,7 @@ long __dune_region_complete(void)
 /* RLIMIT_AS may have room for an area, but none for all of them. */
 long __dune_region_open_area(unsigned long area)
 {
-	if (__dune_region_complete() && reserve_again(area, area + AREA_SIZE))
+	if (__dune_region_complete() && __dune_reserve(area, area + AREA_SIZE))
 		return -ENOMEM;
 	return dune_syscall3(__NR_mprotect, area + AREA_TRAP, AREA_SIZE - AREA_TRAP, PROT_READ | PROT_WRITE);
 }
@@ -176,7 +176,7 @@ static void look_where_the_kernel_is(unsigned long region)
 	unsigned long next = next_place();
 
 	__dune_vm.first_run_absent = next < region ||
-				     map_none(region, AREA_TRAP, MAP_FIXED_NOREPLACE) != (long)region;
+				     __dune_reserve(region, region + AREA_TRAP);
 	if (next < region || next - region > 2 * DUNE_GRANULE_SIZE)
 		__dune_vm.areas_left_out = !advise(areas(), region_end(), MADV_DONTFORK);
 }

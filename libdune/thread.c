@@ -163,9 +163,9 @@ static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned lon
 	mutex_lock();
 	ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
 	mutex_unlock();
-	if (ret)
+	if (ret) {
 		__dune_region_fork_end(t);
-	if (!ret) {
+	} else {
 		if (stack)
 			run.regs.rsp = stack;
 		child_of_fork(t, &run, flags);

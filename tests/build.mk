@@ -74,7 +74,7 @@ PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm $(T)/unit/test_vm_model $(T)
 $(PAGE_UNITS): CPPFLAGS += -Ilibdune -Itests/unit -DPAGEBASE=0x200000000000UL '-Ddune_in_guest()=false'
 $(PAGE_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
 $(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/page.c libdune/pgtable.c libdune/walk.c \
-	libdune/precise.c libdune/vm.c libdune/lookup.c libdune/merge.c libdune/cow.c libdune/scan.c libdune/space.c
+	libdune/precise.c libdune/vm.c libdune/lookup.c libdune/merge.c libdune/cow.c libdune/scan.c libdune/space.c libdune/region.c
 
 $(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
 $(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
