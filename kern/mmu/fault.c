@@ -207,7 +207,7 @@ static void map_around(struct dune_mmu *mmu, const struct mmu_fault *fault)
 
 /* Not part of map_locked(), so that what has no neighbours does not pay for them. */
 static noinline int map_with_neighbours(struct dune_mmu *mmu, const struct mmu_fault *fault, const struct tdp_leaf *leaf,
-					struct tdp_cache *cache, struct tdp_garbage *garbage)
+					struct tdp_cache *cache, struct list_head *garbage)
 {
 	int r = tdp_map(&mmu->tdp, cache, fault->gpa, leaf, garbage);
 
@@ -222,7 +222,7 @@ static noinline int map_with_neighbours(struct dune_mmu *mmu, const struct mmu_f
  * taken back; -EPERM: it is a device's; -EIO.
  */
 static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_cache *cache,
-		      struct tdp_garbage *garbage)
+		      struct list_head *garbage)
 {
 	struct tdp_leaf leaf;
 	unsigned int level;
@@ -253,7 +253,7 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 }
 
 /* The flush that tdp_map() asked for.  Interrupts are on. */
-static void finish_replacement(struct dune_mmu *mmu, u64 gen, struct tdp_garbage *garbage)
+static void finish_replacement(struct dune_mmu *mmu, u64 gen, struct list_head *garbage)
 {
 	mmu_wait_flushed(mmu, gen);
 	tdp_garbage_free(garbage);
@@ -261,7 +261,7 @@ static void finish_replacement(struct dune_mmu *mmu, u64 gen, struct tdp_garbage
 
 /* map_locked(), locked; @gen: what to wait for after TDP_FLUSH.  Interrupts are off. */
 static __always_inline int map_once(struct dune_mmu *mmu, struct mmu_fault *fault,
-				    struct tdp_cache *cache, struct tdp_garbage *garbage, u64 *gen)
+				    struct tdp_cache *cache, struct list_head *garbage, u64 *gen)
 {
 	int r;
 
@@ -278,7 +278,7 @@ static __always_inline int map_once(struct dune_mmu *mmu, struct mmu_fault *faul
 /* Mirror the host's entry.  0, or as map_locked(), or -ENOMEM. */
 static int map_page(struct dune_mmu *mmu, struct mmu_fault *fault)
 {
-	struct tdp_garbage garbage = { };
+	LIST_HEAD(garbage);
 	struct tdp_cache cache;
 	u64 gen = 0;
 	int r;
@@ -364,7 +364,7 @@ static int populate(struct mm_struct *mm, struct mmu_fault *fault)
 int dune_mmu_fault_fast(struct dune_mmu *mmu, u64 gpa, u32 access)
 {
 	struct mmu_fault fault = { .gpa = gpa, .access = access, .around = true };
-	struct tdp_garbage garbage = { };
+	LIST_HEAD(garbage);
 	struct tdp_cache cache;
 	u64 gen = 0;
 	int r;

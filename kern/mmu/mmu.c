@@ -82,7 +82,7 @@ static bool granule_has_vma(struct mm_struct *mm, u64 start)
 static int take_back_granules(struct dune_mmu *mmu)
 {
 	struct mm_struct *mm = mmu->mn.mm;
-	struct tdp_garbage garbage = { };
+	LIST_HEAD(garbage);
 	int taken = 0;
 	u64 va = 0, gpa, gen;
 

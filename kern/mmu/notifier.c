@@ -47,7 +47,7 @@ void dune_mmu_flush_all(struct dune_mmu *mmu)
 	mmu_wait_flushed(mmu, atomic64_inc_return(&mmu->tlb_gen));
 }
 
-bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, struct tdp_garbage *garbage)
+bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, struct list_head *garbage)
 {
 	bool zapped = false;
 	u64 va = start, next, gpa;
@@ -81,7 +81,7 @@ static void invalidation_begins(struct dune_mmu *mmu, unsigned long start, unsig
 int dune_mmu_invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
 	struct dune_mmu *mmu = container_of(mn, struct dune_mmu, mn);
-	struct tdp_garbage garbage = { };
+	LIST_HEAD(garbage);
 	u64 gen;
 
 	spin_lock(&mmu->lock);
@@ -109,7 +109,7 @@ void dune_mmu_invalidate_end(struct mmu_notifier *mn, const struct mmu_notifier_
 void dune_mmu_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
 	struct dune_mmu *mmu = container_of(mn, struct dune_mmu, mn);
-	struct tdp_garbage garbage = { };
+	LIST_HEAD(garbage);
 	u64 gen;
 
 	spin_lock(&mmu->lock);
@@ -150,7 +150,7 @@ static bool is_young(struct dune_mmu *mmu, u64 start, u64 end, bool clear)
 static bool age(struct mmu_notifier *mn, u64 start, u64 end, bool clear)
 {
 	struct dune_mmu *mmu = container_of(mn, struct dune_mmu, mn);
-	struct tdp_garbage garbage = { };
+	LIST_HEAD(garbage);
 	bool young, zapped = false;
 	u64 gen;
 

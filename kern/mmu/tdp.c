@@ -14,6 +14,7 @@
 #include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/gfp.h>
+#include <linux/list.h>
 #include <linux/mm.h>
 
 #include "tdp.h"
@@ -113,13 +114,10 @@ static bool larger_leaf_suffices(const struct tdp_format *fmt, u64 old, unsigned
 	       !((merge_perms(fmt, entry, old) ^ old) & ~(fmt->accessed | fmt->dirty));
 }
 
-static void discard_page(struct tdp *tdp, u64 *table, struct tdp_garbage *garbage)
+/* Linked through struct page: the page itself may still be walked. */
+static void discard_page(struct tdp *tdp, u64 *table, struct list_head *garbage)
 {
-	struct page *page = virt_to_page(table);
-
-	/* Linked through struct page: the page itself may still be walked. */
-	set_page_private(page, (unsigned long)garbage->first);
-	garbage->first = page;
+	list_move(&virt_to_page(table)->lru, garbage);
 	tdp->nr_tables--;
 }
 
@@ -135,7 +133,7 @@ static u64 *skip_zeroes(u64 *slot, const u64 *end)
 }
 
 static void discard_tree(struct tdp *tdp, u64 *table, unsigned int level,
-			 struct tdp_garbage *garbage)
+			 struct list_head *garbage)
 {
 	const struct tdp_format *fmt = tdp->fmt;
 	u64 *end = table + TDP_ENTRIES, *slot, entry;
@@ -161,7 +159,7 @@ static unsigned int leaf_level(const struct tdp_format *fmt, unsigned int level)
 
 /* Put a leaf in its slot, whatever is there. */
 static int set_leaf(struct tdp *tdp, u64 *slot, unsigned int level, const struct tdp_leaf *leaf,
-		    struct tdp_garbage *garbage)
+		    struct list_head *garbage)
 {
 	const struct tdp_format *fmt = tdp->fmt;
 	u64 entry = make_leaf(fmt, leaf, level);
@@ -198,6 +196,7 @@ static u64 *add_tables(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, u64 *s
 	for (; level > target; level--) {
 		u64 *table = cache->pages[--cache->nr];
 
+		list_add(&virt_to_page(table)->lru, &tdp->tables);
 		tdp->nr_tables++;
 		xchg(slot, make_table(tdp->fmt, table));
 		slot = slot_of(table, gpa, level - 1);
@@ -206,7 +205,7 @@ static u64 *add_tables(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, u64 *s
 }
 
 int tdp_map(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, const struct tdp_leaf *leaf,
-	    struct tdp_garbage *garbage)
+	    struct list_head *garbage)
 {
 	const struct tdp_format *fmt = tdp->fmt;
 	unsigned int target, level;
@@ -275,7 +274,7 @@ static bool zap_entries(struct tdp *tdp, u64 *slot, u64 start, u64 end)
 }
 
 static bool zap_table(struct tdp *tdp, u64 *table, unsigned int level, u64 start, u64 end,
-		      struct tdp_garbage *garbage)
+		      struct list_head *garbage)
 {
 	const struct tdp_format *fmt = tdp->fmt;
 	u64 size = tdp_level_size(level);
@@ -306,17 +305,17 @@ static bool zap_table(struct tdp *tdp, u64 *table, unsigned int level, u64 start
 	return zapped;
 }
 
-bool tdp_zap_all(struct tdp *tdp, struct tdp_garbage *garbage)
+bool tdp_zap_all(struct tdp *tdp, struct list_head *garbage)
 {
-	u64 *end = tdp->root + TDP_ENTRIES, *slot, entry;
+	u64 *end = tdp->root + TDP_ENTRIES, *slot;
 	bool zapped = false;
 
 	for (slot = skip_zeroes(tdp->root, end); slot != end; slot = skip_zeroes(slot, end)) {
-		entry = xchg(slot, 0);
-		if (is_table(tdp->fmt, entry, tdp->levels))
-			discard_tree(tdp, table_of(tdp->fmt, entry), tdp->levels - 1, garbage);
+		xchg(slot, 0);
 		zapped = true;
 	}
+	list_splice_init(&tdp->tables, garbage);
+	tdp->nr_tables = 1;
 	return zapped;
 }
 
@@ -337,7 +336,7 @@ static bool zap_pages(struct tdp *tdp, u64 start, u64 end)
 	return zap_entries(tdp, slot, start, end);
 }
 
-bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct tdp_garbage *garbage)
+bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct list_head *garbage)
 {
 	u64 size = tdp_level_size(2);
 
@@ -435,16 +434,13 @@ void tdp_cache_release(struct tdp_cache *cache)
 		free_page((unsigned long)cache->pages[--cache->nr]);
 }
 
-void tdp_garbage_free(struct tdp_garbage *garbage)
+void tdp_garbage_free(struct list_head *garbage)
 {
 	struct page *page, *next;
 
-	for (page = garbage->first; page; page = next) {
-		next = (struct page *)page_private(page);
-		set_page_private(page, 0);
+	list_for_each_entry_safe(page, next, garbage, lru)
 		__free_page(page);
-	}
-	garbage->first = NULL;
+	INIT_LIST_HEAD(garbage);
 }
 
 int tdp_init(struct tdp *tdp, const struct tdp_format *fmt, unsigned int levels)
@@ -453,6 +449,7 @@ int tdp_init(struct tdp *tdp, const struct tdp_format *fmt, unsigned int levels)
 		return -EINVAL;
 	tdp->fmt = fmt;
 	tdp->levels = levels;
+	INIT_LIST_HEAD(&tdp->tables);
 	tdp->root = alloc_table();
 	if (!tdp->root)
 		return -ENOMEM;
@@ -462,11 +459,9 @@ int tdp_init(struct tdp *tdp, const struct tdp_format *fmt, unsigned int levels)
 
 void tdp_destroy(struct tdp *tdp)
 {
-	struct tdp_garbage garbage = { };
-
 	if (!tdp->root)
 		return;
-	discard_tree(tdp, tdp->root, tdp->levels, &garbage);
+	tdp_garbage_free(&tdp->tables);
+	free_page((unsigned long)tdp->root);
 	tdp->root = NULL;
-	tdp_garbage_free(&garbage);
 }

@@ -6,22 +6,25 @@
  * allocates only in tdp_init() and tdp_cache_fill().  The caller serializes all calls
  * on one table, except that CPUs walk it, and set accessed and dirty bits in it, at any
  * time.
+ *
+ * Garbage is a list of page-table pages that nothing refers to any more, but which a CPU may
+ * still walk until it has flushed.
  */
 #ifndef DUNE_TDP_H
 #define DUNE_TDP_H
 
 #include <linux/compiler.h>
+#include <linux/list.h>
 #include <linux/types.h>
 
 #include "tdp_format.h"
-
-struct page;
 
 struct tdp {
 	const struct tdp_format *fmt;
 	u64 *root;
 	unsigned int levels;	/* the root's level */
-	unsigned long nr_tables;	/* page-table pages, the root included */
+	struct list_head tables;	/* all page-table pages but the root, by struct page.lru */
+	unsigned long nr_tables;	/* their number, and the root */
 };
 
 /* Permissions of a leaf; every leaf is readable. */
@@ -45,14 +48,6 @@ struct tdp_cache {
 	u64 *pages[TDP_MAX_LEVEL - 1];
 };
 
-/*
- * Page-table pages that nothing refers to any more, but which a CPU may still walk
- * until it has flushed.  Starts zeroed.
- */
-struct tdp_garbage {
-	struct page *first;
-};
-
 /* The CPU must flush, everywhere, before anything relies on the change. */
 #define TDP_FLUSH	1
 
@@ -69,7 +64,7 @@ void tdp_destroy(struct tdp *tdp);
  * nothing was changed, the cache must have cache->need pages.
  */
 int tdp_map(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, const struct tdp_leaf *leaf,
-	    struct tdp_garbage *garbage);
+	    struct list_head *garbage);
 
 /*
  * The entry of level 1 for @gpa, or NULL where there is no table of them.  Those for the rest of that table's 2 MiB
@@ -90,10 +85,10 @@ u64 tdp_old_page(const struct tdp *tdp, const struct tdp_leaf *leaf);
  * whole.  Page-table pages wholly inside the range go to @garbage.  True when anything
  * was present, so that CPUs must flush.
  */
-bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct tdp_garbage *garbage);
+bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct list_head *garbage);
 
 /* The same of all addresses.  Only the root is left. */
-bool tdp_zap_all(struct tdp *tdp, struct tdp_garbage *garbage);
+bool tdp_zap_all(struct tdp *tdp, struct list_head *garbage);
 
 /*
  * Was anything in [start, end) accessed since its accessed bit was last cleared?  With
@@ -110,7 +105,7 @@ int tdp_cache_fill(struct tdp_cache *cache);
 void tdp_cache_release(struct tdp_cache *cache);
 
 /* Free the pages, once CPUs have flushed.  Does not sleep. */
-void tdp_garbage_free(struct tdp_garbage *garbage);
+void tdp_garbage_free(struct list_head *garbage);
 
 static inline u64 tdp_level_size(unsigned int level)
 {

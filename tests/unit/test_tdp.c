@@ -32,7 +32,7 @@
 
 static struct tdp tdp;
 static struct tdp_cache cache;
-static struct tdp_garbage garbage;
+static LIST_HEAD(garbage);
 
 static void make(const struct tdp_format *fmt, unsigned int levels)
 {
@@ -40,18 +40,19 @@ static void make(const struct tdp_format *fmt, unsigned int levels)
 	assert_int_equal(tdp_init(&tdp, fmt, levels), 0);
 }
 
-static long count(const struct tdp_garbage *g)
+static long count(const struct list_head *list)
 {
-	struct page *page;
+	const struct list_head *at;
 	long n = 0;
 
-	for (page = g->first; page; page = (struct page *)page_private(page))
+	for (at = list->next; at != list; at = at->next)
 		n++;
 	return n;
 }
 
 static void destroy(void)
 {
+	assert_int_equal(tdp.nr_tables, 1 + count(&tdp.tables));
 	assert_int_equal(stub_pages, (long)tdp.nr_tables + count(&garbage) + cache.nr);
 	tdp_garbage_free(&garbage);
 	tdp_cache_release(&cache);

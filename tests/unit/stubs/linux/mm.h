@@ -3,6 +3,7 @@
 #define STUB_LINUX_MM_H
 
 #include <string.h>
+#include <linux/list.h>
 #include <linux/types.h>
 
 #define min(a, b)	((a) < (b) ? (a) : (b))
@@ -13,23 +14,13 @@
 #define __va(pa)	((void *)(unsigned long)(pa))
 
 struct page {
-	unsigned long private;
+	struct list_head lru;
 };
 
 /* Each page of memory has its struct page behind it. */
 static inline struct page *virt_to_page(const void *p)
 {
 	return (struct page *)((unsigned long)p + 4096);
-}
-
-static inline unsigned long page_private(const struct page *page)
-{
-	return page->private;
-}
-
-static inline void set_page_private(struct page *page, unsigned long value)
-{
-	page->private = value;
 }
 
 void __free_page(struct page *page);
