@@ -90,7 +90,8 @@ void dune_vm_release(struct dune_vm *vm)
 
 	for (i = 0; i < vm->nr_vcpus; i++)
 		dune_vcpu_free(vm->chunks[i / DUNE_VCPU_CHUNK]->vcpu[i % DUNE_VCPU_CHUNK]);
-	for (i = 0; i < ARRAY_SIZE(vm->chunks); i++)
+	/* One may be there without a vCPU. */
+	for (i = 0; i < ARRAY_SIZE(vm->chunks) && vm->chunks[i]; i++)
 		kfree(vm->chunks[i]);
 	put_mmu(vm);
 }

@@ -32,6 +32,7 @@ static u32 *forward_leaf(struct granule_table *t, u32 va_granule, struct granule
 
 	if (!*slot) {
 		smp_store_release(slot, spare->leaf);
+		__set_bit(va_granule >> GRANULE_LEAF_BITS, t->leaves);
 		spare->leaf = NULL;
 	}
 	return *slot;
@@ -160,13 +161,11 @@ int granule_table_copy(struct granule_table *to, const struct granule_table *fro
 	const u32 *old;
 	u32 i;
 
-	for (i = 0; i < GRANULE_NR_LEAVES; i++) {
-		old = from->forward[i];
-		if (!old)
-			continue;
-		to->forward[i] = kmemdup(old, GRANULE_LEAF_SIZE * sizeof(u32), GFP_KERNEL_ACCOUNT);
+	for_each_set_bit(i, from->leaves, GRANULE_NR_LEAVES) {
+		to->forward[i] = kmemdup(from->forward[i], GRANULE_LEAF_SIZE * sizeof(u32), GFP_KERNEL_ACCOUNT);
 		if (!to->forward[i])
 			return -ENOMEM;
+		__set_bit(i, to->leaves);
 	}
 	for (i = 0; i < granule_nr_reverse_pages(from); i++) {
 		old = READ_ONCE(from->reverse[i]);
@@ -199,7 +198,7 @@ void granule_table_destroy(struct granule_table *t)
 
 	if (!t->reverse)
 		return;
-	for (i = 0; i < GRANULE_NR_LEAVES; i++)
+	for_each_set_bit(i, t->leaves, GRANULE_NR_LEAVES)
 		kfree(t->forward[i]);
 	/* Where user space still has a page mapped, this drops our reference only. */
 	for (i = 0; i < granule_nr_reverse_pages(t); i++)

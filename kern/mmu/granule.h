@@ -11,6 +11,7 @@
 #ifndef DUNE_GRANULE_H
 #define DUNE_GRANULE_H
 
+#include <linux/bitmap.h>
 #include <linux/compiler.h>
 #include <linux/types.h>
 
@@ -29,6 +30,7 @@ struct granule_table {
 	u32 top;		/* none is free above this one, which need not be free itself */
 	/* va granule -> gpa granule + 1, or 0; leaves come as needed */
 	u32 *forward[GRANULE_NR_LEAVES];
+	DECLARE_BITMAP(leaves, GRANULE_NR_LEAVES);	/* which there are: few, and all are gone through at each fork */
 	/*
 	 * gpa granule -> va granule + 1, or 0; pages come as needed, user space may
 	 * have them mapped
