@@ -16,8 +16,11 @@
 #define DUNE_DEVICE	"/dev/dune"
 #endif
 
-/* Out of the way of programs, which often try all up to 255, and few enough that the descriptor table stays in a page. */
-#define DUNE_FD		500
+/*
+ * Out of the way of programs, which often try all up to 255, and not above 319: a fork goes through all up to the next multiple
+ * of 64, and what describes 512 of them is a page.
+ */
+#define DUNE_FD		300
 
 #define bit_SMEP	(1U << 7)
 #define bit_SMAP	(1U << 20)

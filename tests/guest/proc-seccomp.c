@@ -19,7 +19,7 @@
 
 #include "proc.h"
 
-#define DUNE_FD	500	/* where libdune keeps its descriptor */
+#define DUNE_FD	300	/* where libdune keeps its descriptor */
 #define ALLOW	SECCOMP_RET_ALLOW
 #define ERROR(e) (SECCOMP_RET_ERRNO | (e))
 #define LOAD_NR	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
