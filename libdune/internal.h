@@ -66,7 +66,8 @@ struct dune_vm {
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
 	bool full;		/* a first touch maps memory of the process: */
 	bool precise;		/* ... not whole granules, only what the process has there */
-	bool areas_left_out;	/* a fork leaves out the areas of other threads: region.c */
+	bool areas_left_out;	/* a fork leaves out the areas of other threads, and more: region.c */
+	bool guard_mapped;	/* ... and the guard page of the first thread, a mapping of its own */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
 	ptent_t *switch_root;	/* pgroot, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
@@ -260,6 +261,8 @@ void __dune_region_fork_end(const struct dune_thread *t);
 bool __dune_region_forked(const struct dune_thread *t);
 /* Before anything may be mapped there: 0, or -errno if it is not reserved. */
 long __dune_region_complete(void);
+/* Before the pages of the pool are described there.  0 or -errno. */
+long __dune_region_keep_pages(void);
 /* Make the stacks of a thread area memory.  0 or -errno. */
 long __dune_region_open_area(unsigned long area);
 /* From now on a child has the areas of all @nr_areas threads, and never need reserve any. */

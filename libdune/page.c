@@ -50,6 +50,9 @@ long __dune_pool_extend(unsigned long nr_pages)
 			return ret;
 		reserved = true;
 	}
+	ret = __dune_region_keep_pages();
+	if (ret)
+		return ret;
 	ret = open_memory(__dune_vm.region + REGION_PAGES, first, nr_pages, sizeof(struct page));
 	return ret ? ret : open_memory(PAGEBASE, first, nr_pages, PGSIZE);
 }

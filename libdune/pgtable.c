@@ -88,10 +88,13 @@ void __dune_mutex_wait(void)
 /* HR3: map the kernel's table of what granule of the process each guest-physical one stands for, plus 1. */
 long __dune_map_owners(void)
 {
-	long ret = dune_syscall6(__NR_mmap, __dune_vm.region + REGION_GRANULES,
-				 __dune_vm.nr_granules * sizeof(uint32_t), PROT_READ,
-				 MAP_SHARED | MAP_FIXED, __dune_vm.fd, DUNE_MMAP_GRANULES);
+	long ret = __dune_region_complete();
 
+	if (ret)
+		return ret;
+	ret = dune_syscall6(__NR_mmap, __dune_vm.region + REGION_GRANULES,
+			    __dune_vm.nr_granules * sizeof(uint32_t), PROT_READ,
+			    MAP_SHARED | MAP_FIXED, __dune_vm.fd, DUNE_MMAP_GRANULES);
 	return is_error(ret) ? ret : 0;
 }
 

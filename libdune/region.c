@@ -3,9 +3,10 @@
  * The address space of libdune's own granule: where it is, and what a fork leaves out of it.
  *
  * All of it is reserved, so that nothing of the program's gets into it.  But a process that ends goes through each of the
- * 511 empty entries of such a reservation, twice, and most children of a fork end, or exec, at once.  So where the
- * kernel puts nothing by itself, a child does without the part for the areas of other threads until it makes one, or maps
- * something.  HR3.
+ * 511 empty entries of such a reservation, twice, and each mapping costs 5,000 instructions; and most children of a fork
+ * end, or exec, at once.  So where the kernel puts nothing by itself, a child does without all that is only reserved, until
+ * it makes a thread, or maps something: the guard page of the first thread, what is behind the tables, and the areas of other
+ * threads.  HR3.
  */
 #include <linux/mman.h>
 
@@ -59,6 +60,17 @@ static unsigned long areas(void)
 	return __dune_vm.region + REGION_AREAS;
 }
 
+/* Where the pages of the pool are described, once it has some: forks have it then. */
+static unsigned long pages_begin(void)
+{
+	return __dune_vm.region + REGION_TABLES_END;
+}
+
+static unsigned long pages_end(void)
+{
+	return __dune_vm.region + REGION_GRANULES;
+}
+
 static unsigned long region_end(void)
 {
 	return __dune_vm.region + DUNE_GRANULE_SIZE;
@@ -67,6 +79,19 @@ static unsigned long region_end(void)
 static long advise(unsigned long start, unsigned long end, int advice)
 {
 	return start < end ? dune_syscall3(__NR_madvise, start, end - start, advice) : 0;
+}
+
+/* If it is a mapping of its own: look_where_the_kernel_is(). */
+static void reserve_guard(void)
+{
+	if (__dune_vm.guard_mapped)
+		__dune_reserve(__dune_vm.region + PAGE_SIZE, __dune_vm.region + AREA_TRAP);
+}
+
+static void advise_guard(int advice)
+{
+	if (__dune_vm.guard_mapped)
+		advise(__dune_vm.region + PAGE_SIZE, __dune_vm.region + AREA_TRAP, advice);
 }
 
 /* The area is one of those that forks leave out; else 0. */
@@ -112,24 +137,30 @@ bool __dune_region_forked(const struct dune_thread *t)
 
 long __dune_region_complete(void)
 {
-	unsigned long kept;
+	unsigned long start = pages_begin(), kept;
 	long ret;
 
 	if (!region_state()->incomplete)
 		return 0;
 	kept = region_state()->kept;
-	ret = __dune_reserve(areas(), kept ? kept : region_end());
+	ret = __dune_reserve(start, kept ? kept : region_end());
+	if (ret == -EEXIST) {
+		start = pages_end();
+		ret = __dune_reserve(start, kept ? kept : region_end());
+	}
 	if (ret)
 		return ret;
 	if (kept) {
 		__dune_reserve(kept, kept + PAGE_SIZE);	/* if it is not the caller's, it has no page shared with the kernel */
 		ret = __dune_reserve(kept + AREA_SIZE, region_end());
 		if (ret) {
-			dune_syscall2(__NR_munmap, areas(), kept - areas());
+			dune_syscall2(__NR_munmap, start, kept - start);
 			return ret;
 		}
 	}
-	advise(areas(), region_end(), MADV_DONTFORK);
+	advise(start, region_end(), MADV_DONTFORK);
+	reserve_guard();
+	advise_guard(MADV_DONTFORK);
 	region_state()->incomplete = false;
 	return 0;
 }
@@ -142,12 +173,24 @@ long __dune_region_open_area(unsigned long area)
 	return dune_syscall3(__NR_mprotect, area + AREA_TRAP, AREA_SIZE - AREA_TRAP, PROT_READ | PROT_WRITE);
 }
 
+long __dune_region_keep_pages(void)
+{
+	long ret = __dune_region_complete();
+
+	if (ret || !__dune_vm.areas_left_out)
+		return ret;
+	return advise(pages_begin(), pages_end(), MADV_DOFORK);
+}
+
 void __dune_region_inherit(unsigned int nr_areas)
 {
 	unsigned long at = areas();
 
 	if (!__dune_vm.areas_left_out || __dune_region_complete())
 		return;
+	advise_guard(MADV_DOFORK);
+	advise(pages_begin(), pages_end(), MADV_DOFORK);
+	advise(pages_end(), at, MADV_DOFORK);
 	for (unsigned int slot = 1; slot < nr_areas; slot++, at += AREA_SIZE)
 		advise(at + PAGE_SIZE, at + AREA_SIZE, MADV_DOFORK);
 	advise(at, region_end(), MADV_DOFORK);
@@ -178,7 +221,9 @@ static void look_where_the_kernel_is(unsigned long region)
 	__dune_vm.first_run_absent = next < region ||
 				     __dune_reserve(region, region + AREA_TRAP);
 	if (next < region || next - region > 2 * DUNE_GRANULE_SIZE)
-		__dune_vm.areas_left_out = !advise(areas(), region_end(), MADV_DONTFORK);
+		__dune_vm.areas_left_out = !advise(pages_begin(), region_end(), MADV_DONTFORK);
+	__dune_vm.guard_mapped = __dune_vm.areas_left_out && !__dune_vm.first_run_absent;
+	advise_guard(MADV_DONTFORK);
 }
 
 /*

@@ -84,15 +84,40 @@ static struct range reservation(void)
 	return found;
 }
 
-static struct range whole;
+static unsigned long granule;	/* libdune's */
+static unsigned long all;	/* covered() at the beginning */
 
-#define IS_RESERVED	(reservation().end - reservation().start > GIB / 2)
+/* How much of it is mapped, to something or to nothing. */
+static unsigned long covered(void)
+{
+	unsigned long sum = 0;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	struct range r;
+
+	DIE_UNLESS(maps, "/proc/self/maps");
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx", &r.start, &r.end) == 2 && r.start >= granule && r.start < granule + GIB)
+			sum += r.end - r.start;
+	fclose(maps);
+	return sum;
+}
+
+#define IS_RESERVED	(covered() > GIB / 2)
+
+/* After dune_init(). */
+static void find_granule(void)
+{
+	struct range whole = reservation();
+
+	CHECK(whole.end - whole.start > GIB / 2, "there is no reservation");
+	granule = whole.start & -GIB;
+	all = covered();
+}
 
 static bool is_outside(void *p)
 {
-	unsigned long at = (unsigned long)p;
-
-	return p != MAP_FAILED && (at >= whole.end || at < (whole.start & -GIB));
+	return p != MAP_FAILED && (unsigned long)p - granule >= GIB;
 }
 
 static void *map_at(unsigned long hint)
@@ -113,13 +138,14 @@ static void make_threads(int n)
 /* In a child: whatever may need the addresses gets them reserved, or stays out of them. */
 static void use_addresses(void)
 {
-	const unsigned long middle = whole.start + (whole.end - whole.start) / 2;
+	const unsigned long middle = granule + GIB / 2;
 	void *p;
 
 	CHECK_EQUAL(IN_CHILD(
 		CHECK(!IS_RESERVED, "a child has inherited the reservation");
 		CHECK(is_outside(map_at(middle)), "mmap with a hint");
 		CHECK(IS_RESERVED, "after mmap nothing is reserved");
+		CHECK_EQUAL(covered(), all, "what is mapped in the granule after mmap");
 	), EXITED(0), "mmap");
 	CHECK_EQUAL(IN_CHILD(
 		CHECK_EQUAL(mmap((void *)middle, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
@@ -141,6 +167,32 @@ static void use_addresses(void)
 	), EXITED(0), "threads");
 }
 
+/* What describes the pages of the pool is left out of a fork only as long as there are none. */
+static void use_pool(unsigned int depth)
+{
+	struct page *page = dune_page_alloc();
+	char *data;
+
+	if (!CHECK(page, "dune_page_alloc()"))
+		return;
+	data = (char *)dune_page2pa(page);
+	strcpy(data, "mine");
+	CHECK_EQUAL(IN_CHILD(
+		CHECK_EQUAL(page->ref, 1, "the page's references in a child");
+		CHECK(!strcmp(data, "mine"), "the page in a child: %.8s", data);
+		strcpy(data, "other");
+		if (depth)
+			use_pool(depth - 1);
+		CHECK(is_outside(map_at(0)), "mmap");
+		CHECK(IS_RESERVED, "after mmap nothing is reserved");
+		make_threads(16);
+		if (depth)
+			use_pool(depth - 1);
+	), EXITED(0), "a child with a page of its parent's");
+	CHECK(!strcmp(data, "mine"), "the page in the parent: %.8s", data);
+	dune_page_put(page);
+}
+
 static void *use_them(void *arg)
 {
 	use_addresses();
@@ -158,6 +210,7 @@ static void *fork_here(void *arg)
 		CHECK_EQUAL(IN_CHILD(use_addresses(); make_threads(16)), EXITED(0), "a child's child");
 		make_threads(3);
 		use_addresses();
+		CHECK_EQUAL(IN_CHILD(use_pool(1)), EXITED(0), "the pool in a child");
 		/* No thread but one that was made in this child. */
 		CHECK(!pthread_create(&other, NULL, arg ? fork_here : thread, NULL) && !pthread_join(other, NULL), "a thread")
 	), EXITED(0), "a child");
@@ -177,9 +230,9 @@ static void forks(void)
 	bool end = false;
 
 	enter();
-	whole = reservation();
-	CHECK(whole.end - whole.start > GIB / 2, "there is no reservation");
+	find_granule();
 	use_addresses();
+	CHECK_EQUAL(IN_CHILD(use_pool(2)), EXITED(0), "the pool");
 	for (int i = 0; i < 5; i++)
 		CHECK(!pthread_create(&others[i], NULL, wait_for_end, &end), "pthread_create");
 	CHECK(!pthread_create(&forker, NULL, fork_here, "") && !pthread_join(forker, NULL), "fork in a thread");
@@ -204,21 +257,22 @@ static void forks(void)
 /* It goes down from above: past the region, and never into it. */
 static void go_past(void)
 {
-	unsigned long region, size = 8 * GIB, at;
+	unsigned long size = 8 * GIB, at;
 	unsigned int n = 0;
 
 	enter();
-	region = reservation().start & -GIB;
+	find_granule();
 	while (size >= 4096 && n++ < 2000) {
 		at = (unsigned long)mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		CHECK(at >= region + GIB || at + size <= region, "%#lx bytes at %#lx, in the region at %#lx", size, at, region);
-		if (at < region)
+		CHECK(at >= granule + GIB || at + size <= granule, "%#lx bytes at %#lx, in the region at %#lx", size, at, granule);
+		if (at < granule)
 			size /= 2;
 	}
 	CHECK(size < 4096, "the kernel does not get past the region");
+	use_addresses();
 	CHECK_EQUAL(IN_CHILD(
 		at = (unsigned long)mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		CHECK(at < region, "a page of a child at %#lx, the region is at %#lx", at, region);
+		CHECK(at < granule, "a page of a child at %#lx, the region is at %#lx", at, granule);
 		make_threads(4)
 	), EXITED(0), "a child");
 }
