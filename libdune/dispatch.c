@@ -61,7 +61,7 @@ long __dune_sys_dispatch(struct dune_thread *t)
 }
 
 /* As the kernel has it in a new thread or process. */
-void __dune_dispatch_clear(struct dune_thread *t)
+HOT void __dune_dispatch_clear(struct dune_thread *t)
 {
 	if (!t->dispatch.on)
 		return;

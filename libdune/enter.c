@@ -54,7 +54,7 @@ static void area_free(unsigned int slot)
 }
 
 /* vCPU @index belongs to the area @slot from now on.  Returns whether that of a dead thread became free. */
-static bool vcpu_taken(unsigned int index, unsigned int slot)
+static HOT bool vcpu_taken(unsigned int index, unsigned int slot)
 {
 	unsigned int before;
 
@@ -228,7 +228,7 @@ static void plug(unsigned long start, unsigned long end)
  * the kernel: plug the holes, or something of the program's may be put there.  All areas but the first, in which are
  * the tables too, go back to what they were at the beginning, if they are there at all.
  */
-void __dune_thread_keep_only(struct dune_thread *t)
+HOT void __dune_thread_keep_only(struct dune_thread *t)
 {
 	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
 	bool gone = __dune_region_forked(t);
@@ -286,7 +286,7 @@ static long map_first_run(struct dune_thread *t)
 }
 
 /* Make a vCPU for @t and map its page, which comes zeroed. */
-int __dune_vcpu_create(struct dune_thread *t)
+HOT int __dune_vcpu_create(struct dune_thread *t)
 {
 	bool first = __dune_vm.first_run_absent && (unsigned long)t->run == __dune_vm.region + AREA_RUN;
 	struct dune_vcpu_config config = {

@@ -113,17 +113,17 @@ static long advise_area(const struct dune_thread *t, int advice)
 }
 
 /* The child runs on the stack of @t.  0 or -errno. */
-long __dune_region_fork_begin(const struct dune_thread *t)
+HOT long __dune_region_fork_begin(const struct dune_thread *t)
 {
 	return advise_area(t, MADV_DOFORK);
 }
 
-void __dune_region_fork_end(const struct dune_thread *t)
+HOT void __dune_region_fork_end(const struct dune_thread *t)
 {
 	advise_area(t, MADV_DONTFORK);
 }
 
-bool __dune_region_forked(const struct dune_thread *t)
+HOT bool __dune_region_forked(const struct dune_thread *t)
 {
 	if (!__dune_vm.areas_left_out)
 		return false;

@@ -44,7 +44,7 @@ void __dune_signals_restore(uint64_t mask)
  * A call of the program's is about to be made that no signal may interrupt.  Only SIGSYS must come, which a seccomp
  * filter may make of the call: the kernel kills who blocks that.
  */
-void __dune_call_begin(struct dune_thread *t)
+HOT void __dune_call_begin(struct dune_thread *t)
 {
 	uint64_t mask = ~(1UL << (SIGSYS - 1)), old;
 
@@ -55,7 +55,7 @@ void __dune_call_begin(struct dune_thread *t)
 	t->calling = true;
 }
 
-void __dune_call_end(struct dune_thread *t)
+HOT void __dune_call_end(struct dune_thread *t)
 {
 	t->calling = false;
 	if (t->deferred)

@@ -394,7 +394,7 @@ static long private_call(struct dune_thread *t)
 }
 
 /* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
-long __dune_host_care(struct dune_thread *t)
+HOT long __dune_host_care(struct dune_thread *t)
 {
 	unsigned int nr = t->run->regs.rax;	/* so many bits has a number for the kernel */
 	long ret;

@@ -148,7 +148,7 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 
 /* ---- the system calls ---- */
 
-static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned long stack,
+static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned long stack,
 			     long nr, const long args[5])
 {
 	struct dune_run run = *t->run;
@@ -175,7 +175,7 @@ static long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned lon
 }
 
 /* clone(flags, stack, parent_tid, child_tid, tls) */
-static long do_clone(struct dune_thread *t, const long guest_args[5])
+static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 {
 	uint64_t flags = (unsigned int)guest_args[0];
 	unsigned long stack = guest_args[1];
@@ -197,7 +197,7 @@ static long do_clone(struct dune_thread *t, const long guest_args[5])
 	return ret;
 }
 
-long __dune_sys_clone(struct dune_thread *t)
+HOT long __dune_sys_clone(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
 	const long args[5] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8 };
@@ -205,7 +205,7 @@ long __dune_sys_clone(struct dune_thread *t)
 	return do_clone(t, args);
 }
 
-long __dune_sys_fork(struct dune_thread *t)
+HOT long __dune_sys_fork(struct dune_thread *t)
 {
 	const long args[5] = { 0 };
 

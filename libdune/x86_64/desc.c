@@ -63,7 +63,7 @@ void __dune_fill_tss(struct dune_thread *t)
 }
 
 /* The layout of 64-bit Linux; the entry of DUNE_SEL_CPUNODE is the kernel's. */
-void __dune_fill_gdt(struct dune_thread *t)
+HOT void __dune_fill_gdt(struct dune_thread *t)
 {
 	__u64 *gdt = t->run->gdt;
 	uint64_t base = (uint64_t)&t->tss;

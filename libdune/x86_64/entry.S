@@ -6,7 +6,7 @@
 #include "layout.h"
 #include "cfi.h"
 
-	.text
+	.section .text.hot, "ax", @progbits	/* HOT, internal.h */
 
 /* Backtraces of handlers go on into what the exception interrupted: struct dune_tf, at RSP. */
 	.macro	interrupted_is_caller

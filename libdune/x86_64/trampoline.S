@@ -22,7 +22,7 @@
 #include "layout.h"
 #include "cfi.h"
 
-	.text
+	.section .text.hot, "ax", @progbits	/* HOT, internal.h */
 
 /* So backtraces go on into the guest: its registers are in struct dune_run, at RBX. */
 	.macro	guest_is_caller
