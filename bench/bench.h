@@ -40,7 +40,7 @@ struct bench_case {
 	const char *name;
 	unsigned int where;		/* WHERE_* */
 	unsigned int samples;		/* at most SAMPLES_MAX */
-	unsigned int work;		/* what each sample adds to bench_work: proof that it did it */
+	unsigned int work;		/* what each call of sample() adds to bench_work: proof that it did it */
 	/* Once, in the process that measures.  May be NULL, as may prepare and after.  bench_skip() ends it. */
 	void (*begin)(void);
 	/* Before sample @i; not timed. */
@@ -49,6 +49,8 @@ struct bench_case {
 	uint64_t (*sample)(unsigned int i);
 	/* After sample @i; neither timed nor counted. */
 	void (*after)(unsigned int i);
+	/* A sample is the mean of so many calls, for what has more than one length: a median jumps between those. */
+	unsigned int mean_of;		/* 0 is 1 */
 	/* What nobody counts, for the model; in each sample: */
 	unsigned int guest_traps;	/* exceptions that the guest handles itself */
 	unsigned int guest_calls;	/* system calls of ring 3 */

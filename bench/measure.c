@@ -73,19 +73,35 @@ static void after_sample(const struct bench_case *c, unsigned int i)
 		bench_die("the timed region did not contain the work");
 }
 
+static unsigned int calls_of(const struct bench_case *c)
+{
+	return c->mean_of ? c->mean_of : 1;
+}
+
+static uint64_t time_call(const struct bench_case *c, unsigned int i)
+{
+	uint64_t took;
+
+	stagger(c->samples * calls_of(c));
+	before_sample(c, i);
+	took = c->sample(i);
+	if (!c->unit)
+		took -= took > bench_clock ? bench_clock : took;
+	after_sample(c, i);
+	return took;
+}
+
 static void time_samples(const struct bench_case *c, struct bench_result *result)
 {
 	static uint64_t samples[SAMPLES_MAX];
-	unsigned int n = c->samples, i;
+	unsigned int n = c->samples, calls = calls_of(c), i;
 
 	must(n && n <= SAMPLES_MAX);
 	for (i = 0; i < n; i++) {
-		stagger(n);
-		before_sample(c, i);
-		samples[i] = c->sample(i);
-		if (!c->unit)
-			samples[i] -= samples[i] > bench_clock ? bench_clock : samples[i];
-		after_sample(c, i);
+		samples[i] = 0;
+		for (unsigned int k = 0; k < calls; k++)
+			samples[i] += time_call(c, i * calls + k);
+		samples[i] /= calls;
 	}
 	qsort(samples, n, sizeof(samples[0]), compare);
 	result->minimum = samples[0];
@@ -114,7 +130,7 @@ static int64_t median(int64_t *values, unsigned int n)
 static void count_samples(const struct bench_case *c, struct bench_counts *counts)
 {
 	static struct bench_counts with[COUNTED][2], without[COUNTED][2];
-	unsigned int n = c->samples < COUNTED ? c->samples : COUNTED, i;
+	unsigned int n = c->samples < COUNTED ? c->samples : COUNTED, timed = c->samples * calls_of(c), i;
 	int64_t a[COUNTED], b[COUNTED];
 
 	bench_counters_open();
@@ -122,11 +138,11 @@ static void count_samples(const struct bench_case *c, struct bench_counts *count
 	memset(without, 0, sizeof(without));
 	bench_counters_read(&with[0][0]);
 	for (i = 0; i < n; i++) {
-		before_sample(c, c->samples + i);
+		before_sample(c, timed + i);
 		bench_counters_read(&with[i][0]);
-		c->sample(c->samples + i);
+		c->sample(timed + i);
 		bench_counters_read(&with[i][1]);
-		after_sample(c, c->samples + i);
+		after_sample(c, timed + i);
 		bench_counters_read(&without[i][0]);
 		bench_counters_read(&without[i][1]);
 	}

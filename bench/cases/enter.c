@@ -136,23 +136,18 @@ static void *count_thread(void *arg)
 	return NULL;
 }
 
-/* Several in each sample: what one takes depends on whose memory it gets. */
 static uint64_t create_thread(unsigned int i)
 {
-	uint64_t start, sum = 0;
+	uint64_t start = ticks(), end;
 	pthread_t thread;
-	int ret;
+	int ret = pthread_create(&thread, NULL, count_thread, NULL);
 
 	(void)i;
-	for (unsigned int k = 0; k < bench_current->work; k++) {
-		start = ticks();
-		ret = pthread_create(&thread, NULL, count_thread, NULL);
-		if (!ret)
-			ret = pthread_join(thread, NULL);
-		sum += ticks() - start;
-		must(!ret);
-	}
-	return sum / bench_current->work;
+	if (!ret)
+		ret = pthread_join(thread, NULL);
+	end = ticks();
+	must(!ret);
+	return end - start;
 }
 
 static bool ended_with(pid_t child, int code)
@@ -324,18 +319,19 @@ static uint64_t memory_touched_dune(unsigned int i)
 	return (memory_of(1, true, TOUCHED) - TOUCHED / 1024) * (GIB / TOUCHED);
 }
 
-#define OUTSIDE(name, n, begin, sample)	{ name, WHERE_DUNE, n, 1, begin, NULL, sample, .outside = true }
+#define OUTSIDE(name, begin, sample)	\
+	{ name, WHERE_DUNE, 25, 1, begin, NULL, sample, .mean_of = 8, .outside = true }
 #define MEMORY(name, where, sample)	\
 	{ name, where, 1, 1, begin_cgroups, NULL, sample, .outside = true, .unit = "KiB" }
 
 static const struct bench_case cases[] = {
-	OUTSIDE("dune_init()",				100, begin_times, init),
-	OUTSIDE("dune_enter()",				100, begin_times, enter),
-	OUTSIDE("dune_init() + dune_enter()",		100, begin_times, init_and_enter),
-	OUTSIDE("dune_leave()",				100, begin_times, leave),
+	OUTSIDE("dune_init()",				begin_times, init),
+	OUTSIDE("dune_enter()",				begin_times, enter),
+	OUTSIDE("dune_init() + dune_enter()",		begin_times, init_and_enter),
+	OUTSIDE("dune_leave()",				begin_times, leave),
 	{ "dune_enter(), again",	WHERE_DUNE, 100, 1, NULL, leave_untimed, enter_again },
 	{ "first touch of a granule",	WHERE_DUNE, 40, 1, NULL, map_granule, touch_granule, unmap_granule },
-	{ "pthread_create() + pthread_join()",	WHERE_BOTH, 40, 10, NULL, NULL, create_thread },
+	{ "pthread_create() + pthread_join()",	WHERE_BOTH, 40, 1, NULL, NULL, create_thread, .mean_of = 10 },
 	{ "fork + exit + wait",		WHERE_BOTH, 20, 1, NULL, NULL, fork_exit_wait },
 	{ "fork + exec + exit + wait",	WHERE_BOTH, 20, 1, NULL, NULL, fork_exec_wait },
 	{ "posix_spawn + exit + wait",	WHERE_BOTH, 20, 1, NULL, NULL, spawn_wait },

@@ -214,8 +214,10 @@ static uint64_t unshare(unsigned int i)
 }
 
 static const struct bench_case cases[] = {
-	{ "mprotect() 1 page, read-only",	WHERE_BOTH, 1000, 1, set_1_readable, mprotect_from, mprotect_to },
-	{ "mprotect() 1 page, writable",	WHERE_BOTH, 1000, 1, set_1_writable, mprotect_from, mprotect_to },
+	{ "mprotect() 1 page, read-only",	WHERE_BOTH, 100, 1, set_1_readable, mprotect_from, mprotect_to,
+	  .mean_of = 10 },
+	{ "mprotect() 1 page, writable",	WHERE_BOTH, 100, 1, set_1_writable, mprotect_from, mprotect_to,
+	  .mean_of = 10 },
 	{ "protect 1 page",			WHERE_DUNE, 400, 1, begin_table, NULL, protect_1 },
 	{ "mprotect() 100 pages, read-only",	WHERE_BOTH, 200, 1, set_100_readable, mprotect_from, mprotect_to },
 	{ "mprotect() 100 pages, writable",	WHERE_BOTH, 200, 1, set_100_writable, mprotect_from, mprotect_to },
