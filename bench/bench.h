@@ -49,7 +49,10 @@ struct bench_case {
 	uint64_t (*sample)(unsigned int i);
 	/* After sample @i; neither timed nor counted. */
 	void (*after)(unsigned int i);
-	/* A sample is the mean of so many calls, for what has more than one length: a median jumps between those. */
+	/*
+	 * A sample is the mean of so many calls but the longest fifth, in which the timer's interrupt may be: for what has more
+	 * than one length, since a median jumps between those.
+	 */
 	unsigned int mean_of;		/* 0 is 1 */
 	/* What nobody counts, for the model; in each sample: */
 	unsigned int guest_traps;	/* exceptions that the guest handles itself */

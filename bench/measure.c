@@ -6,6 +6,7 @@
 
 #define COUNTED		15	/* samples at most in the pass that counts */
 #define FEW		40	/* samples */
+#define CALLS_MAX	20	/* in each */
 #define STAGGER_BITS	19	/* a little more than the ticks between two interrupts of the timer where they are instructions */
 
 uint64_t bench_work, bench_clock;
@@ -91,18 +92,27 @@ static uint64_t time_call(const struct bench_case *c, unsigned int i)
 	return took;
 }
 
+static uint64_t take_sample(const struct bench_case *c, unsigned int i)
+{
+	unsigned int calls = calls_of(c), kept = calls - calls / 5;
+	uint64_t took[CALLS_MAX], sum = 0;
+
+	for (unsigned int k = 0; k < calls; k++)
+		took[k] = time_call(c, i * calls + k);
+	qsort(took, calls, sizeof(took[0]), compare);
+	for (unsigned int k = 0; k < kept; k++)
+		sum += took[k];
+	return sum / kept;
+}
+
 static void time_samples(const struct bench_case *c, struct bench_result *result)
 {
 	static uint64_t samples[SAMPLES_MAX];
-	unsigned int n = c->samples, calls = calls_of(c), i;
+	unsigned int n = c->samples, i;
 
-	must(n && n <= SAMPLES_MAX);
-	for (i = 0; i < n; i++) {
-		samples[i] = 0;
-		for (unsigned int k = 0; k < calls; k++)
-			samples[i] += time_call(c, i * calls + k);
-		samples[i] /= calls;
-	}
+	must(n && n <= SAMPLES_MAX && calls_of(c) <= CALLS_MAX);
+	for (i = 0; i < n; i++)
+		samples[i] = take_sample(c, i);
 	qsort(samples, n, sizeof(samples[0]), compare);
 	result->minimum = samples[0];
 	result->median = samples[n / 2];
