@@ -364,7 +364,7 @@ static long make_it(struct dune_thread *t)
 }
 
 /* What libdune asks of itself from the guest. */
-static long private_call(struct dune_thread *t)
+static void private_call(struct dune_thread *t)
 {
 	struct dune_regs *r = &t->run->regs;
 
@@ -373,24 +373,23 @@ static long private_call(struct dune_thread *t)
 		private_leave(t);
 	case PRIVATE_RAISE:
 		private_raise(t);
-		return 0;
+		break;
 	case PRIVATE_MAP_OWNERS:
 		r->rax = __dune_map_owners();
-		return 0;
+		break;
 	case PRIVATE_POOL_EXTEND:
 		r->rax = __dune_pool_extend(r->rdi);
-		return 0;
+		break;
 	case PRIVATE_COPY_IN:
 		r->rax = __dune_copy_in((void *)r->rdi, r->rsi, r->rdx);
-		return 0;
+		break;
 	case PRIVATE_COPY_OUT:
 		r->rax = __dune_copy_out(r->rdi, (const void *)r->rsi, r->rdx);
-		return 0;
+		break;
 	case PRIVATE_PRECISE:
 		r->rax = __dune_precise_host((ptent_t *)r->rdi, r->rsi, r->rdx);
-		return 0;
+		break;
 	}
-	return 0;
 }
 
 /* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
@@ -399,8 +398,10 @@ HOT long __dune_host_care(struct dune_thread *t)
 	unsigned int nr = t->run->regs.rax;	/* so many bits has a number for the kernel */
 	long ret;
 
-	if (is_private(t->run->regs.rax))
-		return private_call(t);
+	if (is_private(t->run->regs.rax)) {
+		private_call(t);
+		return 0;
+	}
 	if (t->dispatch.on && __dune_dispatches(t)) {
 		dispatch(t);
 		return 0;

@@ -254,11 +254,11 @@ static void together(void)
 static double waiter;	/* seconds of the CPU that it took */
 static int start_pipe[2];
 
-static double seconds(clockid_t clock)
+static double thread_seconds(void)
 {
 	struct timespec t;
 
-	DIE_UNLESS(!clock_gettime(clock, &t), "clock_gettime");
+	DIE_UNLESS(!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), "clock_gettime");
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
@@ -269,7 +269,7 @@ static void *change_one(void *arg)
 	char byte;
 
 	DIE_UNLESS(!sched_setscheduler(0, SCHED_FIFO, &param), "SCHED_FIFO");
-	waiter = seconds(CLOCK_THREAD_CPUTIME_ID);
+	waiter = thread_seconds();
 	written++;
 	DIE_UNLESS(read(start_pipe[0], &byte, 1) == 1, "read");
 	if (!arg) {
@@ -280,7 +280,7 @@ static void *change_one(void *arg)
 			_exit(0);
 		CHECK_EQUAL(waitpid(child, NULL, 0), child, "waitpid");
 	}
-	waiter = seconds(CLOCK_THREAD_CPUTIME_ID) - waiter;
+	waiter = thread_seconds() - waiter;
 	return NULL;
 }
 
@@ -292,12 +292,12 @@ static void waiting(bool outside)
 {
 	extern uint32_t *__dune_vm_mutex;
 	unsigned long before = written, yields = module_counter("yields");
-	double start = seconds(CLOCK_MONOTONIC), all;
+	double start = check_seconds(), all;
 	unsigned long tsc = __builtin_ia32_rdtsc(), tenth;
 	pthread_t thread;
 	cpu_set_t set;
 
-	while (seconds(CLOCK_MONOTONIC) < start + 0.1)
+	while (check_seconds() < start + 0.1)
 		;
 	tenth = __builtin_ia32_rdtsc() - tsc;
 	CPU_ZERO(&set);
@@ -305,7 +305,7 @@ static void waiting(bool outside)
 	DIE_UNLESS(!sched_setaffinity(0, sizeof(set), &set) && !pipe(start_pipe), "affinity, pipe");
 	DIE_UNLESS(!pthread_create(&thread, NULL, change_one, outside ? "" : NULL), "pthread_create");
 	wait_for(&written, before + 1);
-	start = seconds(CLOCK_MONOTONIC);
+	start = check_seconds();
 	while (__atomic_exchange_n(__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
 		;
 	/* No call that the kernel answers in memory: libdune would look there, with the lock. */
@@ -314,7 +314,7 @@ static void waiting(bool outside)
 			;
 	__atomic_store_n(__dune_vm_mutex, 0, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	all = seconds(CLOCK_MONOTONIC) - start;
+	all = check_seconds() - start;
 	printf("%.0f ms, of which who waits had %.0f; %lu times asleep\n", all * 1e3, waiter * 1e3,
 	       module_counter("yields") - yields);
 	CHECK(module_counter("yields") > yields + 10, "who waits did not sleep");
