@@ -61,6 +61,7 @@ struct bench_case {
 	unsigned long pages, dirty;	/* for cases of one kind that differ in them */
 	unsigned int threads;		/* likewise; of the process */
 	bool outside;			/* of WHERE_DUNE too: the measuring process does not enter, its children do */
+	bool by_dune_run;		/* the measuring process is run-dynamic, and in Dune mode by dune-run */
 	const char *unit;		/* what samples return if not ticks */
 };
 
@@ -74,7 +75,7 @@ struct bench_group {
 };
 
 extern const struct bench_group bench_calls, bench_faults, bench_traps, bench_appel, bench_ring3, bench_tables,
-	bench_alternatives, bench_dirty, bench_enter, bench_scaling, bench_flush, bench_programs;
+	bench_alternatives, bench_dirty, bench_enter, bench_processes, bench_scaling, bench_flush, bench_programs;
 
 #define BENCH_GROUP(id, is_micro)				\
 	const struct bench_group bench_##id = {			\
@@ -96,6 +97,9 @@ extern enum side bench_side;
 
 /* This case cannot be measured here, and why. */
 void bench_skip(const char *why) __attribute__((noreturn));
+
+/* dune-run, on PATH; or the case is skipped. */
+char *bench_find_dune_run(void);
 
 /* The process ends, with the place: what a case rests on does not hold. */
 #define bench_die(what)		bench_die_at(__FILE__, __LINE__, what)

@@ -2,7 +2,7 @@
 #
 # Benchmarks: build/bench/run measures each case as an ordinary Linux program and in Dune mode, in one boot.
 
-BENCHES += $(B)/bench/run
+BENCHES += $(B)/bench/run $(B)/bench/run-dynamic
 
 BENCH_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard bench/*.c bench/cases/*.c))
 
@@ -12,6 +12,11 @@ $(B)/bench/run: $(BENCH_OBJECTS) $(B)/lib/libdune.a
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -static $(LDFLAGS) -o $@ $^
+
+# The program of cases for which dune-run is to start an ordinary one.
+$(B)/bench/run-dynamic: $(BENCH_OBJECTS) $(B)/lib/libdune.a
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $^
 
 # As a test: bench-check.
 $(B)/tests/bench/check: $(B)/bench/run

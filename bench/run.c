@@ -4,9 +4,13 @@
  * soon as it is done; bench/report makes a report of them.
  *
  *	run [--unit NAME] [--machine NAME] [--check FILE] [GROUP|micro|PART-OF-A-NAME]...
+ *	run-dynamic --measure DESCRIPTOR GROUP CASE SIDE
  *
  * --unit is what the time-stamp counter counts: instructions; cycles; or "counts": nothing that is of use (an emulator
  * with several CPUs), so that only what happens is shown.
+ *
+ * The second form, numbers all of them, is the measuring process of a case whose program the dynamic linker starts: the same program,
+ * linked dynamically.
  *
  * --check compares the medians with those in FILE (bench/baseline.tsv) instead: a line for each path that has
  * become more than 3% longer, and exit status 1 if there is one.
@@ -24,7 +28,7 @@
 
 static const struct bench_group * const groups[] = {
 	&bench_calls, &bench_faults, &bench_traps, &bench_appel, &bench_ring3, &bench_tables,
-	&bench_alternatives, &bench_dirty, &bench_enter, &bench_scaling, &bench_flush, &bench_programs,
+	&bench_alternatives, &bench_dirty, &bench_enter, &bench_processes, &bench_scaling, &bench_flush, &bench_programs,
 };
 
 static const char * const side_names[NR_SIDES] = {
@@ -43,6 +47,7 @@ static struct outcome {
 
 #define CASE_SECONDS	300	/* of the machine's clock; a case that takes longer hangs */
 
+static int outcome_file;
 static bool failed;
 static const char *baseline, *unit = "cycles";
 
@@ -58,7 +63,85 @@ void bench_skip(const char *why)
 	_exit(0);
 }
 
+char *bench_find_dune_run(void)
+{
+	static char path[4096];
+	const char *dir = getenv("PATH");
+
+	for (size_t length; dir && *dir; dir += length + (dir[length] == ':')) {
+		length = strcspn(dir, ":");
+		snprintf(path, sizeof(path), "%.*s/dune-run", (int)length, dir);
+		if (!access(path, X_OK))
+			return path;
+	}
+	bench_skip("there is no dune-run on PATH");
+}
+
 /* ---- measuring ---- */
+
+static bool map_outcome(void)
+{
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED, outcome_file, 0);
+	return outcome != MAP_FAILED;
+}
+
+/* Go on in run-dynamic, which is beside this program. */
+static void become_dynamic(const struct bench_case *c, enum side side)
+{
+	char path[4096] = "", numbers[4][16], *words[] = {
+		path, "--measure", numbers[0], numbers[1], numbers[2], numbers[3], NULL
+	};
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof("-dynamic"));
+	unsigned int g = 0;
+
+	must(length > 0);
+	strcpy(path + length, "-dynamic");
+	if (access(path, X_OK))
+		bench_skip("run-dynamic is not beside run");
+	while (c < groups[g]->cases || c >= groups[g]->cases + groups[g]->nr)
+		g++;
+	snprintf(numbers[0], sizeof(numbers[0]), "%d", outcome_file);
+	snprintf(numbers[1], sizeof(numbers[1]), "%u", g);
+	snprintf(numbers[2], sizeof(numbers[2]), "%u", (unsigned int)(c - groups[g]->cases));
+	snprintf(numbers[3], sizeof(numbers[3]), "%u", side);
+	if (side == SIDE_LINUX) {
+		execv(path, words);
+	} else {
+		char *by_dune_run[ARRAY_SIZE(words) + 1] = { bench_find_dune_run() };
+
+		memcpy(by_dune_run + 1, words, sizeof(words));
+		execv(by_dune_run[0], by_dune_run);
+	}
+	bench_die("execv");
+}
+
+static void measure_and_exit(const struct bench_case *c)
+{
+	bench_measure(c, &outcome->result, baseline ? NULL : &outcome->counts);
+	outcome->done = true;
+	_exit(0);
+}
+
+static bool in_ring_0(void)
+{
+	unsigned long cs;
+
+	__asm__("mov %%cs, %0" : "=r"(cs));
+	return !(cs & 3);
+}
+
+/* We are run-dynamic: @numbers are what become_dynamic() has put there. */
+static void measure_as_told(char **numbers)
+{
+	unsigned int g = atoi(numbers[1]), i = atoi(numbers[2]);
+
+	outcome_file = atoi(numbers[0]);
+	if (!map_outcome() || g >= ARRAY_SIZE(groups) || i >= groups[g]->nr)
+		exit(2);
+	bench_side = atoi(numbers[3]);
+	must(in_ring_0() == (bench_side != SIDE_LINUX));
+	measure_and_exit(&groups[g]->cases[i]);
+}
 
 static void measure_here(const struct bench_case *c, enum side side)
 {
@@ -66,6 +149,8 @@ static void measure_here(const struct bench_case *c, enum side side)
 
 	alarm(CASE_SECONDS);
 	bench_side = side;
+	if (c->by_dune_run)
+		become_dynamic(c, side);
 	if (side != SIDE_LINUX && !c->outside) {
 		dune_set_option(DUNE_OPT_RUN_IOCTL, side == SIDE_IOCTL);
 		ret = dune_init_and_enter();
@@ -74,9 +159,7 @@ static void measure_here(const struct bench_case *c, enum side side)
 		snprintf(outcome->error, sizeof(outcome->error), "cannot enter Dune mode: %s", strerror(-ret));
 		_exit(1);
 	}
-	bench_measure(c, &outcome->result, baseline ? NULL : &outcome->counts);
-	outcome->done = true;
-	_exit(0);
+	measure_and_exit(c);
 }
 
 static void measure(const struct bench_case *c, enum side side)
@@ -264,6 +347,8 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[1], "--exit"))	/* for cases that start a program */
 		return atoi(argv[2]);
+	if (argc == 6 && !strcmp(argv[1], "--measure"))
+		measure_as_told(argv + 2);
 	for (argv++; *argv && !strncmp(*argv, "--", 2) && argv[1]; argv += 2) {
 		if (!strcmp(*argv, "--unit"))
 			unit = argv[1];
@@ -274,9 +359,10 @@ int main(int argc, char **argv)
 		else
 			break;
 	}
-	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (outcome == MAP_FAILED) {
-		perror("run: mmap");
+	/* Inherited by run-dynamic. */
+	outcome_file = memfd_create("outcome", 0);
+	if (outcome_file < 0 || ftruncate(outcome_file, sizeof(*outcome)) || !map_outcome()) {
+		perror("run: memory for outcomes");
 		return 1;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);

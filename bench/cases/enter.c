@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Entering and leaving, threads and processes, and the memory that it takes. */
+/* Entering and leaving, and the memory that it takes. */
 #include <dune.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -125,87 +123,6 @@ static void unmap_granule(unsigned int i)
 {
 	(void)i;
 	must(!munmap(granule_page, PAGE));
-}
-
-/* ---- threads and processes ---- */
-
-static void *count_thread(void *arg)
-{
-	(void)arg;
-	bench_work++;
-	return NULL;
-}
-
-static uint64_t create_thread(unsigned int i)
-{
-	uint64_t start = ticks(), end;
-	pthread_t thread;
-	int ret = pthread_create(&thread, NULL, count_thread, NULL);
-
-	(void)i;
-	if (!ret)
-		ret = pthread_join(thread, NULL);
-	end = ticks();
-	must(!ret);
-	return end - start;
-}
-
-static bool ended_with(pid_t child, int code)
-{
-	int status;
-
-	return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == code;
-}
-
-static uint64_t fork_exit_wait(unsigned int i)
-{
-	uint64_t start = ticks(), end;
-	pid_t child = fork();
-	bool ended;
-
-	(void)i;
-	if (!child)
-		_exit(3);
-	ended = ended_with(child, 3);
-	end = ticks();
-	bench_work += ended;
-	return end - start;
-}
-
-/* run --exit does nothing but exit with 3; after exec it is outside Dune mode. */
-static char * const exit_words[] = { "run", "--exit", "3", NULL };
-
-static uint64_t fork_exec_wait(unsigned int i)
-{
-	uint64_t start = ticks(), end;
-	pid_t child = fork();
-	bool ended;
-
-	(void)i;
-	if (!child) {
-		execv("/proc/self/exe", exit_words);
-		_exit(1);
-	}
-	ended = ended_with(child, 3);
-	end = ticks();
-	bench_work += ended;
-	return end - start;
-}
-
-static uint64_t spawn_wait(unsigned int i)
-{
-	uint64_t start = ticks(), end;
-	char *none[] = { NULL };
-	pid_t child = 0;
-	bool ended;
-	int ret;
-
-	(void)i;
-	ret = posix_spawn(&child, "/proc/self/exe", NULL, NULL, exit_words, none);
-	ended = !ret && ended_with(child, 3);
-	end = ticks();
-	bench_work += ended;
-	return end - start;
 }
 
 /* ---- memory: a cgroup counts pages, page tables, and what the kernel and the module allocate ---- */
@@ -331,10 +248,6 @@ static const struct bench_case cases[] = {
 	OUTSIDE("dune_leave()",				begin_times, leave),
 	{ "dune_enter(), again",	WHERE_DUNE, 100, 1, NULL, leave_untimed, enter_again },
 	{ "first touch of a granule",	WHERE_DUNE, 40, 1, NULL, map_granule, touch_granule, unmap_granule },
-	{ "pthread_create() + pthread_join()",	WHERE_BOTH, 40, 1, NULL, NULL, create_thread, .mean_of = 20 },
-	{ "fork + exit + wait",		WHERE_BOTH, 20, 1, NULL, NULL, fork_exit_wait, .mean_of = 3 },
-	{ "fork + exec + exit + wait",	WHERE_BOTH, 20, 1, NULL, NULL, fork_exec_wait, .mean_of = 3 },
-	{ "posix_spawn + exit + wait",	WHERE_BOTH, 20, 1, NULL, NULL, spawn_wait, .mean_of = 3 },
 	MEMORY("memory of a process",			WHERE_LINUX, memory_plain),
 	MEMORY("memory of a process that has entered",	WHERE_DUNE, memory_dune),
 	MEMORY("memory beside each GiB touched, 4 KiB pages",	WHERE_LINUX, memory_touched_plain),

@@ -46,27 +46,12 @@ static void need(const char *program)
 		bench_skip("the program is not in this machine");
 }
 
-/* It is on PATH. */
-static char *find_dune_run(void)
-{
-	static char path[4096];
-	const char *dir = getenv("PATH");
-
-	for (size_t length; dir && *dir; dir += length + (dir[length] == ':')) {
-		length = strcspn(dir, ":");
-		snprintf(path, sizeof(path), "%.*s/dune-run", (int)length, dir);
-		if (!access(path, X_OK))
-			return path;
-	}
-	bench_skip("there is no dune-run on PATH");
-}
-
 static void by_dune_run(char **line)
 {
 	if (bench_side == SIDE_LINUX)
 		return;
 	memmove(line + 1, line, (WORDS_MAX - 1) * sizeof(line[0]));
-	line[0] = find_dune_run();
+	line[0] = bench_find_dune_run();
 }
 
 static void begin(const char *program, long bytes)
