@@ -13,6 +13,7 @@
  * range is seen and nothing is mapped; if it has, its result is seen.  A change that
  * begins after will be announced, and zaps what we map.
  */
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
@@ -26,6 +27,8 @@ static_assert(MMU_WRITE == TDP_WRITE && MMU_EXEC == TDP_EXEC);
 
 /* Faults that the host resolved and that did not help: go round so often, then ask user mode. */
 #define MAX_ROUNDS	8
+
+#define FIRST_WAIT	20UL	/* us, for an invalidation to end */
 
 /* Pages that are mapped with the one asked for: what Linux itself maps of a file at a fault. */
 #define AROUND_PAGES	16U
@@ -408,7 +411,14 @@ int dune_mmu_fault(struct dune_mmu *mmu, u64 gpa, u32 access, int fast, u64 *hva
 		if (unlikely(round > 1)) {
 			if (signal_pending(current))
 				return -EINTR;
-			cond_resched();
+			/*
+			 * Who invalidates the address may be off the CPU, and of a lower priority: as long as this thread runs
+			 * that would not end.  Twice as long each time, for whoever wakes up takes the CPU from who is at work.
+			 */
+			if (r == -EAGAIN)
+				usleep_range(FIRST_WAIT << (round - 2), FIRST_WAIT << (round - 1));
+			else
+				cond_resched();
 		}
 
 		/*
