@@ -56,7 +56,9 @@ int main(void)
 
 	enter();
 	range = mmap(NULL, SIZE, RW, ANON, -1, 0);
-	CHECK(range != MAP_FAILED && !madvise(range, SIZE, MADV_NOHUGEPAGE) && !madvise(range, SIZE, MADV_POPULATE_WRITE));
+	CHECK(range != MAP_FAILED && !madvise(range, SIZE, MADV_NOHUGEPAGE));
+	for (size_t i = 0; i < SIZE; i += PAGE)
+		range[i] = 1;
 	CPU_ZERO(&set);
 	CPU_SET(sched_getcpu(), &set);
 	CHECK(!sched_setaffinity(0, sizeof(set), &set));
