@@ -145,7 +145,7 @@ static uint64_t all_at_once(unsigned int i)
 static const struct bench_case cases[] = {
 	KIND("getpid at once", begin_calls, 1024),
 	KIND("first write at once", begin_writes, AREA_PAGES),
-	KIND("protect a page at once", begin_protect, 4096),
+	KIND("protect a page at once", begin_protect, 2048),
 	KIND("mmap, touch, munmap at once", begin_map, 512),
 };
 
