@@ -98,8 +98,11 @@ extern enum side bench_side;
 /* This case cannot be measured here, and why. */
 void bench_skip(const char *why) __attribute__((noreturn));
 
-/* dune-run, on PATH; or the case is skipped. */
-char *bench_find_dune_run(void);
+/*
+ * On the side of Dune mode put dune-run, which is on PATH or the case is skipped, before the words of a command. There is
+ * room for one more, and NULL at their end.
+ */
+void bench_by_dune_run(char **words);
 
 /* The process ends, with the place: what a case rests on does not hold. */
 #define bench_die(what)		bench_die_at(__FILE__, __LINE__, what)

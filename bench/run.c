@@ -63,7 +63,7 @@ void bench_skip(const char *why)
 	_exit(0);
 }
 
-char *bench_find_dune_run(void)
+static char *find_dune_run(void)
 {
 	static char path[4096];
 	const char *dir = getenv("PATH");
@@ -77,6 +77,18 @@ char *bench_find_dune_run(void)
 	bench_skip("there is no dune-run on PATH");
 }
 
+void bench_by_dune_run(char **words)
+{
+	size_t n = 0;
+
+	if (bench_side == SIDE_LINUX)
+		return;
+	while (words[n])
+		n++;
+	memmove(words + 1, words, (n + 1) * sizeof(words[0]));
+	words[0] = find_dune_run();
+}
+
 /* ---- measuring ---- */
 
 static bool map_outcome(void)
@@ -86,10 +98,10 @@ static bool map_outcome(void)
 }
 
 /* Go on in run-dynamic, which is beside this program. */
-static void become_dynamic(const struct bench_case *c, enum side side)
+static void become_dynamic(const struct bench_case *c)
 {
 	char path[4096] = "", numbers[4][16], *words[] = {
-		path, "--measure", numbers[0], numbers[1], numbers[2], numbers[3], NULL
+		path, "--measure", numbers[0], numbers[1], numbers[2], numbers[3], NULL, NULL
 	};
 	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof("-dynamic"));
 	unsigned int g = 0;
@@ -103,15 +115,9 @@ static void become_dynamic(const struct bench_case *c, enum side side)
 	snprintf(numbers[0], sizeof(numbers[0]), "%d", outcome_file);
 	snprintf(numbers[1], sizeof(numbers[1]), "%u", g);
 	snprintf(numbers[2], sizeof(numbers[2]), "%u", (unsigned int)(c - groups[g]->cases));
-	snprintf(numbers[3], sizeof(numbers[3]), "%u", side);
-	if (side == SIDE_LINUX) {
-		execv(path, words);
-	} else {
-		char *by_dune_run[ARRAY_SIZE(words) + 1] = { bench_find_dune_run() };
-
-		memcpy(by_dune_run + 1, words, sizeof(words));
-		execv(by_dune_run[0], by_dune_run);
-	}
+	snprintf(numbers[3], sizeof(numbers[3]), "%u", bench_side);
+	bench_by_dune_run(words);
+	execv(words[0], words);
 	bench_die("execv");
 }
 
@@ -150,7 +156,7 @@ static void measure_here(const struct bench_case *c, enum side side)
 	alarm(CASE_SECONDS);
 	bench_side = side;
 	if (c->by_dune_run)
-		become_dynamic(c, side);
+		become_dynamic(c);
 	if (side != SIDE_LINUX && !c->outside) {
 		dune_set_option(DUNE_OPT_RUN_IOCTL, side == SIDE_IOCTL);
 		ret = dune_init_and_enter();

@@ -46,21 +46,13 @@ static void need(const char *program)
 		bench_skip("the program is not in this machine");
 }
 
-static void by_dune_run(char **line)
-{
-	if (bench_side == SIDE_LINUX)
-		return;
-	memmove(line + 1, line, (WORDS_MAX - 1) * sizeof(line[0]));
-	line[0] = bench_find_dune_run();
-}
-
 static void begin(const char *program, long bytes)
 {
 	need(program);
 	write_input();
 	setenv("PYTHONHASHSEED", "0", 1);	/* or each run has its own order of dictionaries */
 	least = bytes;
-	by_dune_run(words);
+	bench_by_dune_run(words);
 }
 
 static uint64_t run_program(unsigned int i)
@@ -143,7 +135,7 @@ static void start_server(char *port)
 	char *line[WORDS_MAX] = { SERVER, "--port", port, "--save", "", "--daemonize", "no" };
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-	by_dune_run(line);
+	bench_by_dune_run(line);
 	if (!fork()) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(null, 1);
