@@ -114,13 +114,6 @@ static bool larger_leaf_suffices(const struct tdp_format *fmt, u64 old, unsigned
 	       !((merge_perms(fmt, entry, old) ^ old) & ~(fmt->accessed | fmt->dirty));
 }
 
-/* Linked through struct page: the page itself may still be walked. */
-static void discard_page(struct tdp *tdp, u64 *table, struct list_head *garbage)
-{
-	list_move(&virt_to_page(table)->lru, garbage);
-	tdp->nr_tables--;
-}
-
 /* The first entry from @slot on, and before @end, that is not zero; @end.  Most are, in tables of tables. */
 static u64 *skip_zeroes(u64 *slot, const u64 *end)
 {
@@ -146,7 +139,8 @@ static void discard_tree(struct tdp *tdp, u64 *table, unsigned int level,
 		if (is_table(fmt, entry, level))
 			discard_tree(tdp, table_of(fmt, entry), level - 1, garbage);
 	}
-	discard_page(tdp, table, garbage);
+	/* Linked through struct page: the page itself may still be walked. */
+	list_move(&virt_to_page(table)->lru, garbage);
 }
 
 /* The largest leaf that the format has, up to @level. */
@@ -197,7 +191,6 @@ static u64 *add_tables(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, u64 *s
 		u64 *table = cache->pages[--cache->nr];
 
 		list_add(&virt_to_page(table)->lru, &tdp->tables);
-		tdp->nr_tables++;
 		xchg(slot, make_table(tdp->fmt, table));
 		slot = slot_of(table, gpa, level - 1);
 	}
@@ -315,7 +308,6 @@ bool tdp_zap_all(struct tdp *tdp, struct list_head *garbage)
 		zapped = true;
 	}
 	list_splice_init(&tdp->tables, garbage);
-	tdp->nr_tables = 1;
 	return zapped;
 }
 
@@ -453,7 +445,6 @@ int tdp_init(struct tdp *tdp, const struct tdp_format *fmt, unsigned int levels)
 	tdp->root = alloc_table();
 	if (!tdp->root)
 		return -ENOMEM;
-	tdp->nr_tables = 1;
 	return 0;
 }
 

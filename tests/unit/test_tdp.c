@@ -50,10 +50,15 @@ static long count(const struct list_head *list)
 	return n;
 }
 
+/* The root is one too. */
+static long nr_tables(void)
+{
+	return 1 + count(&tdp.tables);
+}
+
 static void destroy(void)
 {
-	assert_int_equal(tdp.nr_tables, 1 + count(&tdp.tables));
-	assert_int_equal(stub_pages, (long)tdp.nr_tables + count(&garbage) + cache.nr);
+	assert_int_equal(stub_pages, nr_tables() + count(&garbage) + cache.nr);
 	tdp_garbage_free(&garbage);
 	tdp_cache_release(&cache);
 	tdp_destroy(&tdp);
@@ -216,13 +221,13 @@ static void test_sizes(void **state)
 	expect(5 * G1 + 0x3fffffff, (0x1234567 & ~0x3ffffULL) + 0x3ffff, 3, TDP_WRITE);
 	expect_nothing(6 * G1);
 	expect_nothing(5 * G1 - 1);
-	assert_int_equal(tdp.nr_tables, 2);
+	assert_int_equal(nr_tables(), 2);
 	assert_int_equal(map(M2 * 3, 0x777, 2, 0), 0);
 	expect(M2 * 3 + K4, 0x601, 2, 0);
-	assert_int_equal(tdp.nr_tables, 3);
+	assert_int_equal(nr_tables(), 3);
 	assert_int_equal(map((1ULL << 48) - K4, 0x999, 1, TDP_EXEC), 0);
 	expect((1ULL << 48) - 1, 0x999, 1, TDP_EXEC);
-	assert_int_equal(tdp.nr_tables, 6);
+	assert_int_equal(nr_tables(), 6);
 	destroy();
 
 	/* No 1 GiB leaves: the next size. None at all: pages. */
@@ -246,7 +251,7 @@ static void test_dry_cache_changes_nothing(void **state)
 	make(ept_format(CAP_ALL), 4);
 	assert_int_equal(tdp_map(&tdp, &cache, 0x5000, &l, &garbage), -ENOSPC);
 	assert_int_equal(cache.need, 3);
-	assert_int_equal(tdp.nr_tables, 1);
+	assert_int_equal(nr_tables(), 1);
 	assert_int_equal(tdp.root[0], 0);
 
 	map(M2, 0x40000, 2, 0);
@@ -320,13 +325,13 @@ static void large_and_small(const struct tdp_format *fmt)
 	assert_int_equal(map(0x5000, 0x40005, 1, TDP_EXEC), TDP_FLUSH);
 	expect(0x5000, 0x40005, 1, TDP_EXEC);
 	expect_nothing(0x4000);
-	assert_int_equal(tdp.nr_tables, 4);
+	assert_int_equal(nr_tables(), 4);
 
 	map(0x6000, 0x40006, 1, 0);
 	/* And back. */
 	assert_int_equal(map(0, 0x40000, 2, TDP_WRITE), TDP_FLUSH);
 	expect(0x5000, 0x40005, 2, TDP_WRITE);
-	assert_int_equal(tdp.nr_tables, 3);
+	assert_int_equal(nr_tables(), 3);
 	assert_int_equal(count(&garbage), 1);
 
 	/* The same page at another place in memory. */
@@ -337,7 +342,7 @@ static void large_and_small(const struct tdp_format *fmt)
 	map(M2, 0x50000, 1, 0);
 	assert_int_equal(map(0, 0x80000, 3, 0), TDP_FLUSH);
 	expect(M2 + 0x3000, 0x80203, 3, 0);
-	assert_int_equal(tdp.nr_tables, 2);
+	assert_int_equal(nr_tables(), 2);
 	assert_int_equal(map(M2, 0x90000, 1, 0), TDP_FLUSH);
 	expect(M2, 0x90000, 1, 0);
 	expect_nothing(0);
@@ -382,7 +387,7 @@ static void test_zap(void **state)
 	assert_false(zap(0, 1ULL << 48));
 	for (gpa = 0; gpa < 4 * M2; gpa += K4)
 		map(gpa, 0x1000 + gpa / K4, 1, TDP_WRITE);
-	assert_int_equal(tdp.nr_tables, 3 + 4);
+	assert_int_equal(nr_tables(), 3 + 4);
 
 	assert_true(zap(0x3000, 0x5000));
 	expect(0x2000, 0x1002, 1, TDP_WRITE);
@@ -398,7 +403,7 @@ static void test_zap(void **state)
 	expect_nothing(M2);
 	expect_nothing(2 * M2);
 	expect(2 * M2 + K4, 0x1000 + 1025, 1, TDP_WRITE);
-	assert_int_equal(tdp.nr_tables, 3 + 3);
+	assert_int_equal(nr_tables(), 3 + 3);
 	assert_int_equal(count(&garbage), 1);
 
 	/* Not on a page boundary: whatever it touches. */
@@ -406,7 +411,7 @@ static void test_zap(void **state)
 	expect_nothing(2 * M2 + K4);
 
 	assert_true(zap(0, ~0ULL));
-	assert_int_equal(tdp.nr_tables, 1);
+	assert_int_equal(nr_tables(), 1);
 	assert_int_equal(count(&garbage), 3 + 3);
 	assert_false(zap(0, ~0ULL));
 	destroy();
@@ -426,7 +431,7 @@ static void test_zap_takes_large_leaves_whole(void **state)
 	assert_true(zap(G1 + 7 * M2, 3 * G1));
 	expect_nothing(G1);
 	expect(M2, 0x40200, 2, TDP_WRITE);
-	assert_int_equal(tdp.nr_tables, 3);
+	assert_int_equal(nr_tables(), 3);
 	destroy();
 }
 
@@ -468,12 +473,12 @@ static void test_zap_all(void **state)
 			if (level > 1 && i % 5)
 				continue;
 			assert_true(tdp_zap_all(&tdp, &garbage));
-			assert_int_equal(tdp.nr_tables, 1);
+			assert_int_equal(nr_tables(), 1);
 			expect_nothing(gpa);
 			assert_false(tdp_zap_all(&tdp, &garbage));
 		}
 		tdp_zap_all(&tdp, &garbage);
-		assert_int_equal(tdp.nr_tables, 1);
+		assert_int_equal(nr_tables(), 1);
 		assert_int_equal(stub_pages, 1 + count(&garbage) + cache.nr);
 		tdp_garbage_free(&garbage);
 	}
@@ -487,9 +492,9 @@ static void test_zap_of_an_empty_table(void **state)
 	make(ept_format(CAP_ALL), 4);
 	map(0, 5, 1, 0);
 	assert_true(zap(0, K4));
-	assert_int_equal(tdp.nr_tables, 4);
+	assert_int_equal(nr_tables(), 4);
 	assert_true(zap(0, M2));
-	assert_int_equal(tdp.nr_tables, 3);
+	assert_int_equal(nr_tables(), 3);
 	destroy();
 }
 
