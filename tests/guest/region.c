@@ -64,42 +64,28 @@ static void fill_below_stack(void)
 
 /* ---- what a fork leaves out ---- */
 
-struct range {
-	unsigned long start, end;
-};
+static struct dune_procmap_entry reservation;	/* the largest mapping without permissions */
+static unsigned long granule;			/* libdune's */
+static unsigned long all, sum;			/* covered() at the beginning, and what it adds up */
 
-/* The largest mapping without permissions. */
-static struct range reservation(void)
+static void look_for_reservation(const struct dune_procmap_entry *entry)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
-	struct range r, found = { 0 };
-	char line[512], perm[8];
-
-	DIE_UNLESS(maps, "/proc/self/maps");
-	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx %7s", &r.start, &r.end, perm) == 3 && !strcmp(perm, "---p") &&
-		    r.end - r.start > found.end - found.start)
-			found = r;
-	fclose(maps);
-	return found;
+	if (!entry->r && !entry->w && !entry->x && entry->p &&
+	    entry->end - entry->begin > reservation.end - reservation.begin)
+		reservation = *entry;
 }
 
-static unsigned long granule;	/* libdune's */
-static unsigned long all;	/* covered() at the beginning */
+static void add_covered(const struct dune_procmap_entry *entry)
+{
+	if (entry->begin >= granule && entry->begin < granule + GIB)
+		sum += entry->end - entry->begin;
+}
 
-/* How much of it is mapped, to something or to nothing. */
+/* How much of libdune's granule is mapped, to something or to nothing. */
 static unsigned long covered(void)
 {
-	unsigned long sum = 0;
-	FILE *maps = fopen("/proc/self/maps", "re");
-	char line[512];
-	struct range r;
-
-	DIE_UNLESS(maps, "/proc/self/maps");
-	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx", &r.start, &r.end) == 2 && r.start >= granule && r.start < granule + GIB)
-			sum += r.end - r.start;
-	fclose(maps);
+	sum = 0;
+	CHECK_EQUAL(dune_procmap_iterate(add_covered), 0, "dune_procmap_iterate");
 	return sum;
 }
 
@@ -108,10 +94,9 @@ static unsigned long covered(void)
 /* After dune_init(). */
 static void find_granule(void)
 {
-	struct range whole = reservation();
-
-	CHECK(whole.end - whole.start > GIB / 2, "there is no reservation");
-	granule = whole.start & -GIB;
+	CHECK_EQUAL(dune_procmap_iterate(look_for_reservation), 0, "dune_procmap_iterate");
+	CHECK(reservation.end - reservation.begin > GIB / 2, "there is no reservation");
+	granule = reservation.begin & -GIB;
 	all = covered();
 }
 
