@@ -338,8 +338,10 @@ static uint64_t track_async(unsigned int i)
 
 /* ---- by the number of pages, 1,024 of them written; and by the number written ---- */
 
+/* Where few pages are written, the first sample, which splits mappings, is another thing than those after it. */
+#define SAMPLES(samples, written)	((written) < 1000 && (samples) < 15 ? 15 : (samples))
 #define ONE(name, where, samples, begin, sample, after, mapped, written)	\
-	{ name, where, samples, written, begin, NULL, sample, after, .pages = mapped, .dirty = written }
+	{ name, where, SAMPLES(samples, written), written, begin, NULL, sample, after, .pages = mapped, .dirty = written }
 
 #define KIND(...)			\
 	ONE(__VA_ARGS__, 1 << 10, 1024),	\

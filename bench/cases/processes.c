@@ -160,18 +160,18 @@ static void have_2_mib(void)
 
 static const struct bench_case cases[] = {
 	STATIC("pthread_create() + pthread_join()",	40, 20, create_thread),
-	STATIC("fork + exit + wait",			20, 3, fork_exit_wait),
-	STATIC("fork + exec + exit + wait",		20, 3, fork_exec_wait),
-	STATIC("posix_spawn + exit + wait",		20, 3, spawn_wait),
+	STATIC("fork + exit + wait",			20, 12, fork_exit_wait),
+	STATIC("fork + exec + exit + wait",		20, 12, fork_exec_wait),
+	STATIC("posix_spawn + exit + wait",		20, 12, spawn_wait),
 	ORDINARY("getpid",				200, 1, NULL, call_getpid),
 	ORDINARY("kill() of itself, a handler, back",	200, 1, catch_signal, kill_self),
 	ORDINARY("raise(), a handler, back",		200, 1, catch_signal, raise_signal),
 	ORDINARY("pthread_create() + pthread_join()",	40, 20, NULL, create_thread),
-	ORDINARY("fork + exit + wait",			20, 3, NULL, fork_exit_wait),
-	ORDINARY("fork + exit + wait, 512 KiB",		20, 3, have_512_kib, fork_exit_wait),
-	ORDINARY("fork + exit + wait, 2 MiB",		20, 3, have_2_mib, fork_exit_wait),
-	ORDINARY("fork + exec + exit + wait",		20, 1, NULL, fork_exec_wait),
-	ORDINARY("posix_spawn + exit + wait",		20, 1, NULL, spawn_wait),
+	ORDINARY("fork + exit + wait",			20, 12, NULL, fork_exit_wait),
+	ORDINARY("fork + exit + wait, 512 KiB",		20, 12, have_512_kib, fork_exit_wait),
+	ORDINARY("fork + exit + wait, 2 MiB",		20, 12, have_2_mib, fork_exit_wait),
+	ORDINARY("fork + exec + exit + wait",		20, 5, NULL, fork_exec_wait),
+	ORDINARY("posix_spawn + exit + wait",		20, 5, NULL, spawn_wait),
 };
 
 BENCH_GROUP(processes, false);
