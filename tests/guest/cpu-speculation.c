@@ -13,6 +13,7 @@
 #include <x86intrin.h>
 
 #include "check.h"
+#include "module.h"
 
 #define ROUNDS		64
 
@@ -63,15 +64,12 @@ static bool has_flag(const char *flag)
 	return strstr(line, word);
 }
 
-/* A measure as the module says it. */
 static bool in_use(const char *measure)
 {
-	char line[64], start[64];
-	int length = snprintf(start, sizeof(start), "%s ", measure);
+	unsigned long says = module_says("speculation", measure);
 
-	read_line("/sys/kernel/debug/dune/speculation", start, line, sizeof(line));
-	CHECK(line[length] == '0' || line[length] == '1', "%s", line);
-	return line[length] == '1';
+	CHECK(says <= 1, "%s %lu", measure, says);
+	return says;
 }
 
 static void expect(const char *measure, bool wanted)

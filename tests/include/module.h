@@ -15,21 +15,28 @@ __attribute__((unused)) static void module_set_parameter(const char *name, const
 	DIE_UNLESS(file && fputs(value, file) > 0 && !fclose(file), path);
 }
 
-/* A line of debugfs: what has been counted since the module was loaded. */
-__attribute__((unused)) static unsigned long module_counter(const char *name)
+/* The number after a name in a file of debugfs. */
+__attribute__((unused)) static unsigned long module_says(const char *name_of_file, const char *name)
 {
-	static const char path[] = "/sys/kernel/debug/dune/stats";
 	unsigned long value = 0;
 	bool found = false;
-	char line[128], key[64];
-	FILE *file = fopen(path, "r");
+	char path[128], line[128], key[64];
+	FILE *file;
 
+	snprintf(path, sizeof(path), "/sys/kernel/debug/dune/%s", name_of_file);
+	file = fopen(path, "r");
 	DIE_UNLESS(file, path);
 	while (!found && fgets(line, sizeof(line), file))
 		found = sscanf(line, "%63s %lu", key, &value) == 2 && !strcmp(key, name);
 	fclose(file);
 	DIE_UNLESS(found, name);
 	return value;
+}
+
+/* What has been counted since the module was loaded. */
+__attribute__((unused)) static unsigned long module_counter(const char *name)
+{
+	return module_says("stats", name);
 }
 
 #endif
