@@ -443,7 +443,11 @@ long __dune_own_syscall(long nr, long a, long b, long c, long d);
 /* Numbers from here on the kernel does not have. */
 #define NR_SYSCALLS	512
 
-/* HR3: each does a system call of the guest's; the result goes into its RAX. */
+/*
+ * HR3: each does a system call of the guest's; the result goes into its RAX.  Or it returns what is no result: the
+ * trampoline is to make the call, where a signal finds it and it can wait for as long as it likes.
+ */
+#define MAKE_IT		(-0x7fffffffffffffffL - 1)
 extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
 
 /* output.c */

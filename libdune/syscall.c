@@ -14,7 +14,7 @@
 
 /* ---- helpers ---- */
 
-/* The guest's call as it is. */
+/* The guest's call as it is, with something to do behind it.  A signal waits until then. */
 long __dune_forward(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
@@ -100,13 +100,13 @@ static long sys_range(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
 
-	return ours(r->rdi, r->rsi) ? -EPERM : __dune_forward(t);
+	return ours(r->rdi, r->rsi) ? -EPERM : MAKE_IT;
 }
 
 static long sys_munmap(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
-	long ret = sys_range(t);
+	long ret = ours(r->rdi, r->rsi) ? -EPERM : __dune_forward(t);
 
 	if (!ret)
 		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
@@ -117,7 +117,7 @@ static long sys_munmap(struct dune_thread *t)
 static long sys_mprotect(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
-	long ret = sys_range(t);
+	long ret = ours(r->rdi, r->rsi) ? -EPERM : __dune_forward(t);
 
 	if (!ret)
 		__dune_precise_changed(r->rdi, r->rsi, r->rdx & (PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -151,7 +151,7 @@ static long sys_shmat(struct dune_thread *t)
 	if (r->rdx & shm_remap && ours(r->rsi, PAGE_SIZE))
 		return -EPERM;
 	__dune_region_complete();
-	return __dune_forward(t);
+	return MAKE_IT;
 }
 
 /*
@@ -167,8 +167,9 @@ static long forward_without(struct dune_thread *t, __u64 *arg)
 	const __u64 old = *arg;
 	long ret;
 
-	if ((int)old == t->fd)
-		*arg = -1;
+	if ((int)old != t->fd)
+		return MAKE_IT;
+	*arg = -1;
 	ret = __dune_forward(t);
 	*arg = old;
 	return ret;
@@ -194,7 +195,7 @@ static long sys_close_range(struct dune_thread *t)
 	long ret = 0;
 
 	if (first > last || fd < first || fd > last)
-		return __dune_forward(t);
+		return MAKE_IT;
 	if (first < fd)
 		ret = dune_syscall3(__NR_close_range, first, fd - 1, r->rdx);
 	if (!ret && fd < last)
@@ -211,7 +212,7 @@ static long sys_arch_prctl(struct dune_thread *t)
 	case ARCH_GET_FS:
 	case ARCH_SET_GS:
 	case ARCH_GET_GS:
-		return __dune_forward(t);
+		return MAKE_IT;
 	case ARCH_SET_CPUID:
 		return -ENODEV;
 	case ARCH_GET_CPUID:
@@ -228,13 +229,13 @@ static long sys_prctl(struct dune_thread *t)
 	case PR_SET_SECCOMP:
 		if (r->rsi == SECCOMP_MODE_STRICT)
 			return __dune_set_strict(t);
-		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, &r->rdx) : __dune_forward(t);
+		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, &r->rdx) : MAKE_IT;
 	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
 		return __dune_sys_dispatch(t);
 	case PR_SET_TSC:
 		return -EINVAL;
 	}
-	return __dune_forward(t);
+	return MAKE_IT;
 }
 
 static long sys_seccomp(struct dune_thread *t)
@@ -247,7 +248,7 @@ static long sys_seccomp(struct dune_thread *t)
 	case SECCOMP_SET_MODE_FILTER:
 		return __dune_set_filter(t, &r->rdx);
 	}
-	return __dune_forward(t);
+	return MAKE_IT;
 }
 
 static long sys_nosys(struct dune_thread *t)
@@ -418,6 +419,8 @@ HOT long __dune_host_care(struct dune_thread *t)
 	else if (__dune_syscall_table[nr])
 		ret = __dune_syscall_table[nr](t);
 	else
+		ret = MAKE_IT;
+	if (ret == MAKE_IT)
 		return make_it(t);
 	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_output && !ret)
 		return 1;
