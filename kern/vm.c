@@ -49,8 +49,12 @@ struct dune_vm *dune_vm_create(void)
 	struct mmu_notifier *mn = mmu_notifier_get(&vm_mmu_ops, current->mm);
 	struct dune_vm *vm;
 
+	/*
+	 * mm_take_all_locks() gives up at any signal: also at SIGSTOP and the freezer, which no program can block, and which
+	 * must make no difference to it.
+	 */
 	if (IS_ERR(mn))
-		return ERR_CAST(mn);
+		return mn == ERR_PTR(-EINTR) ? ERR_PTR(-ERESTARTNOINTR) : ERR_CAST(mn);
 	vm = container_of(mn, struct dune_vm, mmu.mn);
 	/* One object per address space: it may be another file's already. */
 	if (cmpxchg(&vm->opened, false, true)) {

@@ -26,7 +26,7 @@ struct dune_vm {
 	struct dune_vcpu_chunk *chunks[DUNE_MAX_VCPUS / DUNE_VCPU_CHUNK];
 };
 
-/* For current->mm.  -EBUSY when it has a VM already. */
+/* For current->mm.  -EBUSY when it has a VM already; -ERESTARTNOINTR: a signal is pending. */
 struct dune_vm *dune_vm_create(void);
 /* The file is gone: no thread is in a call on @vm. */
 void dune_vm_release(struct dune_vm *vm);
