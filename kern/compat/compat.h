@@ -17,6 +17,11 @@
 #error "Dune supports Linux 5.10 to 7.x. Build it for one of these (make modules KERNEL=6.1)."
 #endif
 
+/* mmu->lock is taken with interrupts off; a spinlock sleeps there. */
+#ifdef CONFIG_PREEMPT_RT
+#error "Dune does not support kernels with CONFIG_PREEMPT_RT."
+#endif
+
 #include <asm/cpufeatures.h>
 
 /* Overwrite the branch history after an exit, by the kernel's choice of mitigation. */
