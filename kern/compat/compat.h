@@ -42,6 +42,10 @@
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
 #include <asm/cpuid/api.h>
 #endif
+/* load_gs_index() has moved from <asm/special_insns.h>. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#include <asm/gsseg.h>
+#endif
 
 /*
  * For pages that user space maps.  Before 5.11 an allocation for a memory cgroup is marked in the page where its

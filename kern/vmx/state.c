@@ -142,12 +142,12 @@ static noinline void restore_selectors(struct vmx_vcpu *vmx)
 		write_fs_base(fs_base);
 	}
 	if (vmx->gs) {
-		/* It clobbers the active base, so do it to the inactive one. */
-		asm volatile("	swapgs\n"
-			     "1:	mov %0, %%gs\n"
-			     "2:	swapgs\n"
-			     _ASM_EXTABLE(1b, 2b)
-			     : : "r"((u32)vmx->gs) : "memory");
+		/*
+		 * The task's descriptor may have gone since.  The #GP comes with the task's GS base active, and the entry of
+		 * #GP puts that right only where the kernel's own function does this; the selector is 0 then.  It
+		 * clobbers the inactive base.
+		 */
+		load_gs_index(vmx->gs);
 		write_inactive_gs_base(vmx->gs_base);
 	}
 }
