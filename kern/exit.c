@@ -111,7 +111,9 @@ static int handle_tdp_fault(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	/* What is mapped without the permission is nearly always so in the host's table too. */
 	fast = exit->tdp.present ? -EFAULT :
 	       dune_mmu_fault_fast(&vcpu->vm->mmu, exit->tdp.gpa, access);
-	if (likely(!fast)) {
+	if (likely(fast >= 0)) {
+		if (unlikely(fast))
+			vcpu->dirty |= VCPU_DIRTY_HOST;
 		trace_dune_tdp_fault(vcpu, exit->tdp.gpa, 0, flags, MMU_RESOLVED);
 		return TO_GUEST;
 	}

@@ -380,7 +380,6 @@ int dune_mmu_fault_fast(struct dune_mmu *mmu, u64 gpa, u32 access)
 		finish_replacement(mmu, gen, &garbage);
 		local_irq_disable();
 		preempt_enable();
-		r = 0;
 	}
 	return r;
 }

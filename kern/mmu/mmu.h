@@ -103,7 +103,8 @@ mmu_young_t dune_mmu_test_young(struct mmu_notifier *mn, struct mm_struct *mm,
 
 /*
  * The part of dune_mmu_fault() that does not sleep: the host has the page, so mirror its entry.  Interrupts
- * are off; they may be on for a moment within, with preemption off.  0: resolved; else -errno, for dune_mmu_fault().
+ * are off.  0: resolved; TDP_FLUSH: so too, and they were on for a moment within, with preemption off; else -errno,
+ * for dune_mmu_fault().
  */
 int dune_mmu_fault_fast(struct dune_mmu *mmu, u64 gpa, u32 access);
 
