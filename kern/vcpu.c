@@ -25,8 +25,8 @@
 
 /* Of which VM this CPU runs a guest at this moment. */
 static DEFINE_PER_CPU(struct dune_mmu *, running_mmu);
-/* The last VM that ran here: compared, never followed. */
-static DEFINE_PER_CPU(struct dune_vm *, last_vm);
+/* The id of the last VM that ran here.  Its address would not do: the next VM may get the same memory. */
+static DEFINE_PER_CPU(u64, last_vm);
 
 /* ---- Creation ------------------------------------------------------------ */
 
@@ -228,8 +228,8 @@ static noinline void vcpu_migrate(struct dune_vcpu *vcpu)
 
 static noinline void barrier_between_vms(struct dune_vcpu *vcpu)
 {
-	if (this_cpu_read(last_vm) != vcpu->vm) {
-		this_cpu_write(last_vm, vcpu->vm);
+	if (this_cpu_read(last_vm) != vcpu->vm->id) {
+		this_cpu_write(last_vm, vcpu->vm->id);
 		dune_ibpb();
 	}
 }

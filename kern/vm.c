@@ -7,6 +7,8 @@
 #include "vcpu.h"
 #include "vm.h"
 
+static atomic64_t last_id;
+
 static struct mmu_notifier *vm_alloc(struct mm_struct *mm)
 {
 	struct dune_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
@@ -15,6 +17,7 @@ static struct mmu_notifier *vm_alloc(struct mm_struct *mm)
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&vm->lock);
+	vm->id = atomic64_inc_return(&last_id);
 	error = dune_mmu_init(&vm->mmu, dune_hw_caps.tdp_format, dune_hw_caps.tdp_levels,
 			      dune_hw_caps.gpa_bits);
 	if (error) {

@@ -20,6 +20,7 @@ struct dune_vcpu_chunk {
 struct dune_vm {
 	struct dune_mmu mmu;		/* mmu.mn counts the references */
 	bool opened;			/* by a file; guarded by cmpxchg */
+	u64 id;				/* no other VM ever has it; not 0 */
 
 	struct mutex lock;		/* creation of vCPUs */
 	unsigned int nr_vcpus;		/* published after the slot is filled; vCPUs are freed with the VM only */
