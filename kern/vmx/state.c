@@ -98,14 +98,6 @@ void vmx_host_state_migrate(struct vmx_vcpu *vmx)
 	vmx->gdt.address = (unsigned long)get_cpu_gdt_ro(smp_processor_id());
 }
 
-static __always_inline u32 read_ldt(void)
-{
-	u32 selector;
-
-	asm volatile("sldt %0" : "=r"(selector));
-	return selector;
-}
-
 #define read_selector(name) ({						\
 	u32 __selector;							\
 	asm volatile("mov %%" #name ", %0" : "=r"(__selector));		\
@@ -116,15 +108,14 @@ static __always_inline u32 read_ldt(void)
 static __always_inline void save_selectors(struct vmx_vcpu *vmx)
 {
 	u32 ds = read_selector(ds), es = read_selector(es), fs = read_selector(fs);
-	u32 gs = read_selector(gs), ldt = read_ldt();
+	u32 gs = read_selector(gs);
 
-	if (unlikely(ds | es | fs | gs | ldt)) {
+	if (unlikely(ds | es | fs | gs)) {
 		vmx->selectors = true;
 		vmx->ds = ds;
 		vmx->es = es;
 		vmx->fs = fs;
 		vmx->gs = gs;
-		vmx->ldt = ldt;
 	}
 }
 
@@ -133,8 +124,6 @@ static noinline void restore_selectors(struct vmx_vcpu *vmx)
 	u64 fs_base = read_fs_base();
 
 	vmx->selectors = false;
-	if (vmx->ldt)
-		asm volatile("lldt %0" : : "m"(vmx->ldt));
 	loadsegment(ds, vmx->ds);
 	loadsegment(es, vmx->es);
 	if (vmx->fs) {
@@ -169,6 +158,13 @@ void notrace vmx_vcpu_load(struct dune_vcpu *vcpu)
 		write_inactive_gs_base(vcpu->kernel_gs_base);
 }
 
+/* Before the selectors, which may be of descriptors in it. */
+static noinline void restore_ldt(struct vmx_vcpu *vmx)
+{
+	asm volatile("lldt %0" : : "m"(vmx->ldt));
+	vmx->ldt = 0;
+}
+
 static noinline void reload_tr(void)
 {
 	force_reload_TR();
@@ -185,6 +181,8 @@ static __always_inline void repair_tables(struct vmx_vcpu *vmx)
 	this_cpu_write(__tss_limit_invalid, true);
 	if (unlikely(test_thread_flag(TIF_IO_BITMAP)))
 		reload_tr();
+	if (unlikely(vmx->ldt))
+		restore_ldt(vmx);
 	if (unlikely(vmx->selectors))
 		restore_selectors(vmx);
 }

@@ -172,16 +172,29 @@ static noinline u32 what_is_live(void)
 	return live;
 }
 
-/* After interrupts were on: look at those of the host's registers that an exit does not bring back as they were. */
+static __always_inline u32 read_ldt(void)
+{
+	u32 selector;
+
+	asm volatile("sldt %0" : "=r"(selector));
+	return selector;
+}
+
+/*
+ * After interrupts were on: look at those of the host's registers that an exit does not bring back as they were.  By an
+ * interrupt a CPU learns of the LDT that another thread of the process has made.
+ */
 static __always_inline void look_at_host(struct vmx_vcpu *vmx)
 {
 	u64 cr3 = __native_read_cr3(), cr4 = native_read_cr4();
-	u32 live;
+	u32 ldt = read_ldt(), live;
 
 	if (unlikely(cr3 != vmx->host_cr3))
 		vmwrite(HOST_CR3, vmx->host_cr3 = cr3);
 	if (unlikely(cr4 != vmx->host_cr4))
 		vmwrite(HOST_CR4, vmx->host_cr4 = cr4);
+	if (unlikely(ldt))
+		vmx->ldt = ldt;
 	live = msr_bits(MSR_IA32_DEBUGCTLMSR) | (this_cpu_read(cpu_dr7) & DR_GLOBAL_ENABLE_MASK);
 	if (static_cpu_has(X86_FEATURE_PEBS))
 		live |= msr_bits(MSR_IA32_PEBS_ENABLE);

@@ -4,8 +4,10 @@
  * load again becomes 0, without harm to the kernel.
  */
 #include <asm/ldt.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "check.h"
 #include "raw.h"
@@ -122,8 +124,60 @@ static void check_kept(void)
 	}
 }
 
+/* ---- an LDT that comes while the guest runs --------------------------------------------- */
+
+static void *make_ldt(void *unused)
+{
+	(void)unused;
+	on_cpu(1);
+	usleep(50000);
+	write_ldt(true);
+	/* A few ticks: the guest exits and is entered again with it. */
+	usleep(50000);
+	vcpu.run->immediate_exit = 1;
+	return NULL;
+}
+
+/* In a process of its own, which has no LDT yet; it dies where the selector cannot be loaded. */
+static void use_new_ldt(void)
+{
+	pthread_t thread;
+	long result;
+
+	raw_open(&vm);
+	raw_vcpu(&vm, &vcpu, 0);
+	on_cpu(0);
+	raw_load(&vcpu, "\xeb\xfe", 2, 0);	/* 1: jmp 1b */
+	vcpu.run->regs.rflags |= 1 << 9;	/* IF */
+	DIE_UNLESS(!pthread_create(&thread, NULL, make_ldt, NULL), "pthread_create");
+	do
+		result = raw_enter(&vcpu);
+	while (result == DUNE_EXIT_INTR && !*(volatile __u32 *)&vcpu.run->immediate_exit);
+	LOAD(gs, LDT_ENTRY_0);
+	LOAD(gs, 0);
+	CHECK_EQUAL(result, DUNE_EXIT_INTR, "a guest that spins");
+	pthread_join(thread, NULL);
+}
+
+static void check_new_ldt(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	DIE_UNLESS(pid >= 0, "fork");
+	if (!pid) {
+		use_new_ldt();
+		_exit(check_failures != 0);
+	}
+	DIE_UNLESS(waitpid(pid, &status, 0) == pid, "waitpid");
+	CHECK(WIFEXITED(status) && !WEXITSTATUS(status), "an LDT that another thread makes: %s %d",
+	      WIFSIGNALED(status) ? "signal" : "exit status",
+	      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 int main(void)
 {
+	check_new_ldt();
 	raw_open(&vm);
 	raw_vcpu(&vm, &vcpu, 0);
 	check_kept();
