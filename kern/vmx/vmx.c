@@ -323,11 +323,12 @@ static noinline void forget_event(struct vmx_vcpu *vmx)
 /* Neither simple nor a fault: an exception, or what should not happen. */
 static noinline int decode_rare_exit(struct vmx_vcpu *vmx, struct dune_exit *exit)
 {
-	u32 reason = exit->hw_reason;
+	bool failed = exit->hw_reason & VMX_EXIT_REASONS_FAILED_VMENTRY;
+	u16 reason = exit->hw_reason;
 
 	exit->qualification = vmread(EXIT_QUALIFICATION);
 	exit->len = vmread(VM_EXIT_INSTRUCTION_LEN);
-	if (reason & VMX_EXIT_REASONS_FAILED_VMENTRY)
+	if (failed)
 		forget_event(vmx);
 	else
 		vmx->launched = true;
@@ -337,16 +338,20 @@ static noinline int decode_rare_exit(struct vmx_vcpu *vmx, struct dune_exit *exi
 	if (reason == EXIT_REASON_EPT_MISCONFIG)
 		pr_err_ratelimited("EPT misconfiguration at guest-physical %#llx: a fault of the module's\n",
 				   vmread(GUEST_PHYSICAL_ADDRESS));
-	if (reason == (EXIT_REASON_MCE_DURING_VMENTRY | VMX_EXIT_REASONS_FAILED_VMENTRY))
+	if (failed && reason == EXIT_REASON_MCE_DURING_VMENTRY)
 		return HOST_MACHINE_CHECK;
-	if (reason & VMX_EXIT_REASONS_FAILED_VMENTRY)
+	if (failed)
 		exit->kind = X_BAD_STATE;
 	return 0;
 }
 
+/*
+ * The reason proper is in the low half.  Above it are circumstances, such as that an SGX enclave was interrupted (SDM,
+ * "Basic VM-Exit Information"); an entry that failed has reasons of its own, which are rare.
+ */
 static __always_inline int decode_exit(struct vmx_vcpu *vmx, struct dune_exit *exit)
 {
-	u32 reason = exit->hw_reason;
+	u16 reason = exit->hw_reason;
 
 	if (likely(reason < ARRAY_SIZE(simple_exits))) {
 		exit->kind = simple_exits[reason];
