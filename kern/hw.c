@@ -67,16 +67,18 @@ static int cpu_offline_callback(unsigned int cpu)
 	return 0;
 }
 
-/* Before suspend: no guest runs from here to the end of it, on any CPU. */
+/* Before suspend, and before another system is loaded from disk: no guest runs from here to the end of it, on any CPU. */
 static int pm_callback(struct notifier_block *block, unsigned long event, void *unused)
 {
 	switch (event) {
 	case PM_SUSPEND_PREPARE:
 	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
 		on_each_cpu(disable_here, NULL, 1);
 		break;
 	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
+	case PM_POST_RESTORE:
 		on_each_cpu(enable_each, NULL, 1);
 		break;
 	}

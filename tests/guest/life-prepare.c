@@ -2,7 +2,8 @@
 /*
  * A sleep of the machine is prepared and given up: what is in Dune mode stands still meanwhile, as nothing may run when
  * the machine sleeps, and goes on. It needs nothing that wakes the machine. Who opens /dev/snapshot announces that
- * he will hibernate, who closes it without that, that he has done with it.
+ * he will hibernate, or to write that he will go back to what was hibernated; who closes it without that, that he has
+ * done with it.
  */
 #include <fcntl.h>
 
@@ -26,7 +27,7 @@ int main(void)
 	companions_start(memory_companions, NR_MEMORY_COMPANIONS);
 	companions_go_on(memory_companions, NR_MEMORY_COMPANIONS, 2, "at first");
 	for (unsigned int i = 0; i < ROUNDS && !check_failures; i++) {
-		int fd = open(SNAPSHOT, O_RDONLY | O_CLOEXEC);
+		int fd = open(SNAPSHOT, (i & 1 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
 		unsigned long before;
 
 		DIE_UNLESS(fd >= 0, SNAPSHOT);
