@@ -38,6 +38,8 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/vtime.h>
+#include <asm/mce.h>
+#include <asm/ptrace.h>
 /* native_cpuid() has moved from <asm/processor.h>. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
 #include <asm/cpuid/api.h>
@@ -102,6 +104,22 @@ static __always_inline void dune_guest_exit_irqoff(void)
 		vtime_guest_exit(current);
 #elif defined(CONFIG_CONTEXT_TRACKING)
 	guest_exit_irqoff();
+#endif
+}
+
+/*
+ * A machine check in the guest, which the CPU reported instead of taking it; interrupts are off.  The kernel is told that
+ * it was in user mode, where it can often recover by a signal to the thread.  After an instruction of ours it would
+ * see one in the kernel, and panic at the same; but older kernels have no other way.
+ */
+static inline void dune_take_machine_check(void)
+{
+#ifdef DUNE_HAVE_DO_MACHINE_CHECK
+	struct pt_regs regs = { .cs = __USER_CS, .ss = __USER_DS, .flags = X86_EFLAGS_IF };
+
+	do_machine_check(&regs);
+#else
+	asm volatile("int $18");
 #endif
 }
 

@@ -367,9 +367,9 @@ static void svm_run(struct dune_vcpu *vcpu)
 	read_guest_state(svm, host);
 	machine_check = decode_exit(svm, exit);
 	svm->injected = 0;
-	/* The CPU reports it as an exit instead of taking it: raise it again. */
+	/* The CPU reports it as an exit instead of taking it. */
 	if (unlikely(machine_check))
-		asm volatile("int $18");
+		dune_take_machine_check();
 	return;
 
 dead:

@@ -464,11 +464,11 @@ static void notrace vmx_run(struct dune_vcpu *vcpu)
 	}
 	release(vmx);
 
-	/* The CPU reports these as exits instead of taking them: raise them again. */
+	/* The CPU reports these as exits instead of taking them. */
 	if (unlikely(host == HOST_NMI))
 		asm volatile("int $2");
 	else if (unlikely(host == HOST_MACHINE_CHECK))
-		asm volatile("int $18");
+		dune_take_machine_check();
 }
 
 /* ---- The rest of the table ---------------------------------------------- */
