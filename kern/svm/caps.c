@@ -15,6 +15,7 @@ struct svm_caps svm_caps __ro_after_init;
 #define LEAF_SVM		0x8000000a
 #define SVM_NESTED_PAGING	BIT(0)
 #define SVM_NRIPS		BIT(3)
+#define SVM_TSC_RATE_MSR	BIT(4)
 #define SVM_FLUSH_BY_ASID	BIT(6)
 #define SVM_DECODE_ASSISTS	BIT(7)
 
@@ -69,6 +70,7 @@ int svm_caps_read(void)
 	caps->flush_by_asid = features & SVM_FLUSH_BY_ASID;
 	caps->decode_assists = features & SVM_DECODE_ASSISTS;
 	caps->tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
+	caps->tsc_ratio = features & SVM_TSC_RATE_MSR;
 	if (capacity & CAPACITY_INVLPGB)
 		caps->intercept5 |= VMCB_I5_INVLPGB | VMCB_I5_INVLPGB_ILLEGAL | VMCB_I5_TLBSYNC;
 	if (capacity & CAPACITY_MCOMMIT)

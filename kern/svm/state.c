@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The host's state round the guest: what VMSAVE and VMLOAD move, TSC_AUX, debug
+ * The host's state round the guest: what VMSAVE and VMLOAD move, TSC_AUX, the TSC's ratio, debug
  * registers; and what must not stay in the TLB.
  *
  * KVM hands out every ASID in turn, on each CPU by itself, and flushes only when it begins
@@ -147,6 +147,21 @@ static noinline void load_tsc_aux(struct svm_vcpu *svm)
 	write_msr(MSR_TSC_AUX, cpu | cpu_to_node(cpu) << 12);
 }
 
+/*
+ * By this MSR the CPU multiplies what a guest reads of the TSC (APM, "TSC Ratio MSR"): 32 bits before the point, 32
+ * after.  KVM writes its guest's when that comes to the CPU, leaves it there, and remembers that it is.
+ */
+#define MSR_TSC_RATIO	0xc0000104
+#define TSC_RATIO_ONE	(1ULL << 32)
+
+static noinline void load_tsc_ratio(struct svm_vcpu *svm)
+{
+	svm->tsc_ratio = read_msr(MSR_TSC_RATIO);
+	svm->foreign_tsc_ratio = svm->tsc_ratio != TSC_RATIO_ONE;
+	if (svm->foreign_tsc_ratio)
+		write_msr(MSR_TSC_RATIO, TSC_RATIO_ONE);
+}
+
 void svm_vcpu_load(struct dune_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
@@ -156,6 +171,8 @@ void svm_vcpu_load(struct dune_vcpu *vcpu)
 	svm->foreign_tsc_aux = false;
 	if (unlikely(test_thread_flag(TIF_USER_RETURN_NOTIFY)) && svm_caps.tsc_aux)
 		load_tsc_aux(svm);
+	if (svm_caps.tsc_ratio)
+		load_tsc_ratio(svm);
 }
 
 void svm_vcpu_put(struct dune_vcpu *vcpu)
@@ -166,4 +183,6 @@ void svm_vcpu_put(struct dune_vcpu *vcpu)
 		flush_asid();
 	if (unlikely(svm->foreign_tsc_aux))
 		write_msr(MSR_TSC_AUX, svm->tsc_aux);
+	if (unlikely(svm->foreign_tsc_ratio))
+		write_msr(MSR_TSC_RATIO, svm->tsc_ratio);
 }

@@ -17,6 +17,7 @@ struct svm_caps {
 	bool decode_assists;	/* ... and the operand of MOV to CR */
 	bool flush_by_asid;
 	bool tsc_aux;
+	bool tsc_ratio;
 	u32 intercept5;		/* of the instructions that the CPU has */
 	u64 cr4_allowed;	/* bits that the guest may set */
 };
@@ -48,7 +49,9 @@ struct svm_vcpu {
 	bool flush;			/* the next VMRUN is to flush our ASID */
 	bool entered;			/* the TLB may hold something of ours */
 	bool foreign_tsc_aux;		/* KVM's guest's was in the CPU: to be restored */
+	bool foreign_tsc_ratio;
 	u64 tsc_aux;
+	u64 tsc_ratio;
 };
 
 static inline struct svm_vcpu *to_svm(struct dune_vcpu *vcpu)
