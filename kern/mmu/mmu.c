@@ -97,7 +97,7 @@ static int take_back_granules(struct dune_mmu *mmu)
 		 * mapped.  It waits for the flush of this zap.
 		 */
 		spin_lock(&mmu->lock);
-		mmu_zap(mmu, va, va + GRANULE_SIZE, &garbage);
+		mmu_zap(mmu, va, va + GRANULE_SIZE, true, &garbage);
 		granule_take_back(&mmu->granules, va);
 		spin_unlock(&mmu->lock);
 		taken++;

@@ -151,8 +151,11 @@ static inline void mmu_make_stale(struct dune_mmu *mmu)
  */
 void mmu_wait_flushed(struct dune_mmu *mmu, u64 gen);
 
-/* Under mmu->lock: unmap the process's addresses [start, end).  True when anything was mapped. */
-bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, struct list_head *garbage);
+/*
+ * Under mmu->lock: unmap the process's addresses [start, end).  @gone: they will not be mapped again, so tables for them
+ * are of no more use.  True when CPUs must flush.
+ */
+bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_head *garbage);
 
 /*
  * Provided by vcpu.c: interrupt every CPU that runs a guest of @mmu now, and wait until

@@ -47,14 +47,18 @@ void dune_mmu_flush_all(struct dune_mmu *mmu)
 	mmu_wait_flushed(mmu, atomic64_inc_return(&mmu->tlb_gen));
 }
 
-bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, struct list_head *garbage)
+bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_head *garbage)
 {
 	bool zapped = false;
-	u64 va = start, next, gpa;
+	u64 va = start, next, gpa, last;
 
 	for (; granule_next(&mmu->granules, &va, end, &gpa); va = next) {
 		next = min(end, (va & ~(GRANULE_SIZE - 1)) + GRANULE_SIZE);
-		zapped |= tdp_zap_range(&mmu->tdp, gpa, gpa + (next - va), garbage);
+		last = gpa + (next - va) - 1;
+		zapped |= tdp_zap_range(&mmu->tdp, gpa, last + 1, garbage);
+		/* Those at the two ends may serve neighbours; what is between has gone already. */
+		if (gone)
+			zapped |= tdp_prune(&mmu->tdp, gpa, garbage) | tdp_prune(&mmu->tdp, last, garbage);
 	}
 	if (zapped)
 		mmu_make_stale(mmu);
@@ -86,7 +90,8 @@ int dune_mmu_invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier
 
 	spin_lock(&mmu->lock);
 	invalidation_begins(mmu, range->start, range->end);
-	mmu_zap(mmu, range->start, range->end, &garbage);
+	/* What goes through its address space, and unmaps what is behind it, would else keep a table for each 2 MiB. */
+	mmu_zap(mmu, range->start, range->end, range->event == MMU_NOTIFY_UNMAP, &garbage);
 	gen = atomic64_read(&mmu->tlb_gen);
 	spin_unlock(&mmu->lock);
 
@@ -157,7 +162,7 @@ static bool age(struct mmu_notifier *mn, u64 start, u64 end, bool clear)
 	spin_lock(&mmu->lock);
 	young = is_young(mmu, start, end, clear);
 	if (young && clear && !mmu->tdp.fmt->accessed)
-		zapped = mmu_zap(mmu, start, end, &garbage);
+		zapped = mmu_zap(mmu, start, end, false, &garbage);
 	gen = atomic64_read(&mmu->tlb_gen);
 	spin_unlock(&mmu->lock);
 

@@ -9,7 +9,7 @@
  * flushed.
  *
  * A table stays when its last leaf is zapped, for the next fault there would need it
- * again.  It goes when a range that covers all of it is zapped, as munmap() does.
+ * again.  It goes when a range that covers all of it is zapped, or with tdp_prune().
  */
 #include <linux/compiler.h>
 #include <linux/errno.h>
@@ -337,6 +337,30 @@ bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct list_head *garbag
 	    !((start ^ (end - 1)) & ~(size - 1)))
 		return zap_pages(tdp, start, end);
 	return zap_table(tdp, tdp->root, tdp->levels, start, min(end, tdp_limit(tdp)), garbage);
+}
+
+/* Cut off what @slot refers to, on the way to @gpa, if that maps nothing.  True when anything was. */
+static bool prune(struct tdp *tdp, u64 *slot, unsigned int level, u64 gpa, struct list_head *garbage)
+{
+	u64 entry = READ_ONCE(*slot), *table, *below, *end;
+	bool pruned;
+
+	if (!is_table(tdp->fmt, entry, level))
+		return false;
+	table = table_of(tdp->fmt, entry);
+	below = slot_of(table, gpa, level - 1);
+	end = table + TDP_ENTRIES;
+	pruned = prune(tdp, below, level - 1, gpa, garbage);
+	if (READ_ONCE(*below) || skip_zeroes(table, end) != end)
+		return pruned;
+	xchg(slot, 0);
+	list_move(&virt_to_page(table)->lru, garbage);
+	return true;
+}
+
+bool tdp_prune(struct tdp *tdp, u64 gpa, struct list_head *garbage)
+{
+	return gpa < tdp_limit(tdp) && prune(tdp, slot_of(tdp->root, gpa, tdp->levels), tdp->levels, gpa, garbage);
 }
 
 /* A CPU may set bits in the entry meanwhile; they must not get lost. */

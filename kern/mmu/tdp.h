@@ -90,6 +90,12 @@ bool tdp_zap_range(struct tdp *tdp, u64 start, u64 end, struct list_head *garbag
 bool tdp_zap_all(struct tdp *tdp, struct list_head *garbage);
 
 /*
+ * Page-table pages on the way to @gpa, but the root, that have nothing left in them go to @garbage.  True when there
+ * were any, so that CPUs must flush.
+ */
+bool tdp_prune(struct tdp *tdp, u64 gpa, struct list_head *garbage);
+
+/*
  * Was anything in [start, end) accessed since its accessed bit was last cleared?  With
  * @clear, clear them.  Without accessed bits: is anything there mapped at all?
  */

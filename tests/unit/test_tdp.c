@@ -485,6 +485,50 @@ static void test_zap_all(void **state)
 	destroy();
 }
 
+static void test_prune(void **state)
+{
+	(void)state;
+	make(ept_format(CAP_ALL), 4);
+	assert_false(tdp_prune(&tdp, 0, &garbage));
+	assert_false(tdp_prune(&tdp, 1ULL << 48, &garbage));
+	map(0, 5, 1, 0);
+	map(M2 - K4, 6, 1, 0);
+	map(M2, 7, 1, 0);
+	map(2 * G1, 8, 1, 0);
+	map(4 * G1, 0x40000, 2, 0);
+	assert_int_equal(nr_tables(), 1 + 1 + 3 + 3);
+
+	/* Where something is left nothing happens. */
+	assert_false(tdp_prune(&tdp, 0, &garbage));
+	assert_false(tdp_prune(&tdp, 4 * G1, &garbage));
+	zap(0, K4);
+	assert_false(tdp_prune(&tdp, 0, &garbage));
+	zap(M2 - K4, M2);
+	assert_true(tdp_prune(&tdp, 0, &garbage));
+	assert_false(tdp_prune(&tdp, 0, &garbage));
+	assert_int_equal(nr_tables(), 7);
+	assert_int_equal(count(&garbage), 1);
+	expect(M2, 7, 1, 0);
+
+	/* Further up, as far as it goes. */
+	zap(2 * G1, 2 * G1 + K4);
+	assert_true(tdp_prune(&tdp, 2 * G1 + M2 - 1, &garbage));
+	assert_int_equal(nr_tables(), 5);
+	zap(M2, M2 + K4);
+	assert_true(tdp_prune(&tdp, M2, &garbage));
+	assert_int_equal(nr_tables(), 3);
+	expect(4 * G1, 0x40000, 2, 0);
+
+	/* A table that has lost its last table to a zap, and all above it. */
+	zap(4 * G1, 4 * G1 + M2);
+	assert_true(tdp_prune(&tdp, 4 * G1, &garbage));
+	assert_int_equal(nr_tables(), 1);
+	assert_int_equal(count(&garbage), 7);
+	map(0, 5, 1, 0);
+	expect(0, 5, 1, 0);
+	destroy();
+}
+
 /* An empty table counts as present: CPUs may have it cached. */
 static void test_zap_of_an_empty_table(void **state)
 {
@@ -752,6 +796,33 @@ static void random_map(unsigned int zone, unsigned int at)
 	check_page(zone, at);
 }
 
+/* Is nothing mapped, and there is a table? */
+static bool model_is_empty(unsigned int zone, unsigned int region)
+{
+	unsigned int i;
+
+	if (!model_table[zone][region])
+		return false;
+	for (i = 0; i < REGION; i++)
+		if (model[zone][region * REGION + i].level)
+			return false;
+	return true;
+}
+
+/* Upper tables go too, which the model does not know of; so it tells when one must. */
+static void random_prune(unsigned int zone, unsigned int at)
+{
+	bool empty = model_is_empty(zone, at / REGION), pruned;
+	long before = nr_tables();
+
+	pruned = tdp_prune(&tdp, zone_base(zone) + at * K4, &garbage);
+	if (empty)
+		assert_true(pruned);
+	assert_true(pruned == (nr_tables() < before));
+	if (empty)
+		model_table[zone][at / REGION] = false;
+}
+
 static void random_zap(unsigned int zone, unsigned int at)
 {
 	unsigned int end = at + 1 + rand() % (rand() % 2 ? 4 : 3 * REGION);
@@ -761,6 +832,8 @@ static void random_zap(unsigned int zone, unsigned int at)
 	end = end > ZONE_PAGES ? ZONE_PAGES : end;
 	expected = model_zap(zone, at, end);
 	assert_int_equal(zap(base + at * K4, base + end * K4), expected);
+	if (rand() % 2)
+		random_prune(zone, at);
 	check_page(zone, at);
 	check_page(zone, end - 1);
 }
@@ -818,6 +891,7 @@ int main(void)
 		cmocka_unit_test(test_garbage_is_left_as_it_was),
 		cmocka_unit_test(test_zap_all),
 		cmocka_unit_test(test_zap_of_an_empty_table),
+		cmocka_unit_test(test_prune),
 		cmocka_unit_test(test_neighbours),
 		cmocka_unit_test(test_aging),
 		cmocka_unit_test(test_aging_without_accessed_bits),
