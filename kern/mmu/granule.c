@@ -44,7 +44,7 @@ u32 *granule_reverse_page(struct granule_table *t, unsigned long index, struct g
 
 	if (index >= granule_nr_reverse_pages(t))
 		return NULL;
-	slot = &t->reverse[index];
+	slot = &t->reverse[array_index_nospec(index, granule_nr_reverse_pages(t))];
 	if (!*slot && spare) {
 		smp_store_release(slot, spare->page);
 		spare->page = NULL;
@@ -81,13 +81,14 @@ int granule_assign(struct granule_table *t, u64 va, struct granule_spare *spare,
 
 	if (va_granule >= GRANULE_NR_VA)
 		return -EINVAL;
+	va_granule = array_index_nospec(va_granule, GRANULE_NR_VA);
 	gpa_granule = forward_get(t, va_granule);
 	if (gpa_granule) {
 		gpa_granule--;
 	} else {
 		if (t->used == t->nr)
 			return -ENOSPC;
-		if (va_granule < t->nr && !reverse_get(t, va_granule))
+		if (va_granule < t->nr && !reverse_get(t, array_index_nospec(va_granule, t->nr)))
 			gpa_granule = va_granule;
 		else
 			gpa_granule = highest_free(t);

@@ -13,6 +13,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/compiler.h>
+#include <linux/nospec.h>
 #include <linux/types.h>
 
 #define GRANULE_SHIFT		30
@@ -86,6 +87,11 @@ static inline u32 granule_nr_reverse_pages(const struct granule_table *t)
 	return (t->nr + GRANULE_PER_PAGE - 1) / GRANULE_PER_PAGE;
 }
 
+/*
+ * Addresses come from user space and from guests: the CPU must not go on with one that is out of range before it knows
+ * (Spectre variant 1).
+ */
+
 /* The guest-physical address of @va; false: its granule has no place. */
 static inline bool granule_gpa(const struct granule_table *t, u64 va, u64 *gpa)
 {
@@ -95,6 +101,7 @@ static inline bool granule_gpa(const struct granule_table *t, u64 va, u64 *gpa)
 
 	if (g >= GRANULE_NR_VA)
 		return false;
+	g = array_index_nospec(g, GRANULE_NR_VA);
 	leaf = READ_ONCE(t->forward[g >> GRANULE_LEAF_BITS]);
 	entry = leaf ? READ_ONCE(leaf[g & (GRANULE_LEAF_SIZE - 1)]) : 0;
 	if (!entry)
@@ -112,6 +119,7 @@ static inline bool granule_va(const struct granule_table *t, u64 gpa, u64 *va)
 
 	if (g >= t->nr)
 		return false;
+	g = array_index_nospec(g, t->nr);
 	page = READ_ONCE(t->reverse[g / GRANULE_PER_PAGE]);
 	entry = page ? READ_ONCE(page[g % GRANULE_PER_PAGE]) : 0;
 	if (!entry)
