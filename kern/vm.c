@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
 #include "hw.h"
 #include "vcpu.h"
 #include "vm.h"
 
 static atomic64_t last_id;
+static atomic_t nr_vms;		/* whose vm_free() is still to come */
 
 static struct mmu_notifier *vm_alloc(struct mm_struct *mm)
 {
@@ -24,6 +27,7 @@ static struct mmu_notifier *vm_alloc(struct mm_struct *mm)
 		kfree(vm);
 		return ERR_PTR(error);
 	}
+	atomic_inc(&nr_vms);
 	return &vm->mmu.mn;
 }
 
@@ -34,6 +38,8 @@ static void vm_free(struct mmu_notifier *mn)
 
 	dune_mmu_destroy(&vm->mmu);
 	kfree(vm);
+	if (atomic_dec_and_test(&nr_vms))
+		wake_up_var(&nr_vms);
 }
 
 static const struct mmu_notifier_ops vm_mmu_ops = {
@@ -103,7 +109,10 @@ void dune_vm_release(struct dune_vm *vm)
 	put_mmu(vm);
 }
 
+/* mmu_notifier_synchronize() waits until vm_free() may be called, not until it has been. */
 void dune_vm_synchronize(void)
 {
-	mmu_notifier_synchronize();
+	wait_var_event(&nr_vms, !atomic_read(&nr_vms));
+	/* The last one may not have returned yet.  It is called with bottom halves off, for which RCU waits. */
+	synchronize_rcu();
 }
