@@ -152,8 +152,8 @@ static inline void mmu_make_stale(struct dune_mmu *mmu)
 void mmu_wait_flushed(struct dune_mmu *mmu, u64 gen);
 
 /*
- * Under mmu->lock: unmap the process's addresses [start, end).  @gone: they will not be mapped again, so tables for them
- * are of no more use.  True when CPUs must flush.
+ * Under mmu->lock, which is released and taken again between granules: unmap the process's addresses [start, end).
+ * @gone: they will not be mapped again, so tables for them are of no more use.  True when CPUs must flush.
  */
 bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_head *garbage);
 

@@ -47,21 +47,34 @@ void dune_mmu_flush_all(struct dune_mmu *mmu)
 	mmu_wait_flushed(mmu, atomic64_inc_return(&mmu->tlb_gen));
 }
 
+/* Of one granule. */
+static bool zap_granule(struct dune_mmu *mmu, u64 gpa, u64 size, bool gone, struct list_head *garbage)
+{
+	bool zapped = tdp_zap_range(&mmu->tdp, gpa, gpa + size, garbage);
+
+	/* Tables at the two ends may serve neighbours; what is between has gone already. */
+	if (gone)
+		zapped |= tdp_prune(&mmu->tdp, gpa, garbage) | tdp_prune(&mmu->tdp, gpa + size - 1, garbage);
+	if (zapped)
+		mmu_make_stale(mmu);
+	return zapped;
+}
+
 bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_head *garbage)
+	__must_hold(&mmu->lock)
 {
 	bool zapped = false;
-	u64 va = start, next, gpa, last;
+	u64 va = start, next, gpa;
 
 	for (; granule_next(&mmu->granules, &va, end, &gpa); va = next) {
 		next = min(end, (va & ~(GRANULE_SIZE - 1)) + GRANULE_SIZE);
-		last = gpa + (next - va) - 1;
-		zapped |= tdp_zap_range(&mmu->tdp, gpa, last + 1, garbage);
-		/* Those at the two ends may serve neighbours; what is between has gone already. */
-		if (gone)
-			zapped |= tdp_prune(&mmu->tdp, gpa, garbage) | tdp_prune(&mmu->tdp, last, garbage);
+		zapped |= zap_granule(mmu, gpa, next - va, gone, garbage);
+		/* Faults elsewhere wait for the lock with interrupts off. */
+		if (next < end) {
+			spin_unlock(&mmu->lock);
+			spin_lock(&mmu->lock);
+		}
 	}
-	if (zapped)
-		mmu_make_stale(mmu);
 	return zapped;
 }
 
