@@ -93,6 +93,8 @@ static void put_mmu(struct dune_vm *vm)
 		vm_free(&vm->mmu.mn);
 		mmdrop(mm);
 	} else {
+		/* Tables can be many, and vm_free() is called with bottom halves off. */
+		dune_mmu_release(&vm->mmu.mn, mm);
 		mmu_notifier_put(&vm->mmu.mn);
 	}
 }

@@ -30,7 +30,7 @@ struct dune_mmu {
 	spinlock_t lock;		/* guards all below but where said */
 	struct tdp tdp;
 	struct granule_table granules;	/* look-ups need no lock */
-	bool dead;			/* the address space is gone (notifier release) */
+	bool dead;			/* the address space or the file is gone (dune_mmu_release) */
 	const struct task_struct *killer;	/* whose doing that was: compared, never followed */
 	bool split_exec;		/* no executable huge pages: iTLB multihit.  Constant */
 	bool no_devices;		/* nothing but RAM is mapped.  Constant */
