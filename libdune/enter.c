@@ -7,7 +7,7 @@
 #include <linux/mman.h>
 
 #include "internal.h"
-#include "pgtable.h"
+#include "vm.h"
 
 /* ---- thread areas ---- */
 
@@ -380,6 +380,9 @@ static int follow_fork(void)
 	/* Nothing but a file of another process refuses this with that. */
 	if (own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, NO_VCPU) != -EIO)
 		return 0;
+	/* A thread that is not here was changing the page tables. */
+	if (READ_ONCE(*__dune_vm_mutex) && !region_state()->forking)
+		return -EBUSY;
 	fd = own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_ATTACH, O_CLOEXEC);
 	if (is_error(fd))
 		return fd;
@@ -387,6 +390,10 @@ static int follow_fork(void)
 	__dune_vm.fd = __dune_move_fd(fd);
 	__dune_vm.owners_mapped = false;
 	__dune_thread_keep_only(NULL);
+	if (region_state()->forking) {
+		region_state()->forking = false;
+		mutex_unlock();
+	}
 	return 0;
 }
 

@@ -92,6 +92,7 @@ static inline bool option(unsigned int number)
 /* What a fork writes, in a page that is copied anyway. */
 struct region_state {
 	uint32_t mutex;		/* vm.h */
+	bool forking;		/* ... is held by a thread that forks, and changes nothing */
 	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
 	unsigned long kept;	/* but for this one, or 0 */
 };
@@ -260,7 +261,7 @@ static inline struct sighand *own_sighand(const struct dune_thread *t)
 long __dune_reserve(unsigned long start, unsigned long end);
 /* Find room for libdune's granule.  0 or -errno. */
 long __dune_region_reserve(void);
-/* Round a fork by @t, in the parent; only if the first returns 0, not -errno. */
+/* Round a fork by @t, in the parent, with the lock of the page tables; only if the first returns 0, not -errno. */
 long __dune_region_fork_begin(const struct dune_thread *t);
 void __dune_region_fork_end(const struct dune_thread *t);
 /* In the child: are the areas of all threads but @t, which may be NULL, gone? */

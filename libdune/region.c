@@ -131,6 +131,9 @@ HOT bool __dune_region_forked(const struct dune_thread *t)
 	if (!region_state()->incomplete) {
 		region_state()->incomplete = true;
 		region_state()->kept = left_out(t);
+		/* A thread outside Dune mode has forked: there is that of one that was forking too. */
+		if (!t)
+			dune_syscall2(__NR_munmap, areas(), region_end() - areas());
 	}
 	return true;
 }

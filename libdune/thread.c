@@ -154,18 +154,21 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 	struct dune_run run = *t->run;
 	long ret;
 
-	ret = __dune_region_fork_begin(t);
-	if (ret)
-		return ret;
 	if (sighand_is_elsewhere(t))
 		*own_sighand(t) = *t->sighand;
 	__dune_call_begin(t);
+	/* With the lock too: a child is to have the area of no other thread that forks. */
 	mutex_lock();
-	ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
+	region_state()->forking = true;
+	ret = __dune_region_fork_begin(t);
+	if (!ret) {
+		ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
+		if (ret)
+			__dune_region_fork_end(t);
+	}
+	region_state()->forking = false;
 	mutex_unlock();
-	if (ret) {
-		__dune_region_fork_end(t);
-	} else {
+	if (!ret) {
 		if (stack)
 			run.regs.rsp = stack;
 		child_of_fork(t, &run, flags);

@@ -99,7 +99,7 @@ int dune_init(bool map_full);
  * dune_enter - take the calling thread into Dune mode
  *
  * Return: 0, in ring 0 of the guest; 0 if the thread is there already; or -errno, in
- * user mode.
+ * user mode: -EBUSY in a process that an ordinary thread has forked while another one was changing page tables.
  */
 int dune_enter(void);
 
