@@ -139,6 +139,8 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);
 	if (sighand_is_elsewhere(t))
 		t->sighand = own_sighand(t);
+	if (flags & CLONE_CLEAR_SIGHAND)
+		memset(t->sighand, 0, sizeof(*t->sighand));
 	__dune_thread_keep_only(t);
 	__dune_dispatch_clear(t);
 	t->nr_kept = 0;		/* its parent's */

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <linux/sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -294,6 +295,50 @@ static void handlers(void)
 	signal(SIGUSR1, SIG_DFL);
 }
 
+static int clone_without_handlers(void (*fn)(void))
+{
+	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD };
+	pid_t pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (!pid) {
+		fn();
+		_exit(0);
+	}
+	return proc_wait(pid);
+}
+
+static void execute_ud2(void)
+{
+	__asm__ volatile("ud2");
+}
+
+static void write_nowhere(void)
+{
+	*nowhere = 1;
+}
+
+static void ask_for_action(void)
+{
+	struct sigaction now;
+
+	if (sigaction(SIGILL, NULL, &now) || now.sa_handler != SIG_DFL)
+		_exit(1);
+}
+
+/* The child has memory of its own, but begins without handlers. */
+static void cleared_handlers(void)
+{
+	signal(SIGILL, handler_of_parent);
+	signal(SIGSEGV, handler_of_parent);
+	CHECK_EQUAL(clone_without_handlers(execute_ud2), SIGILL, "ud2 without handlers");
+	CHECK_EQUAL(clone_without_handlers(write_nowhere), SIGSEGV, "a null pointer without handlers");
+	CHECK_EQUAL(clone_without_handlers(ask_for_action), EXITED(0), "the action without handlers");
+	signal(SIGSEGV, SIG_DFL);
+	CHECK_EQUAL(clone_without_handlers(write_nowhere), SIGSEGV, "a null pointer without handlers before");
+	CHECK_EQUAL(IN_CHILD(execute_ud2()), EXITED(61), "the parent's handler");
+	signal(SIGILL, SIG_DFL);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int loops = argc > 2 ? atoi(argv[2]) : 200;
@@ -316,5 +361,6 @@ int main(int argc, char **argv)
 	pthread_create(&thread, NULL, spawns, NULL);
 	pthread_join(thread, NULL);
 	handlers();
+	cleared_handlers();
 	return check_result();
 }
