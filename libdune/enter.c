@@ -364,7 +364,10 @@ static void rseq_off(void)
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
 
-/* What GR0 needs to get as far as handling its own page faults. */
+/*
+ * What GR0 needs to get as far as handling its own page faults.  It takes the lock of the page tables: a thread that changes
+ * them, and was the only one when it took that, has flushed its TLB when this returns.
+ */
 static int map_first_granules(void)
 {
 	return __dune_granules_map((unsigned long)__ehdr_start, (unsigned long)_end);
