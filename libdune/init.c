@@ -84,6 +84,25 @@ static int check_cpu(void)
 	return 0;
 }
 
+/*
+ * Of an XSAVE area with the components of @mask.  Not that of all in XCR0, CPUID's first answer: with AMX's tiles it
+ * is more than the kernel takes in a signal frame of a program that has not asked for them.  SDM, "CPUID-Instruction
+ * Processor Extended State Enumeration Main Leaf": sub-leaf i, EAX size, EBX offset of component i.
+ */
+static uint32_t xsave_size(uint64_t mask)
+{
+	uint32_t size = XSAVE_HEADER + 64, eax, ebx, ecx, edx;
+
+	for (unsigned int i = 2; i < 64; i++) {
+		if (!(mask >> i & 1))
+			continue;
+		__cpuid_count(0xd, i, eax, ebx, ecx, edx);
+		if (size < ebx + eax)
+			size = ebx + eax;
+	}
+	return size;
+}
+
 /* What a program's handler could change: x87, SSE, AVX, AVX-512.  SDM, "XSAVE-Supported Features". */
 static void find_xsave(void)
 {
@@ -94,8 +113,7 @@ static void find_xsave(void)
 		return;
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
 	__dune_vm.xsave_mask = low & 0xe7;
-	__cpuid_count(0xd, 0, eax, ebx, ecx, edx);
-	__dune_vm.xsave_size = ebx;
+	__dune_vm.xsave_size = xsave_size(__dune_vm.xsave_mask);
 }
 
 #define CR4_PCIDE	(1UL << 17)
