@@ -67,7 +67,14 @@ LIBDUNE_UNITS := $(T)/unit/test_format $(T)/unit/test_layout $(T)/unit/test_sysc
 $(LIBDUNE_UNITS): CPPFLAGS += -Ilibdune
 $(T)/unit/test_format: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
 $(T)/unit/test_format: libdune/format.c
-$(T)/unit/test_syscalls: $(B)/lib/libdune.a
+$(T)/unit/test_syscalls: $(B)/lib/libdune.a $(T)/unit/numbers.h
+$(T)/unit/test_syscalls: CPPFLAGS += -I$(T)/unit
+
+# CALL(NAME, NUMBER) for each system call that this system's headers know.
+$(T)/unit/numbers.h: tests/build.mk
+	@mkdir -p $(@D)
+	$(Q)echo '#include <asm/unistd.h>' | $(CC) -E -dM - | \
+		sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$$/CALL(\1, \2)/p' > $@
 
 # Its page tables, with stand-ins for the rest of it. AddressSanitizer has something at PAGEBASE.
 PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm $(T)/unit/test_vm_model $(T)/unit/test_precise

@@ -335,8 +335,9 @@ void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec);
  * is found by this scan, its bit set for the next one, or both: when the function returns the TLBs are flushed.
  *
  * The memory of the process is dirty and accessed at first.  What system calls of threads in Dune mode write is dirty,
- * but for calls that were under way when bits were cleared for the first time.  What the kernel
- * writes for other processes or asynchronously (io_uring, aio) sets no bit.
+ * but for calls that were under way when bits were cleared for the first time, and for what bpf() finds by pointers in its
+ * structures.  What the kernel writes for other processes, through /proc/PID/mem, asynchronously (io_uring, aio) or when a thread
+ * ends (CLONE_CHILD_CLEARTID, robust futexes) sets no bit.  A call that fails may set some of pages that it has not written.
  *
  * Return: the number of pages found, or -errno.
  */
