@@ -203,13 +203,17 @@ static long forward_with(const struct dune_thread *t, const struct call *c, void
 static long with_preload(struct dune_thread *t, const struct call *c)
 {
 	long env_count = count_strings(c->envp), arg_count = 0, ret;
+	const char *file = file_of(c);
 	struct program p;
 	char **envp, **argv, *strings;
 
 	if (env_count < 0)
 		return env_count;
-	__dune_program(&p, c->dirfd, file_of(c), c->flags);
+	/* A signal that came while a file is open would leave it so. */
+	__dune_call_begin(t);
+	__dune_program(&p, c->dirfd, file, c->flags);
 	t->exec.fd = p.fd;
+	__dune_call_end(t);
 	if (p.kind == PROGRAM_STATIC)
 		arg_count = count_strings(c->argv);
 	if (arg_count < 0)

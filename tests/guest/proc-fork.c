@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include "proc.h"
 
@@ -229,6 +230,40 @@ static void exec_at_once(void)
 	CHECK_EQUAL(*after, 0, "what ran behind a successful exec");
 }
 
+static unsigned int count_descriptors(void)
+{
+	unsigned int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Where an object is to be loaded first, libdune opens the program; a signal has it begin the call again. */
+static void exec_interrupted(unsigned int count)
+{
+	void __dune_set_preload(const char *path);
+	char *simple[] = { "x", NULL };
+	int fd = open("no-program", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	unsigned int seed = 1, before;
+
+	DIE_UNLESS(fd >= 0 && write(fd, "no program", 10) == 10, "a file");
+	close(fd);
+	signal(SIGALRM, nothing);
+	before = count_descriptors();
+	__dune_set_preload("/nonexistent");
+	for (unsigned int i = 0; i < count; i++) {
+		struct itimerval timer = { .it_value.tv_usec = 1 + rand_r(&seed) % 500 };
+
+		setitimer(ITIMER_REAL, &timer, NULL);
+		CHECK_ERRNO(execve("no-program", simple, environ), EACCES, "exec of what is no program");
+	}
+	__dune_set_preload("");
+	CHECK_EQUAL(count_descriptors(), before, "open descriptors after exec has failed");
+	signal(SIGALRM, SIG_DFL);
+	unlink("no-program");
+}
+
 /* ---- vfork and posix_spawn ---- */
 
 static void vforks(unsigned int count)
@@ -356,6 +391,7 @@ int main(int argc, char **argv)
 	stopped();
 	exec(loops);
 	exec_at_once();
+	exec_interrupted(10 * loops);
 	vforks(20);
 	spawns(NULL);
 	pthread_create(&thread, NULL, spawns, NULL);
