@@ -23,7 +23,6 @@ void offsets(void)
 	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
 	DEFINE(T_TABLE, offsetof(struct dune_thread, table));
 	DEFINE(T_RETURNED, offsetof(struct dune_thread, returned));
-	DEFINE(T_DEFERRED, offsetof(struct dune_thread, deferred));
 	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
 	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));
 	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));
@@ -57,6 +56,7 @@ void offsets(void)
 	DEFINE(R_R15, offsetof(struct dune_run, regs.r15));
 	DEFINE(R_RIP, offsetof(struct dune_run, regs.rip));
 	DEFINE(R_RFLAGS, offsetof(struct dune_run, regs.rflags));
+	DEFINE(R_IMMEDIATE_EXIT, offsetof(struct dune_run, immediate_exit));
 
 	DEFINE(UC_RAX, offsetof(struct ucontext, uc_mcontext.rax));
 	DEFINE(UC_RCX, offsetof(struct ucontext, uc_mcontext.rcx));

@@ -2,7 +2,7 @@
 /*
  * System call user dispatch: calls from outside a range of code become SIGSYS.  The kernel would look at HR3's
  * instructions, DUNE_RUN's above all; so it is done here.  A thread that has it on is watched: the
- * trampoline forwards nothing without a look.  HR3.
+ * trampoline forwards nothing without a look.  So is one for which a signal waits.  HR3.
  */
 #include "internal.h"
 
@@ -23,7 +23,7 @@ static long not_called(struct dune_thread *t)
 
 void __dune_watch(struct dune_thread *t)
 {
-	if (!t->dispatch.on && !t->strict) {
+	if (!t->dispatch.on && !t->strict && !t->deferred) {
 		t->table = __dune_syscall_table;
 		return;
 	}

@@ -148,6 +148,32 @@ static void leave_call_entry(struct dune_thread *t)
 	t->run->cpl = r->r11 & RFLAGS_IOPL1 ? 3 : 0;
 }
 
+static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)
+{
+	return sp >= t->trap_low && sp <= t->trap_high;
+}
+
+/*
+ * The guest stands behind its system call.  If that is the program's own, and interrupts are off without a trap or ring 3
+ * that would explain it, they are off for good: by POPF, or since a handler of traps was left by longjmp().  Outside a
+ * program cannot keep its signals off so: put them on.  libdune's own calls there are made with its lock held.
+ */
+static void own_interrupts_on(struct dune_thread *t)
+{
+	struct dune_regs *r = &t->run->regs;
+	unsigned long site = r->rcx - SYSCALL_LENGTH;
+	bool in_stub = r->rip == t->lstar_return;
+
+	if (t->run->cpl || t->user_bases || t->run->event_info & DUNE_EVENT_VALID || on_trap_stack(t, r->rsp))
+		return;
+	if (!(in_stub || r->rip == r->rcx) || site == (unsigned long)__dune_syscall_site || site == (unsigned long)__dune_own_site)
+		return;
+	if (in_stub)
+		r->r11 |= RFLAGS_IF;
+	else
+		r->rflags |= RFLAGS_IF;
+}
+
 /* ---- deferring ---- */
 
 /*
@@ -180,6 +206,7 @@ static void defer(struct dune_thread *t, const siginfo_t *info, const struct sig
 	else if (!t->deferred)
 		memcpy(&t->deferred_mask, &host->uc_sigmask, sizeof(t->deferred_mask));
 	t->deferred = true;
+	__dune_watch(t);
 	memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
 	if (wait)	/* for the guest to have interrupts on */
 		t->run->flags |= DUNE_RUN_WINDOW;
@@ -254,7 +281,7 @@ static struct frame *place_frame(struct dune_thread *t, const struct sigaction_k
 
 	/* A trap under way is known by its stack. */
 	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !__dune_on_altstack(alt, sp) &&
-	    !(sp >= t->trap_low && sp <= t->trap_high))
+	    !on_trap_stack(t, sp))
 		sp = alt->sp + alt->size;
 	else
 		sp -= RED_ZONE;
@@ -395,6 +422,7 @@ static void call_handlers(struct dune_thread *t, const struct kept_signal *first
 	t->run->immediate_exit = 0;
 	t->run->flags &= ~DUNE_RUN_WINDOW;
 	t->deferred = false;
+	__dune_watch(t);
 	if (!first && !t->nr_kept) {
 		__dune_signals_restore(mask);
 		return;
@@ -427,12 +455,23 @@ void __dune_signals_resume(struct dune_thread *t)
 {
 	if (!(t->run->event_info & DUNE_EVENT_VALID))
 		leave_call_entry(t);
+	own_interrupts_on(t);
 	if (t->nr_kept && !is_trap(&kept_signals(t)->info) && interrupts_off(t, t->run->regs.rflags)) {
 		t->run->immediate_exit = 0;
 		t->run->flags |= DUNE_RUN_WINDOW;
 		return;
 	}
 	call_handlers(t, NULL, t->deferred_mask);
+}
+
+/* The guest makes a system call while signals wait: if their handlers can run, have it make the call again after them. */
+bool __dune_signals_first(struct dune_thread *t)
+{
+	own_interrupts_on(t);
+	if (interrupts_off(t, t->run->regs.rflags))
+		return false;
+	__dune_call_again(t);
+	return true;
 }
 
 /* ---- death in the guest ---- */
@@ -525,6 +564,8 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	}
 	if (where == COMPLETE && !(t->run->event_info & DUNE_EVENT_VALID))
 		leave_call_entry(t);
+	if (where != BUSY)
+		own_interrupts_on(t);
 	flags = where == CALLING && r->rip == t->lstar_return ? r->r11 : r->rflags;
 	wait = interrupts_off(t, flags);
 	if (touching) {		/* whatever comes now, the access is made again */

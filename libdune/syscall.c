@@ -403,6 +403,8 @@ HOT long __dune_host_care(struct dune_thread *t)
 		private_call(t);
 		return 0;
 	}
+	if (t->deferred && __dune_signals_first(t))
+		return 0;
 	if (t->dispatch.on && __dune_dispatches(t)) {
 		dispatch(t);
 		return 0;

@@ -198,7 +198,7 @@ __dune_vfork:
 /*
  * RDI: the thread.  RSP: in its host stack, a multiple of 16.  Never returns.
  *
- * RBX struct dune_run, RBP the thread, R12 the table of calls that need care, R13 lstar_return.
+ * RBX struct dune_run, RBP the thread, R13 lstar_return.
  *
  * A signal can come at any instruction; the labels tell sigframe.c how far the guest's call has come.
  */
@@ -214,7 +214,6 @@ __dune_run_loop:
 	mov	%rdi, %rbp
 	mov	T_RUN(%rbp), %rbx
 	guest_is_caller
-	mov	T_TABLE(%rbp), %r12
 	mov	T_LSTAR_RETURN(%rbp), %r13
 
 .Lrun:
@@ -239,7 +238,8 @@ __dune_run_return:
 	mov	R_RAX(%rbx), %rax
 	cmp	$NR_SYSCALLS, %rax
 	jae	__dune_care
-	cmpq	$0, (%r12,%rax,8)
+	mov	T_TABLE(%rbp), %rdx
+	cmpq	$0, (%rdx,%rax,8)
 	jne	__dune_care
 	mov	R_RDI(%rbx), %rdi
 	mov	R_RSI(%rbx), %rsi
@@ -256,16 +256,15 @@ __dune_run_again:
 __dune_care:
 	mov	%rbp, %rdi
 	call	__dune_host_care
-	mov	T_TABLE(%rbp), %r12
 	test	%eax, %eax
 	jz	.Lrun
 
 	/*
-	 * A call whose output the page table is to see (output.c).  A signal that came until here waits for the
-	 * guest, which is to make the call again afterwards.
+	 * A call whose output the page table is to see (output.c), or that was only looked at.  A signal that came
+	 * until here waits for the guest, which is to make the call again afterwards.
 	 */
 __dune_output_call:
-	cmpb	$0, T_DEFERRED(%rbp)
+	cmpl	$0, R_IMMEDIATE_EXIT(%rbx)
 	jne	.Lagain
 	mov	R_RAX(%rbx), %rax
 	mov	R_RDI(%rbx), %rdi

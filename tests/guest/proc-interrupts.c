@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Signals while interrupts are off, as ring 0 can have them: they wait for the end of a handler of traps, which can make
+ * system calls meanwhile; but where the program has left them off, they come at the latest with its next one.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proc.h"
+
+#define RFLAGS_IF	0x200UL
+
+static volatile sig_atomic_t seen;
+static jmp_buf back;
+
+static void note(int signo)
+{
+	(void)signo;
+	CHECK_WORLD("a handler");
+	seen++;
+}
+
+static void alarm_in(long us)
+{
+	const struct itimerval soon = { .it_value = { 0, us } };
+
+	seen = 0;
+	CHECK_EQUAL(setitimer(ITIMER_REAL, &soon, NULL), 0, "setitimer");
+}
+
+static unsigned long flags(void)
+{
+	unsigned long value;
+
+	__asm__ volatile("pushfq; popq %0" : "=r"(value));
+	return value;
+}
+
+static void spin(long ms)
+{
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < ms);
+}
+
+/* Interrupts are off: what waits for a signal, and what comes while the program computes. */
+static void signals_come(void (*off)(void), const char *what)
+{
+	sigset_t mask;
+
+	off();
+	CHECK(!proc_inside || !(flags() & RFLAGS_IF), "%s leaves interrupts on", what);
+	alarm_in(100000);
+	pause();
+	CHECK(seen == 1, "%s: %d handlers have run in pause()", what, seen);
+
+	off();
+	alarm_in(50000);
+	spin(200);
+	syscall(SYS_getppid);
+	CHECK(seen == 1, "%s: %d handlers have run at the call after it", what, seen);
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	CHECK(!sigismember(&mask, SIGALRM) && !sigismember(&mask, SIGUSR1), "%s: signals stay blocked", what);
+
+	off();
+	seen = 0;
+	raise(SIGALRM);
+	CHECK(seen == 1, "%s: %d handlers have run in raise()", what, seen);
+}
+
+static void jump(struct dune_tf *tf)
+{
+	(void)tf;
+	longjmp(back, 1);
+}
+
+static void calls(struct dune_tf *tf)
+{
+	struct stat st;
+
+	alarm_in(50000);
+	spin(150);
+	CHECK_EQUAL(fstat(1, &st), 0, "fstat in a trap");
+	CHECK(fcntl(1, F_GETFD) >= 0, "fcntl in a trap");
+	CHECK(getppid() > 0, "getppid in a trap");
+	CHECK_EQUAL(seen, 0, "handlers that have run in a trap");
+	tf->rip += 2;
+}
+
+static void by_jump(void)
+{
+	if (!setjmp(back))
+		__asm__ volatile("ud2");
+}
+
+static void by_flags(void)
+{
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushq $2; popfq; lea 128(%%rsp), %%rsp" : : : "memory", "cc");
+}
+
+int main(int argc, char **argv)
+{
+	proc_begin(argc, argv);
+	signal(SIGALRM, note);
+	signal(SIGUSR1, note);
+	if (proc_inside) {
+		dune_register_intr_handler(T_ILLOP, calls);
+		__asm__ volatile("ud2");
+		CHECK_EQUAL(seen, 1, "handlers that have run after a trap");
+		dune_register_intr_handler(T_ILLOP, jump);
+		signals_come(by_jump, "longjmp()");
+	}
+	signals_come(by_flags, "popfq");
+	return check_result();
+}
