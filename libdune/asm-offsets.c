@@ -23,6 +23,7 @@ void offsets(void)
 	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
 	DEFINE(T_TABLE, offsetof(struct dune_thread, table));
 	DEFINE(T_RETURNED, offsetof(struct dune_thread, returned));
+	DEFINE(T_COMPLETE, offsetof(struct dune_thread, complete));
 	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
 	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));
 	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));
@@ -106,6 +107,9 @@ void offsets(void)
 	DEFINE(NR_EXIT, __NR_exit);
 	DEFINE(NR_VFORK, __NR_vfork);
 	DEFINE(NR_RT_SIGRETURN, __NR_rt_sigreturn);
+	DEFINE(NR_RT_SIGPROCMASK, __NR_rt_sigprocmask);
+	DEFINE(SETMASK, SIG_SETMASK);
+	DEFINE(MASK_SIZE, sizeof(uint64_t));
 	DEFINE(PRIVATE_LEAVE_NR, PRIVATE_LEAVE);
 	DEFINE(SEL_USER_CS, DUNE_SEL_USER_CS);
 	DEFINE(SEL_USER_DS, DUNE_SEL_USER_DS);

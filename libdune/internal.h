@@ -339,6 +339,7 @@ extern const char __dune_copy_failed[];
 extern const char __dune_sigreturned[];
 void __dune_sigreturn_finish(struct dune_thread *t) __attribute__((noreturn));
 void __dune_run_anew(struct dune_thread *t) __attribute__((noreturn));
+void __dune_run_masked(struct dune_thread *t, uint64_t mask) __attribute__((noreturn));
 void __dune_host_exit(struct dune_thread *t, long reason);
 long __dune_host_care(struct dune_thread *t);
 

@@ -351,18 +351,6 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 	host->uc_mcontext.fpstate = NULL;
 }
 
-/*
- * Have the guest run the handler that it stands before.  Not by returning to the kernel, which has nothing to
- * restore: the mask is another, and a handler begins with the initial vector state, which is live since the host's began.
- */
-static void __attribute__((noreturn)) run_handler(struct dune_thread *t, uint64_t mask)
-{
-	t->complete = true;
-	__dune_signals_restore(mask);
-	t->complete = false;
-	__dune_run_anew(t);
-}
-
 /* ---- outside the host handler ---- */
 
 /* An image of the vector state, which is the guest's, as a signal frame has it. */
@@ -613,8 +601,12 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	else if (host->uc_mcontext.rax == (unsigned long)-EINTR)
 		waiting_mask(r, nr, &in_force);
 	call_handler(t, info, &action, host, in_force);
+	/*
+	 * Not by returning to the kernel, which has nothing to restore: the mask is another, and a handler begins with
+	 * the initial vector state, which is live since this one began.
+	 */
 	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
-	run_handler(t, in_force);
+	__dune_run_masked(t, in_force);
 }
 
 static struct dune_thread *this_thread(void)

@@ -491,6 +491,36 @@ __dune_run_anew:
 	.cfi_endproc
 	.size	__dune_run_anew, . - __dune_run_anew
 
+/*
+ * void __dune_run_masked(struct dune_thread *t, uint64_t mask)
+ *
+ * HR3: puts @mask of signals in force, and runs the guest, whose state is complete.  It abandons the host stack
+ * first: of signals that come with the mask, each would take another piece of it.
+ */
+	.globl	__dune_run_masked
+	.hidden	__dune_run_masked
+	.type	__dune_run_masked, @function
+	.balign	16
+__dune_run_masked:
+	.cfi_startproc
+	.cfi_undefined rip
+	mov	%rdi, %rbp
+	mov	T_HOST_TOP(%rbp), %rsp
+	push	%rsi
+	movb	$1, T_COMPLETE(%rbp)
+	mov	$SETMASK, %edi
+	mov	%rsp, %rsi
+	xor	%edx, %edx
+	mov	$MASK_SIZE, %r10d
+	mov	$NR_RT_SIGPROCMASK, %eax
+	call	__dune_own_site
+	movb	$0, T_COMPLETE(%rbp)
+	mov	%rbp, %rdi
+	mov	T_HOST_TOP(%rdi), %rsp
+	jmp	__dune_run_loop
+	.cfi_endproc
+	.size	__dune_run_masked, . - __dune_run_masked
+
 	.bss
 	.balign	16
 	.skip	64
