@@ -627,6 +627,11 @@ void __dune_host_exit(struct dune_thread *t, long reason)
 	case DUNE_EXIT_SHUTDOWN:
 		host_shutdown(t);
 		return;
+	case -EINVAL:		/* from a frame of a signal, or as its handler: the CPU would not go there */
+		if (canonical(t->run->regs.rip))
+			break;
+		__dune_signal_fault(t, SIGSEGV, SI_KERNEL, 0, 0);
+		return;
 	}
 	__dune_fatal(SIGABRT, "DUNE_RUN failed: error %ld", -reason);
 }

@@ -477,6 +477,7 @@ void __dune_watch(struct dune_thread *t);
 
 long __dune_forward(struct dune_thread *t);
 int __dune_copy_in(void *to, unsigned long from, size_t size);
+bool __dune_can_write(unsigned long to, size_t size);
 int __dune_copy_out(unsigned long to, const void *from, size_t size);
 
 /* Calls of libdune's own from GR0 to HR3, made like hypercalls. */

@@ -273,24 +273,28 @@ static uint64_t handler_mask(int signo, const struct sigaction_kernel *action, u
 	return mask;
 }
 
+/* NULL: it does not fit into the alternate stack. */
 static struct frame *place_frame(struct dune_thread *t, const struct sigaction_kernel *action,
 				 size_t fp_size, unsigned long *fpstate)
 {
-	unsigned long sp = t->run->regs.rsp;
+	unsigned long sp = t->run->regs.rsp, frame;
 	const struct altstack *alt = &t->altstack;
+	bool inside = __dune_on_altstack(alt, sp);
 
 	/* A trap under way is known by its stack. */
-	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !__dune_on_altstack(alt, sp) &&
-	    !on_trap_stack(t, sp))
+	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !inside && !on_trap_stack(t, sp)) {
 		sp = alt->sp + alt->size;
-	else
+		inside = true;
+	} else {
 		sp -= RED_ZONE;
+	}
 	*fpstate = (sp - fp_size) & -64UL;
-	return (struct frame *)(((*fpstate - sizeof(struct frame)) & -16UL) - 8);
+	frame = ((*fpstate - sizeof(struct frame)) & -16UL) - 8;
+	return inside && frame - alt->sp - 1 >= alt->size ? NULL : (struct frame *)frame;
 }
 
-/* Build it and have the guest call the handler. */
-static void build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
+/* Build it and have the guest call the handler.  False: it cannot be written. */
+static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 			const struct ucontext *host, const struct sigaction_kernel *action)
 {
 	struct dune_regs *r = &t->run->regs;
@@ -299,6 +303,8 @@ static void build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	unsigned long fpstate;
 	struct frame *frame = place_frame(t, action, fp_size, &fpstate);
 
+	if (!frame || !__dune_can_write((unsigned long)frame, fpstate + fp_size - (unsigned long)frame))
+		return false;
 	memcpy((void *)fpstate, fp, fp_size);
 	frame->restorer = action->restorer;
 	frame->uc.uc_flags = host->uc_flags;
@@ -321,6 +327,7 @@ static void build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	r->rip = action->handler;
 	r->rsp = (unsigned long)frame;
 	r->rflags = (r->rflags & ~(RFLAGS_TF | RFLAGS_DF | RFLAGS_RF)) | RFLAGS_IF;
+	return true;
 }
 
 /* Have the kernel's return from this host handler go to the beginning of the loop. */
@@ -335,20 +342,6 @@ void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 	c->eflags &= ~RFLAGS_DF;
 	t->complete = false;
 	t->trapno = 0;
-}
-
-/* Have the guest call the handler, when the kernel has loaded @host. */
-static void call_handler(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
-			 struct ucontext *host, uint64_t in_force)
-{
-	int signo = info->si_signo;
-
-	if (t->run->cpl)
-		__dune_session_interrupt(t, in_force);
-	build_frame(t, signo, info, host, action);
-	__dune_restart_loop(t, host, handler_mask(signo, action, in_force));
-	/* The handler begins with the initial vector state; the frame has the program's. */
-	host->uc_mcontext.fpstate = NULL;
 }
 
 /* ---- outside the host handler ---- */
@@ -395,6 +388,92 @@ static void make_context(struct dune_thread *t, struct ucontext *uc, char *area,
 		save_vectors(area);
 		uc->uc_mcontext.fpstate = (void *)area;
 	}
+}
+
+/* ---- death in the guest ---- */
+
+/*
+ * Die by @signo at the guest's instruction, so that a core file shows its registers: the kernel
+ * loads them at the end of what looks like a handler, and there finds the signal.  In the host
+ * handler its context @host has the vector state; otherwise, NULL, it is live.
+ */
+static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int signo, const siginfo_t *info,
+						   const struct ucontext *host)
+{
+	char *area = __builtin_alloca_with_align(vectors_size(), 64 * 8);
+	uint64_t mask = ~(1UL << (signo - 1));
+	struct ucontext uc;
+
+	if (__dune_vm.filtered)
+		__dune_die_by(signo, info);
+	__dune_signals_block();
+	__dune_signal_default(signo);
+	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
+	make_context(t, &uc, host ? NULL : area, mask);
+	if (host)
+		uc.uc_mcontext.fpstate = host->uc_mcontext.fpstate;
+	__dune_host_sigreturn(&uc);
+}
+
+/* ---- calling handlers ---- */
+
+/* The kernel has done it for most signals (host_action()). */
+static void reset_action(struct sighand *sighand, int signo, const struct sigaction_kernel *action)
+{
+	struct sigaction_kernel *kept = &sighand->actions[signo];
+
+	if (!(action->flags & SA_RESETHAND))
+		return;
+	if (signo == SIGSEGV || signo == SIGBUS)
+		__dune_signal_reset(sighand, signo);
+	else if (kept->handler == action->handler)
+		*kept = (struct sigaction_kernel){ 0 };
+}
+
+static siginfo_t exception_info(int signo, int code, unsigned long addr)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = signo;
+	info.si_code = code;
+	info.si_addr = (void *)addr;
+	return info;
+}
+
+static bool try_call(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
+		     struct ucontext *host, uint64_t in_force)
+{
+	int signo = info->si_signo;
+
+	if (!build_frame(t, signo, info, host, action))
+		return false;
+	__dune_restart_loop(t, host, handler_mask(signo, action, in_force));
+	/* The handler begins with the initial vector state; the frame has the program's. */
+	host->uc_mcontext.fpstate = NULL;
+	return true;
+}
+
+/*
+ * Have the guest call the handler, when the kernel has loaded @host.  A frame that cannot be written is SIGSEGV, whose
+ * own is perhaps to be written elsewhere; but SIGSEGV without one is death.
+ */
+static void call_handler(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
+			 struct ucontext *host, uint64_t in_force)
+{
+	siginfo_t segv = exception_info(SIGSEGV, SI_KERNEL, 0);
+	struct sigaction_kernel segv_action = t->sighand->actions[SIGSEGV];
+
+	if (t->run->cpl)
+		__dune_session_interrupt(t, in_force);
+	if (try_call(t, info, action, host, in_force))
+		return;
+	if (info->si_signo != SIGSEGV && is_handler(&segv_action) && !(in_force & 1UL << (SIGSEGV - 1))) {
+		reset_action(t->sighand, SIGSEGV, &segv_action);
+		if (try_call(t, &segv, &segv_action, host, in_force))
+			return;
+	}
+	die_in_guest(t, SIGSEGV, &segv, host);
 }
 
 /*
@@ -462,31 +541,6 @@ bool __dune_signals_first(struct dune_thread *t)
 	return true;
 }
 
-/* ---- death in the guest ---- */
-
-/*
- * Die by @signo at the guest's instruction, so that a core file shows its registers: the kernel
- * loads them at the end of what looks like a handler, and there finds the signal.  In the host
- * handler its context @host has the vector state; otherwise, NULL, it is live.
- */
-static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int signo, const siginfo_t *info,
-						   const struct ucontext *host)
-{
-	char *area = __builtin_alloca_with_align(vectors_size(), 64 * 8);
-	uint64_t mask = ~(1UL << (signo - 1));
-	struct ucontext uc;
-
-	if (__dune_vm.filtered)
-		__dune_die_by(signo, info);
-	__dune_signals_block();
-	__dune_signal_default(signo);
-	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
-	make_context(t, &uc, host ? NULL : area, mask);
-	if (host)
-		uc.uc_mcontext.fpstate = host->uc_mcontext.fpstate;
-	__dune_host_sigreturn(&uc);
-}
-
 /* ---- the handler ---- */
 
 static bool in_touch(const struct sigcontext *c)
@@ -511,19 +565,6 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 		die_in_guest(t, signo, info, host);
 	else if (action->handler == (unsigned long)SIG_DFL)
 		__dune_die_by(signo, info);
-}
-
-/* The kernel has done it for most signals (host_action()). */
-static void reset_action(struct sighand *sighand, int signo, const struct sigaction_kernel *action)
-{
-	struct sigaction_kernel *kept = &sighand->actions[signo];
-
-	if (!(action->flags & SA_RESETHAND))
-		return;
-	if (signo == SIGSEGV || signo == SIGBUS)
-		__dune_signal_reset(sighand, signo);
-	else if (kept->handler == action->handler)
-		*kept = (struct sigaction_kernel){ 0 };
 }
 
 static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct ucontext *host)
@@ -690,17 +731,6 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 	call_handlers(t, &now, mask);
 }
 
-static siginfo_t exception_info(int signo, int code, unsigned long addr)
-{
-	siginfo_t info;
-
-	memset(&info, 0, sizeof(info));
-	info.si_signo = signo;
-	info.si_code = code;
-	info.si_addr = (void *)addr;
-	return info;
-}
-
 /* A signal of which the kernel says that it is forced: as send_exception(). */
 void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info)
 {
@@ -722,12 +752,12 @@ void __dune_signal_exception(struct dune_thread *t, const struct raise *raise)
 	send_exception(t, &info, raise);
 }
 
-/* An access of the guest's that the kernel would refuse. */
+/* An access of the guest's that the kernel would refuse; SI_KERNEL: to an address that is none. */
 void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error)
 {
 	siginfo_t info = exception_info(signo, code, addr);
 
-	t->trapno = T_PGFLT;
+	t->trapno = code == SI_KERNEL ? T_GPFLT : T_PGFLT;
 	t->trap_err = error;
 	t->trap_cr2 = addr;
 	t->run->event_info = 0;

@@ -48,15 +48,27 @@ int __dune_copy_in(void *to, unsigned long from, size_t size)
 	return __dune_copy(to, (const void *)from, size) ? 0 : -EFAULT;
 }
 
-/* At most a page; and at least a mask of signals, which is written at both ends. */
+/* Can so many bytes be written there?  At least a mask of signals, which is written to each page of it.  HR3. */
+bool __dune_can_write(unsigned long to, size_t size)
+{
+	unsigned long at = to, end = to + size - sizeof(uint64_t);
+
+	/* NULL would be no place. */
+	while (at && own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, at, sizeof(uint64_t)) != -EFAULT) {
+		if (at == end || (at ^ (to + size - 1)) < PAGE_SIZE)
+			return true;
+		at = (at & -(unsigned long)PAGE_SIZE) + PAGE_SIZE;
+		if (at > end)
+			at = end;
+	}
+	return false;
+}
+
 int __dune_copy_out(unsigned long to, const void *from, size_t size)
 {
-	unsigned long last = to + size - sizeof(uint64_t);
-
 	if (dune_in_guest())
 		return __dune_vm.hypercall(PRIVATE_COPY_OUT, to, (unsigned long)from, size);
-	if (!to || own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, to, sizeof(uint64_t)) == -EFAULT ||
-	    own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, last, sizeof(uint64_t)) == -EFAULT)
+	if (!__dune_can_write(to, size))
 		return -EFAULT;
 	return __dune_copy((void *)to, from, size) ? 0 : -EFAULT;
 }
