@@ -641,12 +641,20 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 		__dune_call_again(t);
 	else if (host->uc_mcontext.rax == (unsigned long)-EINTR)
 		waiting_mask(r, nr, &in_force);
+	if (t->deferred) {	/* a fault while another signal waits, and still does */
+		in_force = t->deferred_mask;
+		memcpy(&host->uc_sigmask, &in_force, sizeof(in_force));
+	}
 	call_handler(t, info, &action, host, in_force);
 	/*
 	 * Not by returning to the kernel, which has nothing to restore: the mask is another, and a handler begins with
 	 * the initial vector state, which is live since this one began.
 	 */
 	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
+	if (t->deferred) {
+		t->deferred_mask = in_force;
+		in_force = ALL_BLOCKED;
+	}
 	__dune_run_masked(t, in_force);
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -83,6 +84,29 @@ static void jump(struct dune_tf *tf)
 	longjmp(back, 1);
 }
 
+static void repair(int signo, siginfo_t *info, void *context)
+{
+	(void)signo;
+	(void)context;
+	CHECK_EQUAL(mprotect((void *)((unsigned long)info->si_addr & -4096UL), 4096, PROT_READ | PROT_WRITE), 0, "mprotect");
+}
+
+/* Its fault does not wait for the end of the trap, while SIGALRM does. */
+static void faults(struct dune_tf *tf)
+{
+	const struct sigaction action = { .sa_sigaction = repair, .sa_flags = SA_SIGINFO };
+	volatile char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	sigaction(SIGSEGV, &action, NULL);
+	alarm_in(50000);
+	spin(150);
+	*page = 1;
+	CHECK_EQUAL(*page, 1, "what was written after the repair");
+	munmap((void *)page, 4096);
+	signal(SIGSEGV, SIG_DFL);
+	tf->rip += 2;
+}
+
 static void calls(struct dune_tf *tf)
 {
 	struct stat st;
@@ -109,6 +133,8 @@ static void by_flags(void)
 
 int main(int argc, char **argv)
 {
+	sigset_t mask;
+
 	proc_begin(argc, argv);
 	signal(SIGALRM, note);
 	signal(SIGUSR1, note);
@@ -116,6 +142,11 @@ int main(int argc, char **argv)
 		dune_register_intr_handler(T_ILLOP, calls);
 		__asm__ volatile("ud2");
 		CHECK_EQUAL(seen, 1, "handlers that have run after a trap");
+		dune_register_intr_handler(T_ILLOP, faults);
+		__asm__ volatile("ud2");
+		CHECK_EQUAL(seen, 1, "handlers that have run after a fault in a trap");
+		sigprocmask(SIG_BLOCK, NULL, &mask);
+		CHECK(sigisemptyset(&mask), "signals are blocked after a fault in a trap");
 		dune_register_intr_handler(T_ILLOP, jump);
 		signals_come(by_jump, "longjmp()");
 	}
