@@ -667,24 +667,34 @@ static struct dune_thread *this_thread(void)
 	return area_thread(sp & -(unsigned long)AREA_SIZE);
 }
 
+/* In a thread that is not in Dune mode, on the stack and with the vector state that the handler is to have. */
+static void deliver_outside(int signo, siginfo_t *info, struct ucontext *context)
+{
+	struct sigaction_kernel action = __dune_sighand.actions[signo];
+	void (*handler)(int, siginfo_t *, void *) = (void (*)(int, siginfo_t *, void *))action.handler;
+	uint64_t mask;
+
+	if (is_handler(&action)) {
+		memcpy(&mask, &context->uc_sigmask, sizeof(mask));
+		reset_action(&__dune_sighand, signo, &action);
+		__dune_signals_restore(handler_mask(signo, &action, mask));
+		handler(signo, info, context);
+	} else if ((signo == SIGSEGV || signo == SIGBUS) && (info->si_code > 0 || !action.handler)) {
+		__dune_die_by(signo, info);
+	}
+}
+
 void __dune_host_handler(int signo, siginfo_t *info, void *context)
 {
 	struct dune_thread *t = this_thread();
-	void (*handler)(int, siginfo_t *, void *);
 
-	if (t) {
-		if (READ_ONCE(((struct ucontext *)context)->uc_mcontext.rip) == (unsigned long)__dune_peek && info->si_code > 0)
-			__dune_die_by(SIGSEGV, info);
-		deliver(t, signo, info, context);
+	if (!t) {
+		deliver_outside(signo, info, context);
 		return;
 	}
-	/* A thread that is not in Dune mode. */
-	if (__dune_has_handler(&__dune_sighand, signo)) {
-		handler = (void (*)(int, siginfo_t *, void *))READ_ONCE(__dune_sighand.actions[signo].handler);
-		handler(signo, info, context);
-	} else if ((signo == SIGSEGV || signo == SIGBUS) && (info->si_code > 0 || !__dune_sighand.actions[signo].handler)) {
-		__dune_die_by(signo, info);
-	}
+	if (READ_ONCE(((struct ucontext *)context)->uc_mcontext.rip) == (unsigned long)__dune_peek && info->si_code > 0)
+		__dune_die_by(SIGSEGV, info);
+	deliver(t, signo, info, context);
 }
 
 /* ---- exceptions ---- */

@@ -13,8 +13,11 @@ struct sighand __dune_sighand;
 
 #define ALL_SIGNALS		(~0UL)
 #define SIGSET_SIZE		8
-/* SA_RESTART: the kernel decides whether a call is made again. */
-#define SA_KEPT			(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART)
+/*
+ * SA_RESTART: the kernel decides whether a call is made again.  SA_ONSTACK is for threads that are not in Dune mode: of
+ * the others it knows no alternate stack.
+ */
+#define SA_KEPT			(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART | SA_ONSTACK)
 #define ALTSTACK_MIN		2048
 
 static long set_action(int signo, const struct sigaction_kernel *new, struct sigaction_kernel *old)
