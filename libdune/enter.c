@@ -450,9 +450,8 @@ void __dune_leave_finish(struct dune_thread *t)
 	for (unsigned int i = 0; i < t->nr_kept; i++)
 		dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid),
 			      kept_signals(t)[i].info.si_signo, &kept_signals(t)[i].info);
-	__dune_signals_release(t);
 	__dune_vcpu_destroy(t);
-	__dune_thread_free(t);
+	__dune_signals_release(t);
 	__dune_signals_restore(mask);
 }
 

@@ -7,7 +7,7 @@
  */
 #include <linux/sched.h>
 
-#include "internal.h"
+#include "vm.h"
 
 struct sighand __dune_sighand;
 
@@ -211,12 +211,16 @@ static int adopt_actions(struct sighand *sighand)
 	return 0;
 }
 
+/* The program's actions again, but for what a thread that was not in Dune mode has changed meanwhile. */
 static void release_actions(struct sighand *sighand)
 {
+	struct sigaction_kernel now;
+
 	for (int signo = 1; signo <= NR_SIGNALS; signo++) {
 		struct sigaction_kernel *kept = &sighand->actions[signo];
 
-		if (is_handler(kept) || (sighand->faults_caught && is_fault(signo)))
+		if ((is_handler(kept) || (sighand->faults_caught && is_fault(signo))) &&
+		    !set_action(signo, NULL, &now) && now.handler == (unsigned long)__dune_host_handler)
 			set_action(signo, kept, NULL);
 		kept->handler = 0;
 	}
@@ -269,23 +273,39 @@ void __dune_faults_end(struct dune_thread *t)
 	__dune_signals_restore(t->touch_mask);
 }
 
-/* The first thread in Dune mode hands over the process's handlers, each its alternate stack. */
+/*
+ * A thread that enters Dune mode hands over its alternate stack, and the process's handlers, as far as no other has done
+ * so; the last one that leaves gets those back.  Who enters while another one does waits for it.
+ */
 int __dune_signals_adopt(struct dune_thread *t)
 {
 	const struct altstack none = { .flags = SS_DISABLE };
+	uint64_t state;
+	int ret;
 
 	dune_syscall2(__NR_sigaltstack, NULL, &t->altstack);
 	if (!(t->altstack.flags & SS_DISABLE))
 		dune_syscall2(__NR_sigaltstack, &none, NULL);
-	return !__dune_vm.fresh && __dune_thread_alone(t) ? adopt_actions(t->sighand) : 0;
+	if (__dune_vm.fresh)
+		return 0;
+	state = vm_lock();
+	ret = adopt_actions(t->sighand);
+	vm_unlock(state);
+	return ret;
 }
 
+/* Frees the thread's area too: of two that leave at once one is to be the last. */
 void __dune_signals_release(struct dune_thread *t)
 {
+	uint64_t state;
+
 	if (!(t->altstack.flags & SS_DISABLE))
 		dune_syscall2(__NR_sigaltstack, &t->altstack, NULL);
+	state = vm_lock();
 	if (__dune_thread_alone(t))
 		release_actions(t->sighand);
+	__dune_thread_free(t);
+	vm_unlock(state);
 }
 
 /* What the kernel shares, copies and resets in clone(). */

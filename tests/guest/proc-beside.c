@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Signals of a thread that is not in Dune mode while another one is.
+ * Signals of threads beside each other: some not in Dune mode while others are, and some that enter it at once.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -69,9 +69,36 @@ static void *ordinary(void *arg)
 	return arg;
 }
 
+/* ---- at once ---- */
+
+static pthread_barrier_t barrier;
+
+static void note(int signo, siginfo_t *info, void *context)
+{
+	(void)signo;
+	(void)info;
+	(void)context;
+	CHECK_WORLD("a handler");
+	__atomic_fetch_add(&seen, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *enters(void *arg)
+{
+	for (int i = 0; i < 50; i++) {
+		pthread_barrier_wait(&barrier);
+		if (proc_inside)
+			CHECK_EQUAL(dune_enter(), 0, "dune_enter");
+		pthread_kill(pthread_self(), SIGUSR1);
+		pthread_barrier_wait(&barrier);
+		if (proc_inside)
+			dune_leave();
+	}
+	return arg;
+}
+
 int main(int argc, char **argv)
 {
-	pthread_t thread;
+	pthread_t threads[2];
 
 	proc_inside = argc < 2 || strcmp(argv[1], "outside");
 	if (proc_inside)
@@ -80,12 +107,21 @@ int main(int argc, char **argv)
 
 	set_handler(SIGUSR1, outside, 0);
 	set_handler(SIGSEGV, outside, SA_ONSTACK | SA_RESETHAND);
-	pthread_create(&thread, NULL, ordinary, NULL);
+	pthread_create(&threads[0], NULL, ordinary, NULL);
 	if (proc_inside)
 		DIE_UNLESS(!dune_enter(), "dune_enter");
 	CHECK_EQUAL(write(release[1], "x", 1), 1, "write");
-	pthread_join(thread, NULL);
+	pthread_join(threads[0], NULL);
 	if (proc_inside)
 		CHECK_EQUAL(dune_leave(), 0, "dune_leave");
+
+	pthread_barrier_init(&barrier, NULL, 2);
+	seen = 0;
+	set_handler(SIGUSR1, note, 0);
+	for (int i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, enters, NULL);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	CHECK_EQUAL(seen, 100, "handlers of threads that enter at once");
 	return check_result();
 }
