@@ -536,6 +536,7 @@ static inline bool __dune_has_handler(const struct sighand *sighand, int signo)
 
 bool __dune_on_altstack(const struct altstack *s, unsigned long sp);
 void __dune_signal_default(int signo);
+bool __dune_signal_is_default(int signo);
 void __dune_die_by(int signo, const siginfo_t *info) __attribute__((noreturn));
 uint64_t __dune_signals_block(void);
 void __dune_signals_restore(uint64_t mask);

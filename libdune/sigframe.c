@@ -417,7 +417,7 @@ static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int si
 
 /* ---- calling handlers ---- */
 
-/* The kernel has done it for most signals (host_action()). */
+/* The kernel has done it for most signals (host_action()); by now another thread may have set it again. */
 static void reset_action(struct sighand *sighand, int signo, const struct sigaction_kernel *action)
 {
 	struct sigaction_kernel *kept = &sighand->actions[signo];
@@ -426,7 +426,7 @@ static void reset_action(struct sighand *sighand, int signo, const struct sigact
 		return;
 	if (signo == SIGSEGV || signo == SIGBUS)
 		__dune_signal_reset(sighand, signo);
-	else if (kept->handler == action->handler)
+	else if (kept->handler == action->handler && (__dune_vm.filtered || __dune_signal_is_default(signo)))
 		*kept = (struct sigaction_kernel){ 0 };
 }
 
@@ -559,8 +559,12 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 {
 	const struct sigaction_kernel *action = &t->sighand->actions[signo];
 
-	if (signo != SIGSEGV && signo != SIGBUS)
-		return;		/* taken away by another thread meanwhile */
+	if (signo != SIGSEGV && signo != SIGBUS) {
+		/* Taken away by another thread meanwhile: now it is the kernel's, at the end of the host handler. */
+		if (!__dune_vm.filtered && action->handler == (unsigned long)SIG_DFL && __dune_signal_is_default(signo))
+			dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
+		return;
+	}
 	if (synchronous)
 		die_in_guest(t, signo, info, host);
 	else if (action->handler == (unsigned long)SIG_DFL)

@@ -102,6 +102,14 @@ void __dune_signal_default(int signo)
 	set_action(signo, &default_action, NULL);
 }
 
+/* Has the kernel that action? */
+bool __dune_signal_is_default(int signo)
+{
+	struct sigaction_kernel now;
+
+	return !set_action(signo, NULL, &now) && now.handler == (unsigned long)SIG_DFL;
+}
+
 /* Its default action, with this siginfo; @info NULL: as kill() sends it. */
 void __dune_die_by(int signo, const siginfo_t *info)
 {
@@ -165,23 +173,39 @@ static struct sigaction_kernel host_action(int signo, const struct sigaction_ker
 	};
 }
 
-/* Give @signo the action @new; the program's last one goes to @old. */
+/* The handler last: a signal may come in between. */
+static void keep_action(struct sigaction_kernel *kept, const struct sigaction_kernel *action)
+{
+	kept->flags = action->flags;
+	kept->restorer = action->restorer;
+	kept->mask = action->mask;
+	__atomic_store_n(&kept->handler, action->handler, __ATOMIC_RELEASE);
+}
+
+/*
+ * Give @signo the action @new; the program's last one goes to @old.  No signal that comes to libdune's handler may
+ * find none of the program's: so a new one is there before the kernel knows of it, and an old one for as long as it does.
+ */
 static long install(struct sighand *sighand, int signo, const struct sigaction_kernel *new,
 		    struct sigaction_kernel *old)
 {
-	struct sigaction_kernel host, *kept = &sighand->actions[signo];
+	struct sigaction_kernel host, *kept = &sighand->actions[signo], last = *kept;
 	long ret;
 
+	if (is_handler(new))
+		keep_action(kept, new);
 	if (is_handler(new) || (sighand->faults_caught && is_fault(signo)))
 		host = host_action(signo, new);
 	else
 		host = *new;
 	ret = set_action(signo, &host, old);
-	if (ret)
+	if (ret) {
+		keep_action(kept, &last);
 		return ret;
+	}
 	if (old->handler == (unsigned long)__dune_host_handler)
-		*old = *kept;
-	*kept = *new;
+		*old = last;
+	keep_action(kept, new);
 	return 0;
 }
 

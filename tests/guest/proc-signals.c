@@ -302,6 +302,35 @@ static void masks(void)
 	CHECK_EQUAL(seen, 4, "handlers run when unblocked");
 }
 
+/* A signal that comes while its action is changed finds the old one or the new one: here death, or the handler. */
+static void changed_at_once(void)
+{
+	const struct timespec ms = { 0, 1000000 };
+	int lost = 0;
+
+	for (int us = 1; us <= 600; us++) {
+		const struct itimerval soon = { .it_value = { 0, us % 100 + 1 } };
+		pid_t pid = fork();
+		int status;
+
+		if (!pid) {
+			struct sigaction action = { .sa_sigaction = note, .sa_flags = SA_SIGINFO };
+
+			seen = 0;
+			setitimer(ITIMER_REAL, &soon, NULL);
+			for (volatile int spin = us / 100 * 7; spin > 0; spin--)
+				;
+			sigaction(SIGALRM, &action, NULL);
+			for (int i = 0; i < 10 && !seen; i++)
+				nanosleep(&ms, NULL);
+			_exit(!seen);
+		}
+		status = proc_wait(pid);
+		lost += WIFEXITED(status) && WEXITSTATUS(status);
+	}
+	CHECK_EQUAL(lost, 0, "signals lost while the action was changed");
+}
+
 /* ---- interrupted calls ---- */
 
 static void *interrupts(void *arg)
@@ -550,6 +579,7 @@ int main(int argc, char **argv)
 	unseen();
 	stacks();
 	masks();
+	changed_at_once();
 	interrupted();
 	stop_and_go();
 	faults();
