@@ -243,7 +243,7 @@ static void fill_context(struct dune_thread *t, struct sigcontext *to, const str
 /* These wait under a mask of their own, which is in force until the handler returns. */
 static bool waiting_mask(const struct dune_regs *r, unsigned long nr, uint64_t *mask)
 {
-	unsigned long address = 0;
+	unsigned long address = 0, at = 0;	/* of the mask, or where that is said */
 
 	switch (nr) {
 	case __NR_rt_sigsuspend:
@@ -257,10 +257,15 @@ static bool waiting_mask(const struct dune_regs *r, unsigned long nr, uint64_t *
 		address = r->r8;
 		break;
 	case __NR_pselect6:
-		if (r->r9 && __dune_copy_in(&address, r->r9, sizeof(address)))
-			return false;
+	case 333:	/* io_pgetevents */
+		at = r->r9;
+		break;
+	case 426:	/* io_uring_enter, with IORING_ENTER_EXT_ARG or without */
+		*(r->r10 & 8 ? &at : &address) = r->r8;
 		break;
 	}
+	if (at && __dune_copy_in(&address, at, sizeof(address)))
+		return false;
 	return address && !__dune_copy_in(mask, address, sizeof(*mask));
 }
 

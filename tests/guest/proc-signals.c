@@ -3,6 +3,8 @@
  * Signals: what a handler sees and may change, on which stack and under which mask it runs, what
  * becomes of the call that it interrupts, and what of accesses that it repairs.
  */
+#include <linux/aio_abi.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -302,6 +304,87 @@ static void masks(void)
 	CHECK_EQUAL(seen, 4, "handlers run when unblocked");
 }
 
+/* ---- waiting under another mask ---- */
+
+static volatile int usr2_blocked;
+
+static void look_at_mask(int signo, siginfo_t *info, void *context)
+{
+	sigset_t mask;
+
+	(void)signo;
+	(void)info;
+	(void)context;
+	seen++;
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	usr2_blocked = sigismember(&mask, SIGUSR2);
+}
+
+/* Newer than some headers. */
+struct aio_mask {
+	const sigset_t *mask;
+	size_t size;
+};
+
+struct ring_mask {
+	uint64_t mask;
+	uint32_t size, pad;
+	uint64_t ts;
+};
+
+#define NR_io_pgetevents	333
+#define NR_io_uring_setup	425
+#define NR_io_uring_enter	426
+#define WAIT			1U
+#define WITH_ARGUMENT		8U		/* IORING_ENTER_EXT_ARG, of 5.11; */
+#define HAS_ARGUMENT		(1U << 8)	/* the feature */
+
+/* The handler runs under the mask that the call gave, as of the others in masks(). */
+static void check_waiting(long ret, const char *what)
+{
+	CHECK(ret == -1 && errno == EINTR, "%s: %ld, %s", what, ret, strerror(errno));
+	CHECK(seen == 1 && usr2_blocked, "%s: %d handlers, the mask of the call was %sin force", what, seen,
+	      usr2_blocked ? "" : "not ");
+	seen = usr2_blocked = 0;
+	raise(SIGUSR1);
+}
+
+static void waiting_masks(void)
+{
+	struct io_uring_params params = { 0 };
+	sigset_t blocked, usr2;
+	struct aio_mask aio = { &usr2, 8 };
+	struct ring_mask ring = { (uintptr_t)&usr2, 8, 0, 0 };
+	aio_context_t context = 0;
+	struct io_event event;
+	long fd;
+
+	set_handler(SIGUSR1, look_at_mask, 0);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	sigemptyset(&usr2);
+	sigaddset(&usr2, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	seen = usr2_blocked = 0;
+	raise(SIGUSR1);
+	check_waiting(syscall(SYS_epoll_pwait, epoll_create1(0), &(struct epoll_event){ 0 }, 1, -1, &usr2, 8), "epoll_pwait");
+	CHECK_EQUAL(syscall(SYS_io_setup, 1, &context), 0, "io_setup");
+	check_waiting(syscall(NR_io_pgetevents, context, 1, 1, &event, NULL, &aio), "io_pgetevents");
+	syscall(SYS_io_destroy, context);
+	fd = syscall(NR_io_uring_setup, 1, &params);
+	if (fd >= 0) {
+		check_waiting(syscall(NR_io_uring_enter, fd, 0, 1, WAIT, &usr2, 8), "io_uring_enter");
+		if (params.features & HAS_ARGUMENT)
+			check_waiting(syscall(NR_io_uring_enter, fd, 0, 1, WAIT | WITH_ARGUMENT, &ring, sizeof(ring)),
+				      "io_uring_enter with an argument");
+		close(fd);
+	} else {
+		CHECK(errno == ENOSYS || errno == EPERM, "io_uring_setup: %s", strerror(errno));
+	}
+	sigprocmask(SIG_UNBLOCK, &blocked, NULL);
+	set_handler(SIGUSR1, note, 0);
+}
+
 /* A signal that comes while its action is changed finds the old one or the new one: here death, or the handler. */
 static void changed_at_once(void)
 {
@@ -579,6 +662,7 @@ int main(int argc, char **argv)
 	unseen();
 	stacks();
 	masks();
+	waiting_masks();
 	changed_at_once();
 	interrupted();
 	stop_and_go();
