@@ -232,7 +232,8 @@ static void queues(void)
 	WRITES(11, syscall(SYS_mq_getsetattr, mq, NULL, AT(11)), 0);
 	syscall(SYS_mq_unlink, "vm-output");
 	CHECK_EQUAL(epoll_ctl(epoll, EPOLL_CTL_ADD, pipes[1], &event), 0, "epoll_ctl");
-	WRITES(12, syscall(SYS_epoll_pwait2, epoll, AT(12), 1000, NULL, NULL, 8), 1);
+	if (syscall(SYS_epoll_pwait2, epoll, AT(12), 1000, NULL, NULL, 8) == 1 || errno != ENOSYS)	/* 5.11 */
+		only(12, 1, "epoll_pwait2");
 	close(mq);
 	close(epoll);
 	close(pipes[0]);
