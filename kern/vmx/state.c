@@ -123,7 +123,8 @@ static noinline void restore_selectors(struct vmx_vcpu *vmx)
 {
 	u64 fs_base = read_fs_base();
 
-	vmx->selectors = false;
+	if (vmx->ldt)
+		asm volatile("lldt %0" : : "m"(vmx->ldt));
 	loadsegment(ds, vmx->ds);
 	loadsegment(es, vmx->es);
 	if (vmx->fs) {
@@ -139,6 +140,8 @@ static noinline void restore_selectors(struct vmx_vcpu *vmx)
 		load_gs_index(vmx->gs);
 		write_inactive_gs_base(vmx->gs_base);
 	}
+	vmx->selectors = false;
+	vmx->ds = vmx->es = vmx->fs = vmx->gs = vmx->ldt = 0;
 }
 
 void notrace vmx_vcpu_load(struct dune_vcpu *vcpu)
@@ -158,13 +161,6 @@ void notrace vmx_vcpu_load(struct dune_vcpu *vcpu)
 		write_inactive_gs_base(vcpu->kernel_gs_base);
 }
 
-/* Before the selectors, which may be of descriptors in it. */
-static noinline void restore_ldt(struct vmx_vcpu *vmx)
-{
-	asm volatile("lldt %0" : : "m"(vmx->ldt));
-	vmx->ldt = 0;
-}
-
 static noinline void reload_tr(void)
 {
 	force_reload_TR();
@@ -181,8 +177,6 @@ static __always_inline void repair_tables(struct vmx_vcpu *vmx)
 	this_cpu_write(__tss_limit_invalid, true);
 	if (unlikely(test_thread_flag(TIF_IO_BITMAP)))
 		reload_tr();
-	if (unlikely(vmx->ldt))
-		restore_ldt(vmx);
 	if (unlikely(vmx->selectors))
 		restore_selectors(vmx);
 }

@@ -193,8 +193,10 @@ static __always_inline void look_at_host(struct vmx_vcpu *vmx)
 		vmwrite(HOST_CR3, vmx->host_cr3 = cr3);
 	if (unlikely(cr4 != vmx->host_cr4))
 		vmwrite(HOST_CR4, vmx->host_cr4 = cr4);
-	if (unlikely(ldt))
+	if (unlikely(ldt)) {
+		vmx->selectors = true;
 		vmx->ldt = ldt;
+	}
 	live = msr_bits(MSR_IA32_DEBUGCTLMSR) | (this_cpu_read(cpu_dr7) & DR_GLOBAL_ENABLE_MASK);
 	if (static_cpu_has(X86_FEATURE_PEBS))
 		live |= msr_bits(MSR_IA32_PEBS_ENABLE);

@@ -95,10 +95,9 @@ struct vmx_vcpu {
 
 	/* Between vcpu_load and vcpu_put. */
 	bool foreign_msrs;		/* KVM's guest's were in the CPU: found has them, to be restored */
-	bool selectors;			/* the task has some that are not 0 */
+	bool selectors;			/* the task has some that are not 0: */
 	struct vmx_host_msrs found;
-	u16 ds, es, fs, gs;
-	u16 ldt;			/* not 0: the task has one, and an exit made LDTR 0 */
+	u16 ds, es, fs, gs, ldt;	/* these; without such, all are 0 */
 };
 
 static inline struct vmx_vcpu *to_vmx(struct dune_vcpu *vcpu)

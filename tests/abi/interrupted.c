@@ -27,7 +27,10 @@ static int get(int inherited)
 	return inherited < 0 ? open("/dev/dune", O_RDWR | O_CLOEXEC) : ioctl(inherited, DUNE_ATTACH, O_CLOEXEC);
 }
 
-/* One signal for each call, later and later in it, and behind it.  A timer that goes on would let no slow machine through. */
+/*
+ * One signal for each call, later and later in it, and behind it.  With a timer that goes on a slow machine would never
+ * get through.
+ */
 static void interrupt(int inherited, const char *what)
 {
 	double start = check_seconds();
