@@ -17,6 +17,7 @@
  */
 #include <cpuid.h>
 #include <dune.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/utsname.h>
@@ -281,6 +282,7 @@ static void print_head(const char *machine)
 	char brand[49] = "", date[32];
 	struct utsname name;
 	time_t now = time(NULL);
+	cpu_set_t own;
 	char *end;
 
 	for (unsigned int i = 0; i < 3; i++)
@@ -289,9 +291,10 @@ static void print_head(const char *machine)
 	for (end = brand + strlen(brand); end > brand && end[-1] == ' '; *--end = 0)
 		;
 	uname(&name);
+	must(!sched_getaffinity(0, sizeof(own), &own));
 	strftime(date, sizeof(date), "%Y-%m-%d", gmtime(&now));
-	printf("{\"machine\": \"%s\", \"unit\": \"%s\", \"kernel\": \"%s\", \"cpus\": %ld, \"cpu\": ", machine, unit,
-	       name.release, sysconf(_SC_NPROCESSORS_ONLN));
+	printf("{\"machine\": \"%s\", \"unit\": \"%s\", \"kernel\": \"%s\", \"cpus\": %d, \"cpu\": ", machine, unit,
+	       name.release, CPU_COUNT(&own));
 	print_string(brand + strspn(brand, " "));
 	if (!strcmp(unit, "cycles"))
 		printf(", \"ticks_per_second\": %.0f", ticks_per_second());
