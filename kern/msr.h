@@ -32,7 +32,7 @@ static __always_inline u32 msr_bits(u32 msr)
 
 static __always_inline void write_msr(u32 msr, u64 value)
 {
-	asm volatile("wrmsr" : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
+	asm volatile("wrmsr" : : "c"(msr), "a"((u32)(value & U32_MAX)), "d"((u32)(value >> 32)) : "memory");
 }
 
 /*
