@@ -21,6 +21,8 @@
 
 #include "mmu.h"
 
+#define TABLES_KEPT	64	/* besides as many as the kernel has for the process */
+
 void mmu_wait_flushed(struct dune_mmu *mmu, u64 gen)
 {
 	s64 kicked = atomic64_read_acquire(&mmu->kicked_gen);
@@ -78,6 +80,15 @@ bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_he
 	return zapped;
 }
 
+/*
+ * An empty table is kept for the next mapping there.  But who goes through its address space, and unmaps what is behind it,
+ * would keep one for each 2 MiB, which no OOM killer counts.  The kernel's own tables for all that is mapped it does count.
+ */
+static bool has_many_tables(const struct dune_mmu *mmu)
+{
+	return mmu->tdp.nr_tables > TABLES_KEPT + mm_pgtables_bytes(mmu->mn.mm) / PAGE_SIZE;
+}
+
 static void invalidation_begins(struct dune_mmu *mmu, unsigned long start, unsigned long end)
 {
 	if (!mmu->invalidate_count++) {
@@ -103,8 +114,7 @@ int dune_mmu_invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier
 
 	spin_lock(&mmu->lock);
 	invalidation_begins(mmu, range->start, range->end);
-	/* What goes through its address space, and unmaps what is behind it, would else keep a table for each 2 MiB. */
-	mmu_zap(mmu, range->start, range->end, range->event == MMU_NOTIFY_UNMAP, &garbage);
+	mmu_zap(mmu, range->start, range->end, range->event == MMU_NOTIFY_UNMAP && has_many_tables(mmu), &garbage);
 	gen = atomic64_read(&mmu->tlb_gen);
 	spin_unlock(&mmu->lock);
 

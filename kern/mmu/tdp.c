@@ -125,6 +125,13 @@ static u64 *skip_zeroes(u64 *slot, const u64 *end)
 	return slot;
 }
 
+/* Linked through struct page: the page itself may still be walked. */
+static void discard_table(struct tdp *tdp, u64 *table, struct list_head *garbage)
+{
+	list_move(&virt_to_page(table)->lru, garbage);
+	tdp->nr_tables--;
+}
+
 static void discard_tree(struct tdp *tdp, u64 *table, unsigned int level,
 			 struct list_head *garbage)
 {
@@ -139,8 +146,7 @@ static void discard_tree(struct tdp *tdp, u64 *table, unsigned int level,
 		if (is_table(fmt, entry, level))
 			discard_tree(tdp, table_of(fmt, entry), level - 1, garbage);
 	}
-	/* Linked through struct page: the page itself may still be walked. */
-	list_move(&virt_to_page(table)->lru, garbage);
+	discard_table(tdp, table, garbage);
 }
 
 /* The largest leaf that the format has, up to @level. */
@@ -191,6 +197,7 @@ static u64 *add_tables(struct tdp *tdp, struct tdp_cache *cache, u64 gpa, u64 *s
 		u64 *table = cache->pages[--cache->nr];
 
 		list_add(&virt_to_page(table)->lru, &tdp->tables);
+		tdp->nr_tables++;
 		xchg(slot, make_table(tdp->fmt, table));
 		slot = slot_of(table, gpa, level - 1);
 	}
@@ -308,6 +315,7 @@ bool tdp_zap_all(struct tdp *tdp, struct list_head *garbage)
 		zapped = true;
 	}
 	list_splice_init(&tdp->tables, garbage);
+	tdp->nr_tables = 0;
 	return zapped;
 }
 
@@ -354,7 +362,7 @@ static bool prune(struct tdp *tdp, u64 *slot, unsigned int level, u64 gpa, struc
 	if (READ_ONCE(*below) || skip_zeroes(table, end) != end)
 		return pruned;
 	xchg(slot, 0);
-	list_move(&virt_to_page(table)->lru, garbage);
+	discard_table(tdp, table, garbage);
 	return true;
 }
 

@@ -24,6 +24,7 @@ struct tdp {
 	u64 *root;
 	unsigned int levels;	/* the root's level */
 	struct list_head tables;	/* all page-table pages but the root, by struct page.lru */
+	unsigned long nr_tables;	/* how many these are */
 };
 
 /* Permissions of a leaf; every leaf is readable. */

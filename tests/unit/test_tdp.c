@@ -53,7 +53,8 @@ static long count(const struct list_head *list)
 /* The root is one too. */
 static long nr_tables(void)
 {
-	return 1 + count(&tdp.tables);
+	assert_int_equal(tdp.nr_tables, count(&tdp.tables));
+	return 1 + tdp.nr_tables;
 }
 
 static void destroy(void)
