@@ -474,6 +474,7 @@ int tdp_init(struct tdp *tdp, const struct tdp_format *fmt, unsigned int levels)
 	tdp->fmt = fmt;
 	tdp->levels = levels;
 	INIT_LIST_HEAD(&tdp->tables);
+	tdp->nr_tables = 0;
 	tdp->root = alloc_table();
 	if (!tdp->root)
 		return -ENOMEM;
