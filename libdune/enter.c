@@ -540,8 +540,8 @@ static void refuse(struct dune_thread *t, int code, unsigned long addr)
 static void touch(struct dune_thread *t, unsigned long hva, bool write)
 {
 	/* While another signal waits it is not the program that blocks this one. */
-	bool blocked = t->deferred && !(t->deferred_mask & 1UL << (SIGSEGV - 1));
-	bool caught = __dune_handles(T_PGFLT) || asked_by_handler(t) || blocked ||
+	bool held_back = t->deferred && !(t->deferred_mask & 1UL << (SIGSEGV - 1));
+	bool caught = __dune_handles(T_PGFLT) || asked_by_handler(t) || held_back ||
 		      !__dune_has_handler(t->sighand, SIGSEGV);
 
 	if (caught)

@@ -505,17 +505,15 @@ static int each_output(struct dune_thread *t, const struct output *o, const stru
 		n = argument(r, o->with);
 		return each_page(t, pointer, (n < 1UL << 40 ? n : 0) * o->bytes, fn);
 	case RESULT:
-		n = argument(r, o->with);
-		if (n > most)
-			n = most;
-		return each_page(t, pointer, (n < 1UL << 46 ? n : 0) * o->bytes, fn);
-	case ANSWER:
-		return each_page(t, pointer, most * o->bytes, fn);
 	case AFTER:
 		n = argument(r, o->with);
 		if (n > most)
 			n = most;
-		return each_page(t, pointer, o->bytes + (n < 1UL << 46 ? n : 0), fn);
+		if (n >= 1UL << 46)
+			n = 0;
+		return each_page(t, pointer, o->size == AFTER ? o->bytes + n : n * o->bytes, fn);
+	case ANSWER:
+		return each_page(t, pointer, most * o->bytes, fn);
 	case VECTOR:
 		return each_vector(t, pointer, o->bytes ? o->bytes : argument(r, o->with), most, fn);
 	case IOVEC:

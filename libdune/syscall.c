@@ -115,10 +115,18 @@ static long sys_range(struct dune_thread *t)
 	return ours(r->rdi, r->rsi) ? -EPERM : MAKE_IT;
 }
 
+/* The same, of those with something to do behind them. */
+static long forward_range(struct dune_thread *t)
+{
+	long ret = sys_range(t);
+
+	return ret == MAKE_IT ? __dune_forward(t) : ret;
+}
+
 static long sys_munmap(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
-	long ret = ours(r->rdi, r->rsi) ? -EPERM : __dune_forward(t);
+	long ret = forward_range(t);
 
 	if (!ret)
 		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
@@ -129,7 +137,7 @@ static long sys_munmap(struct dune_thread *t)
 static long sys_mprotect(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
-	long ret = ours(r->rdi, r->rsi) ? -EPERM : __dune_forward(t);
+	long ret = forward_range(t);
 
 	if (!ret)
 		__dune_precise_changed(r->rdi, r->rsi, r->rdx & (PROT_READ | PROT_WRITE | PROT_EXEC));

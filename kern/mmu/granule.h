@@ -88,11 +88,9 @@ static inline u32 granule_nr_reverse_pages(const struct granule_table *t)
 }
 
 /*
- * Addresses come from user space and from guests: the CPU must not go on with one that is out of range before it knows
- * (Spectre variant 1).
+ * The guest-physical address of @va; false: its granule has no place.  This and the next take addresses of user space's
+ * and of guests': the CPU must not go on with one that is out of range before it knows (Spectre variant 1).
  */
-
-/* The guest-physical address of @va; false: its granule has no place. */
 static inline bool granule_gpa(const struct granule_table *t, u64 va, u64 *gpa)
 {
 	u64 g = va >> GRANULE_SHIFT;

@@ -516,8 +516,7 @@ __dune_run_masked:
 	call	__dune_own_site
 	movb	$0, T_COMPLETE(%rbp)
 	mov	%rbp, %rdi
-	mov	T_HOST_TOP(%rdi), %rsp
-	jmp	__dune_run_loop
+	jmp	__dune_run_anew
 	.cfi_endproc
 	.size	__dune_run_masked, . - __dune_run_masked
 
