@@ -244,6 +244,7 @@ static void exec_interrupted(unsigned int count)
 {
 	void __dune_set_preload(const char *path);
 	char *simple[] = { "x", NULL };
+	static const struct itimerval none;
 	int fd = open("no-program", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	unsigned int seed = 1, before;
 
@@ -260,6 +261,7 @@ static void exec_interrupted(unsigned int count)
 	}
 	__dune_set_preload("");
 	CHECK_EQUAL(count_descriptors(), before, "open descriptors after exec has failed");
+	setitimer(ITIMER_REAL, &none, NULL);
 	signal(SIGALRM, SIG_DFL);
 	unlink("no-program");
 }
