@@ -110,19 +110,20 @@ static long get_granule(struct dune_vm *vm, struct dune_granule __user *argument
 	return put_user(granule.gpa, &argument->gpa);
 }
 
-/* For a forked child: a file of its own, with the granules of the one that it inherited. */
-static long attach(struct dune_vm *from, unsigned long flags)
+/* For a forked child: a file of its own, with the granules that the one it inherited had at the fork. */
+static long attach(struct dune_vm *from, unsigned long argument)
 {
+	u32 flags = argument, round = argument >> DUNE_ATTACH_ROUND_SHIFT;
 	struct dune_vm *vm;
 	struct file *file;
 	int fd, error;
 
-	if (flags & ~(unsigned long)O_CLOEXEC)
+	if (flags & ~O_CLOEXEC)
 		return -EINVAL;
 	vm = dune_vm_create();
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	error = dune_mmu_copy_granules(&vm->mmu, &from->mmu);
+	error = dune_mmu_copy_granules(&vm->mmu, &from->mmu, round);
 	if (error)
 		goto release_vm;
 	fd = get_unused_fd_flags(flags);

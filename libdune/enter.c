@@ -386,7 +386,7 @@ static int follow_fork(void)
 	/* A thread that is not here was changing the page tables. */
 	if (READ_ONCE(*__dune_vm_mutex) && !region_state()->forking)
 		return -EBUSY;
-	fd = own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_ATTACH, O_CLOEXEC);
+	fd = __dune_attach(__dune_vm.fd);
 	if (is_error(fd))
 		return fd;
 	dune_syscall1(__NR_close, __dune_vm.fd);

@@ -61,6 +61,8 @@ struct dune_vm {
 	unsigned long region_gpa;
 	bool first_run_absent;	/* nothing is mapped where the first thread's struct dune_run goes */
 	uint64_t nr_granules;	/* of guest-physical memory */
+	uint32_t granule_round;	/* how often the kernel has taken some back */
+	bool granules_stale;	/* ... and page tables may have them still */
 	bool owners_mapped;	/* the kernel's table of them is mapped, in the region */
 	unsigned long lstar;	/* where SYSCALL goes in ring 0 */
 	unsigned long lstar_return;	/* RIP of an exit by SYSCALL in ring 0 */
@@ -302,6 +304,7 @@ static inline unsigned int refusal(int signo, int code)
 int __dune_move_fd(int fd);
 
 /* thread.c */
+long __dune_attach(int fd);
 void __dune_thread_main(struct dune_thread *t);
 long __dune_sys_clone(struct dune_thread *t);
 long __dune_sys_clone3(struct dune_thread *t);

@@ -45,7 +45,8 @@ void __dune_granule_set(uint64_t va, uint64_t gpa)
  * When no granule is left, the kernel takes back those whose memory is all unmapped, and says
  * -EAGAIN: the page table may still have them under the old address.  It hands them out again
  * only on the next request, so all requests, and the entries made of their results, are
- * under one lock.
+ * under one lock.  The child of a fork tells the kernel how often that was, and gets -EAGAIN, once, if its parent
+ * has had it again before the child had a file of its own.
  *
  * Where such an entry is used first, by a program that has mapped something at the old address
  * again, nothing is behind it: the access fails, and __dune_granule_recheck() drops it.
@@ -190,9 +191,16 @@ long __dune_granule_get(uint64_t va)
 {
 	long ret;
 
-	do
+	do {
+		if (__dune_vm.granules_stale && drop_stale())
+			return -ENOMEM;
+		__dune_vm.granules_stale = false;
 		ret = __dune_granule_request(va);
-	while (ret == -EINTR || (ret == -EAGAIN && !drop_stale()));
+		if (ret == -EAGAIN) {
+			__dune_vm.granules_stale = true;
+			__dune_vm.granule_round++;
+		}
+	} while (ret == -EINTR || ret == -EAGAIN);
 	return ret;
 }
 

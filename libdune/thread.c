@@ -82,6 +82,16 @@ static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 
 /* ---- children with memory of their own ---- */
 
+/*
+ * HR3, in the child of a fork: a file for this process.  -errno.  The parent may have lost granules since the fork, and
+ * got others in their places.
+ */
+long __dune_attach(int fd)
+{
+	return own_syscall3(__NR_ioctl, fd, DUNE_ATTACH,
+			    (uint64_t)__dune_vm.granule_round << DUNE_ATTACH_ROUND_SHIFT | O_CLOEXEC);
+}
+
 /* The program has as many descriptors as it may: have one more for a moment, if the limit can be raised. */
 static long attach_beyond_limit(struct dune_thread *t)
 {
@@ -95,7 +105,7 @@ static long attach_beyond_limit(struct dune_thread *t)
 		more.hard++;
 	more.soft = more.hard;
 	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &more, NULL);
-	fd = own_syscall3(__NR_ioctl, t->fd, DUNE_ATTACH, O_CLOEXEC);
+	fd = __dune_attach(t->fd);
 	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
 	return fd;
 }
@@ -105,7 +115,7 @@ static int attach(struct dune_thread *t, uint64_t flags)
 {
 	long fd, ret;
 
-	fd = own_syscall3(__NR_ioctl, t->fd, DUNE_ATTACH, O_CLOEXEC);
+	fd = __dune_attach(t->fd);
 	if (fd == -EMFILE)
 		fd = attach_beyond_limit(t);
 	if (is_error(fd))

@@ -13,9 +13,9 @@
 
 static u32 forward_get(const struct granule_table *t, u32 va_granule)
 {
-	const u32 *leaf = t->forward[va_granule >> GRANULE_LEAF_BITS];
+	const struct granule_place *leaf = t->forward[va_granule >> GRANULE_LEAF_BITS];
 
-	return leaf ? leaf[va_granule & (GRANULE_LEAF_SIZE - 1)] : 0;
+	return leaf ? leaf[va_granule & (GRANULE_LEAF_SIZE - 1)].gpa_granule : 0;
 }
 
 static u32 reverse_get(const struct granule_table *t, u32 gpa_granule)
@@ -26,16 +26,16 @@ static u32 reverse_get(const struct granule_table *t, u32 gpa_granule)
 }
 
 /* Readers follow the pointer without a lock: what is behind it must be zero before they can. */
-static u32 *forward_leaf(struct granule_table *t, u32 va_granule, struct granule_spare *spare)
+static struct granule_place *forward_place(struct granule_table *t, u32 va_granule, struct granule_spare *spare)
 {
-	u32 **slot = &t->forward[va_granule >> GRANULE_LEAF_BITS];
+	struct granule_place **slot = &t->forward[va_granule >> GRANULE_LEAF_BITS];
 
 	if (!*slot) {
 		smp_store_release(slot, spare->leaf);
 		__set_bit(va_granule >> GRANULE_LEAF_BITS, t->leaves);
 		spare->leaf = NULL;
 	}
-	return *slot;
+	return &(*slot)[va_granule & (GRANULE_LEAF_SIZE - 1)];
 }
 
 u32 *granule_reverse_page(struct granule_table *t, unsigned long index, struct granule_spare *spare)
@@ -56,10 +56,11 @@ static void set(struct granule_table *t, u32 va_granule, u32 gpa_granule,
 		struct granule_spare *spare)
 {
 	u32 *page = granule_reverse_page(t, gpa_granule / GRANULE_PER_PAGE, spare);
-	u32 *leaf = forward_leaf(t, va_granule, spare);
+	struct granule_place *place = forward_place(t, va_granule, spare);
 
+	place->round = t->round;
 	WRITE_ONCE(page[gpa_granule % GRANULE_PER_PAGE], va_granule + 1);
-	WRITE_ONCE(leaf[va_granule & (GRANULE_LEAF_SIZE - 1)], gpa_granule + 1);
+	WRITE_ONCE(place->gpa_granule, gpa_granule + 1);
 	t->used++;
 }
 
@@ -101,15 +102,16 @@ int granule_assign(struct granule_table *t, u64 va, struct granule_spare *spare,
 void granule_take_back(struct granule_table *t, u64 va)
 {
 	u64 va_granule = va >> GRANULE_SHIFT;
-	u32 gpa_granule, *leaf, *page;
+	struct granule_place *place;
+	u32 gpa_granule, *page;
 
 	if (va_granule >= GRANULE_NR_VA || !forward_get(t, va_granule))
 		return;
-	leaf = t->forward[va_granule >> GRANULE_LEAF_BITS];
-	gpa_granule = leaf[va_granule & (GRANULE_LEAF_SIZE - 1)] - 1;
+	place = forward_place(t, va_granule, NULL);
+	gpa_granule = place->gpa_granule - 1;
 	page = t->reverse[gpa_granule / GRANULE_PER_PAGE];
 
-	WRITE_ONCE(leaf[va_granule & (GRANULE_LEAF_SIZE - 1)], 0);
+	WRITE_ONCE(place->gpa_granule, 0);
 	WRITE_ONCE(page[gpa_granule % GRANULE_PER_PAGE], 0);
 	t->used--;
 	t->top = max(t->top, gpa_granule);
@@ -118,7 +120,7 @@ void granule_take_back(struct granule_table *t, u64 va)
 bool granule_next(const struct granule_table *t, u64 *va, u64 end, u64 *gpa)
 {
 	u32 g = *va >> GRANULE_SHIFT, last, stop;
-	const u32 *entry, *leaf;
+	const struct granule_place *place, *leaf;
 
 	if (*va >= end || *va >> GRANULE_VA_BITS)
 		return false;
@@ -127,9 +129,9 @@ bool granule_next(const struct granule_table *t, u64 *va, u64 end, u64 *gpa)
 		leaf = READ_ONCE(t->forward[g >> GRANULE_LEAF_BITS]);
 		if (leaf) {
 			/* Most are empty. */
-			entry = &leaf[g & (GRANULE_LEAF_SIZE - 1)];
-			for (; g < stop && !READ_ONCE(*entry); g++)
-				entry++;
+			place = &leaf[g & (GRANULE_LEAF_SIZE - 1)];
+			for (; g < stop && !READ_ONCE(place->gpa_granule); g++)
+				place++;
 			*va = max(*va, (u64)g << GRANULE_SHIFT);
 			if (granule_gpa(t, *va, gpa))
 				return true;
@@ -142,7 +144,7 @@ bool granule_next(const struct granule_table *t, u64 *va, u64 end, u64 *gpa)
 int granule_spare_fill(struct granule_spare *spare)
 {
 	if (!spare->leaf)
-		spare->leaf = kcalloc(GRANULE_LEAF_SIZE, sizeof(u32), GFP_KERNEL_ACCOUNT);
+		spare->leaf = kcalloc(GRANULE_LEAF_SIZE, sizeof(*spare->leaf), GFP_KERNEL_ACCOUNT);
 	/* A page of its own, for user space maps it. */
 	if (!spare->page)
 		spare->page = (u32 *)__get_free_page(DUNE_GFP_MAPPED | __GFP_ZERO);
@@ -157,13 +159,27 @@ void granule_spare_release(struct granule_spare *spare)
 	spare->page = NULL;
 }
 
-int granule_table_copy(struct granule_table *to, const struct granule_table *from)
+/* What was assigned after @round. */
+static void take_back_newer(struct granule_table *t, u32 round)
+{
+	const struct granule_place *place;
+	u64 va = 0, gpa;
+
+	for (; granule_next(t, &va, ~0ULL, &gpa); va += GRANULE_SIZE) {
+		place = forward_place(t, va >> GRANULE_SHIFT, NULL);
+		if ((s32)(place->round - round) > 0)
+			granule_take_back(t, va);
+	}
+}
+
+int granule_table_copy(struct granule_table *to, const struct granule_table *from, u32 round)
 {
 	const u32 *old;
 	u32 i;
 
 	for_each_set_bit(i, from->leaves, GRANULE_NR_LEAVES) {
-		to->forward[i] = kmemdup(from->forward[i], GRANULE_LEAF_SIZE * sizeof(u32), GFP_KERNEL_ACCOUNT);
+		to->forward[i] = kmemdup(from->forward[i], GRANULE_LEAF_SIZE * sizeof(*from->forward[i]),
+					 GFP_KERNEL_ACCOUNT);
 		if (!to->forward[i])
 			return -ENOMEM;
 		__set_bit(i, to->leaves);
@@ -179,6 +195,10 @@ int granule_table_copy(struct granule_table *to, const struct granule_table *fro
 	}
 	to->used = from->used;
 	to->top = from->top;
+	to->round = round;
+	to->stale = from->stale || from->round != round;
+	if (to->stale)
+		take_back_newer(to, round);
 	return 0;
 }
 

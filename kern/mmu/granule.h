@@ -25,12 +25,19 @@
 #define GRANULE_LEAF_SIZE	(1U << GRANULE_LEAF_BITS)
 #define GRANULE_PER_PAGE	1024U	/* u32 in 4 KiB */
 
+struct granule_place {
+	u32 gpa_granule;	/* + 1, or 0: none */
+	u32 round;		/* in which it was assigned */
+};
+
 struct granule_table {
 	u32 nr;			/* guest-physical granules */
 	u32 used;		/* of them */
 	u32 top;		/* none is free above this one, which need not be free itself */
-	/* va granule -> gpa granule + 1, or 0; leaves come as needed */
-	u32 *forward[GRANULE_NR_LEAVES];
+	u32 round;		/* how often some were taken back, as the caller counts; wraps */
+	bool stale;		/* a copy: its user's page table may map what is not in here; the caller's */
+	/* va granule -> its place; leaves come as needed */
+	struct granule_place *forward[GRANULE_NR_LEAVES];
 	DECLARE_BITMAP(leaves, GRANULE_NR_LEAVES);	/* which there are: few, and all are gone through at each fork */
 	/*
 	 * gpa granule -> va granule + 1, or 0; pages come as needed, user space may
@@ -41,7 +48,7 @@ struct granule_table {
 
 /* Zeroed memory that granule_assign() may need.  Starts zeroed. */
 struct granule_spare {
-	u32 *leaf;
+	struct granule_place *leaf;
 	u32 *page;
 };
 
@@ -49,10 +56,10 @@ struct granule_spare {
 int granule_table_init(struct granule_table *t, unsigned int gpa_bits);
 void granule_table_destroy(struct granule_table *t);
 /*
- * What @from has to @to, which was initialized with as many bits and is used by nobody yet.  May sleep.  0 or
- * -ENOMEM: it is to be destroyed.
+ * What @from had in @round, and still has, to @to, which was initialized with as many bits and is used by nobody yet.
+ * It is stale if @from had other rounds since.  May sleep.  0 or -ENOMEM: it is to be destroyed.
  */
-int granule_table_copy(struct granule_table *to, const struct granule_table *from);
+int granule_table_copy(struct granule_table *to, const struct granule_table *from, u32 round);
 
 /* Have one of each.  May sleep.  0 or -ENOMEM. */
 int granule_spare_fill(struct granule_spare *spare);
@@ -94,14 +101,14 @@ static inline u32 granule_nr_reverse_pages(const struct granule_table *t)
 static inline bool granule_gpa(const struct granule_table *t, u64 va, u64 *gpa)
 {
 	u64 g = va >> GRANULE_SHIFT;
-	const u32 *leaf;
+	const struct granule_place *leaf;
 	u32 entry;
 
 	if (g >= GRANULE_NR_VA)
 		return false;
 	g = array_index_nospec(g, GRANULE_NR_VA);
 	leaf = READ_ONCE(t->forward[g >> GRANULE_LEAF_BITS]);
-	entry = leaf ? READ_ONCE(leaf[g & (GRANULE_LEAF_SIZE - 1)]) : 0;
+	entry = leaf ? READ_ONCE(leaf[g & (GRANULE_LEAF_SIZE - 1)].gpa_granule) : 0;
 	if (!entry)
 		return false;
 	*gpa = ((u64)(entry - 1) << GRANULE_SHIFT) | (va & (GRANULE_SIZE - 1));

@@ -145,7 +145,7 @@ int dune_mmu_get_granule(struct dune_mmu *mmu, u64 va, u64 *gpa)
 	r = mutex_lock_killable(&mmu->granule_mutex);
 	if (r)
 		goto release_spare;
-	r = assign_granule(mmu, va, &spare, gpa);
+	r = mmu->granules.stale ? -EAGAIN : assign_granule(mmu, va, &spare, gpa);
 	if (r == -ENOSPC) {
 		/*
 		 * Not handed out at once: the guest's page table still has them under
@@ -155,19 +155,23 @@ int dune_mmu_get_granule(struct dune_mmu *mmu, u64 va, u64 *gpa)
 		if (r >= 0)
 			r = r ? -EAGAIN : -ENOSPC;
 	}
+	if (r == -EAGAIN) {
+		mmu->granules.stale = false;
+		mmu->granules.round++;
+	}
 	mutex_unlock(&mmu->granule_mutex);
 release_spare:
 	granule_spare_release(&spare);
 	return r;
 }
 
-int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from)
+int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from, u32 round)
 {
 	int r = mutex_lock_killable(&from->granule_mutex);
 
 	if (r)
 		return r;
-	r = granule_table_copy(&to->granules, &from->granules);
+	r = granule_table_copy(&to->granules, &from->granules, round);
 	mutex_unlock(&from->granule_mutex);
 	return r;
 }

@@ -119,14 +119,17 @@ int dune_mmu_fault(struct dune_mmu *mmu, u64 gpa, u32 access, int fast, u64 *hva
 /*
  * Find or hand out the granule of @va; *@gpa is where it begins.  May sleep. -EFAULT:
  * no VMA has a byte in it; -EINVAL: not a user address; -ENOSPC: none is left; -EAGAIN:
- * none was left, but some were taken back in which there is no VMA: forget those, that
- * is make the guest's page table map no granule whose entry in the reverse table is 0,
- * and ask again; -ENOMEM; -EINTR: a fatal signal.
+ * none was left, but some were taken back in which there is no VMA, or the parent's were after the fork: forget
+ * those, that is make the guest's page table map no granule whose entry in the reverse table is 0, and ask again;
+ * -ENOMEM; -EINTR: a fatal signal.
  */
 int dune_mmu_get_granule(struct dune_mmu *mmu, u64 va, u64 *gpa);
 
-/* Give @to (new, empty) the granules of @from: for a forked child.  May sleep. */
-int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from);
+/*
+ * Give @to (new, empty) the granules of @from: for a forked child, which was forked after @round times -EAGAIN.
+ * May sleep.
+ */
+int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from, u32 round);
 
 /* The page of the table that DUNE_MMAP_GRANULES maps, or NULL; a reference is taken.  May sleep. */
 struct page *dune_mmu_granule_page(struct dune_mmu *mmu, unsigned long pgoff);

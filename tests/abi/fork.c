@@ -129,6 +129,101 @@ static void check_orphan(void)
 	close(out[0]);
 }
 
+/* ---- a parent that loses granules between the fork and DUNE_ATTACH ---- */
+
+#define FIRST	0x100000000000UL
+
+static int granule_of(int fd, uint64_t va, uint64_t *gpa)
+{
+	struct dune_granule granule = { .va = va };
+	int ret = raw_ioctl(fd, DUNE_GET_GRANULE, (uintptr_t)&granule);
+
+	*gpa = granule.gpa;
+	return ret;
+}
+
+static void map_granule(uint64_t va)
+{
+	void *want = (void *)va;
+
+	DIE_UNLESS(mmap(want, RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+		   want, "mmap");
+}
+
+/* Its page table may have @va at @old, where its parent has something else now. */
+static void check_attached_late(uint64_t va, uint64_t old, uint64_t kept, uint64_t kept_gpa, bool told)
+{
+	uint64_t gpa;
+	const uint32_t *owner;
+	int fd = ioctl(vm.fd, DUNE_ATTACH, O_CLOEXEC | (uint64_t)told << DUNE_ATTACH_ROUND_SHIFT);
+
+	DIE_UNLESS(fd >= 0, "DUNE_ATTACH");
+	owner = mmap(NULL, RAW_PAGE, PROT_READ, MAP_SHARED, fd, DUNE_MMAP_GRANULES);
+	DIE_UNLESS(owner != MAP_FAILED, "mmap of the granules");
+	CHECK_EQUAL(granule_of(fd, kept, &gpa), 0, "a granule that stayed");
+	CHECK_EQUAL(gpa, kept_gpa, "where it is");
+	if (told) {
+		CHECK_EQUAL(owner[old >> DUNE_GRANULE_SHIFT], (va >> DUNE_GRANULE_SHIFT) + 1, "whose the place is");
+		CHECK_EQUAL(granule_of(fd, va, &gpa), 0, "a granule from before the fork");
+		CHECK_EQUAL(gpa, old, "where it is");
+	} else {
+		CHECK_EQUAL(owner[old >> DUNE_GRANULE_SHIFT], 0, "whose the place is that the parent has given to another");
+		CHECK_EQUAL(granule_of(fd, va, &gpa), -EAGAIN, "a granule that the parent has lost since the fork");
+		CHECK_EQUAL(granule_of(fd, va, &gpa), 0, "it, when the page table has forgotten it");
+		CHECK_EQUAL(owner[gpa >> DUNE_GRANULE_SHIFT], (va >> DUNE_GRANULE_SHIFT) + 1, "whose the new place is");
+	}
+	close(fd);
+}
+
+static pid_t fork_late(int go[2], uint64_t va, uint64_t old, uint64_t kept, uint64_t kept_gpa, bool told)
+{
+	pid_t pid;
+	char byte;
+
+	DIE_UNLESS(!pipe(go), "pipe");
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		check_failures = 0;
+		close(go[1]);
+		(void)!read(go[0], &byte, 1);
+		check_attached_late(va, old, kept, kept_gpa, told);
+		fflush(stdout);
+		_exit(check_failures != 0);
+	}
+	close(go[0]);
+	return pid;
+}
+
+static void check_rounds(void)
+{
+	uint64_t kept = FIRST, lost = FIRST + DUNE_GRANULE_SIZE, next = lost, kept_gpa, old, gpa;
+	int before[2], after[2], ret;
+	pid_t early, late;
+
+	map_granule(kept);
+	map_granule(lost);
+	DIE_UNLESS(!granule_of(vm.fd, kept, &kept_gpa) && !granule_of(vm.fd, lost, &old), "granules");
+	early = fork_late(before, lost, old, kept, kept_gpa, false);
+	munmap((void *)lost, RAW_PAGE);
+	do {
+		next += DUNE_GRANULE_SIZE;
+		map_granule(next);
+		ret = granule_of(vm.fd, next, &gpa);
+	} while (!ret);
+	CHECK_EQUAL(ret, -EAGAIN, "when all granules are in use");
+	CHECK_EQUAL(granule_of(vm.fd, next, &gpa), 0, "when one was taken back");
+	CHECK_EQUAL(gpa, old, "the place that was taken back");
+	late = fork_late(after, next, gpa, kept, kept_gpa, true);
+	close(before[1]);
+	close(after[1]);
+	wait_for(early, "a child from before its parent lost a granule");
+	wait_for(late, "a child from afterwards");
+	for (uint64_t va = lost + DUNE_GRANULE_SIZE; va <= next; va += DUNE_GRANULE_SIZE)
+		munmap((void *)va, RAW_PAGE);
+	munmap((void *)kept, RAW_PAGE);
+}
+
 int main(void)
 {
 	int go[2];
@@ -178,6 +273,7 @@ int main(void)
 	(void)!write(go[1], "x", 1);
 	wait_for(pid, "a child that waits");
 	check_orphan();
+	check_rounds();
 	run_increment(&vcpu, "the guest at the end");
 	return check_result();
 }

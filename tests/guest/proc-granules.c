@@ -4,6 +4,7 @@
  * come back.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include "proc.h"
@@ -45,6 +46,44 @@ static void *walks(void *arg)
 	return NULL;
 }
 
+/*
+ * The parent loses a granule, and has another in its place, before its child runs for the first time: the child still
+ * has memory there.  On one CPU nothing else runs beside a real-time process that does not sleep.
+ */
+static void lost_behind_the_fork(void)
+{
+	struct sched_param first = { .sched_priority = 10 }, normal = { 0 };
+	volatile unsigned long *old = (void *)FIRST;
+	int fds[2], status;
+	char byte = 0;
+	pid_t pid;
+
+	DIE_UNLESS(!pipe(fds), "pipe");
+	use(FIRST, 77);
+	DIE_UNLESS(!sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first), "SCHED_FIFO");
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		check_failures = 0;
+		CHECK_EQUAL(read(fds[0], &byte, 1), 1, "read");
+		CHECK_EQUAL(byte, 'x', "what the parent wrote before it waited");
+		CHECK_EQUAL(*old, 77, "memory that only the child still has");
+		*old = 78;
+		use(FIRST + GIB, 5);
+		CHECK_EQUAL(*old, 78, "what the child wrote");
+		walk(FIRST + 2 * GIB, 1200, 1);
+		CHECK_EQUAL(*old, 78, "what the child wrote");
+		fflush(stdout);
+		_exit(check_failures != 0);
+	}
+	munmap((void *)old, 4096);
+	walk(FIRST + (1UL << 42), 2100, 1);	/* so that every place has been another's */
+	CHECK_EQUAL(write(fds[1], "x", 1), 1, "write");
+	DIE_UNLESS(!sched_setscheduler(0, SCHED_OTHER, &normal), "SCHED_OTHER");
+	status = proc_wait(pid);
+	CHECK_EQUAL(status, EXITED(0), "a child whose parent was faster");
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[3];
@@ -59,5 +98,6 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
 	CHECK_EQUAL(IN_CHILD(walk(FIRST, 1200, 1)), EXITED(0), "in a child");
+	lost_behind_the_fork();
 	return check_result();
 }

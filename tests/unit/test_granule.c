@@ -187,7 +187,7 @@ static void test_copy(void **state)
 	/* Each allocation fails once, and nothing is lost. */
 	for (enough = 1;; enough++) {
 		stub_allocations_left = enough;
-		if (!granule_table_init(&copy, 42) && !granule_table_copy(&copy, &t))
+		if (!granule_table_init(&copy, 42) && !granule_table_copy(&copy, &t, 0))
 			break;
 		assert_int_equal(stub_allocations_left, 0);
 		granule_table_destroy(&copy);
@@ -206,6 +206,67 @@ static void test_copy(void **state)
 	assert_true(granule_gpa(&t, G(5), &gpa));
 	granule_table_destroy(&copy);
 	destroy();
+}
+
+static void make_copy(struct granule_table *copy, const struct granule_table *from, u32 round)
+{
+	assert_int_equal(granule_table_init(copy, 42), 0);
+	assert_int_equal(granule_table_copy(copy, from, round), 0);
+}
+
+/* A copy has what was there in its round, and nothing that came later, perhaps in the place of another. */
+static void rounds(u32 first)
+{
+	struct granule_table same, older, newer, of_stale;
+	u64 gpa;
+
+	make(42);
+	t.round = first;
+	assign(G(5));
+	assert_int_equal(assign(G(4096 + 5)), G(4095));
+	assert_int_equal(assign(G(4096 + 6)), G(4094));
+	make_copy(&same, &t, first);
+	assert_false(same.stale);
+	expect_same(&same);
+
+	granule_take_back(&t, G(4096 + 5));
+	granule_take_back(&t, G(5));
+	t.round++;
+	assert_int_equal(assign(G(8192)), G(4095));
+	make_copy(&older, &t, first);
+	assert_true(older.stale);
+	assert_int_equal(older.used, 1);
+	assert_true(granule_gpa(&older, G(4096 + 6), &gpa));
+	assert_false(granule_gpa(&older, G(8192), &gpa));
+	assert_false(granule_va(&older, G(4095), &gpa));
+	assert_int_equal(older.round, first);
+
+	make_copy(&newer, &t, first + 1);
+	assert_false(newer.stale);
+	expect_same(&newer);
+
+	/* Who has not been told yet that a page table is stale cannot tell a child. */
+	make_copy(&of_stale, &older, first);
+	assert_true(of_stale.stale);
+	assert_int_equal(of_stale.used, 1);
+
+	/* What was left out is free. */
+	assert_int_equal(granule_spare_fill(&spare), 0);
+	assert_int_equal(granule_assign(&older, G(9000), &spare, &gpa), 0);
+	assert_int_equal(gpa, G(4095));
+	granule_table_destroy(&of_stale);
+	granule_table_destroy(&newer);
+	granule_table_destroy(&older);
+	granule_table_destroy(&same);
+	destroy();
+}
+
+static void test_rounds(void **state)
+{
+	(void)state;
+	rounds(0);
+	rounds(7);
+	rounds(~0U);
 }
 
 static void test_next_skips_holes(void **state)
@@ -337,6 +398,7 @@ int main(void)
 		cmocka_unit_test(test_runs_out_and_takes_back),
 		cmocka_unit_test(test_bad_addresses),
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_rounds),
 		cmocka_unit_test(test_next_skips_holes),
 		cmocka_unit_test(test_reverse_pages),
 		cmocka_unit_test(test_no_memory),

@@ -179,8 +179,11 @@ struct dune_granule {
 #define DUNE_DESTROY_VCPU	_IO(DUNE_IOC, 0x02)	/* argument: index */
 #define DUNE_RUN		_IO(DUNE_IOC, 0x03)	/* argument: index; result: DUNE_EXIT_* */
 #define DUNE_GET_GRANULE	_IOWR(DUNE_IOC, 0x04, struct dune_granule)
-#define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: O_CLOEXEC or 0; result: a new file descriptor */
+#define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: O_CLOEXEC or 0, and a round; result: a new file descriptor */
 #define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, at most DUNE_YIELD_MAX; 0: only let others have the CPU */
+
+/* Above its flags: how often DUNE_GET_GRANULE had given EAGAIN when the process was forked (modulo 1 << 32). */
+#define DUNE_ATTACH_ROUND_SHIFT	32
 
 #define DUNE_YIELD_MAX		1000
 
