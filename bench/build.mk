@@ -23,5 +23,3 @@ $(B)/tests/bench/check: $(B)/bench/run
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 GUEST_TESTS += $(B)/tests/bench/check
-
-UNIT_TESTS += tests/unit/test_report

@@ -17,8 +17,6 @@ UNIT_TESTS += $(patsubst tests/%.c,$(T)/%,$(wildcard tests/unit/*.c))
 listed_programs := $(shell sed 's/\#.*//' tests/list 2>/dev/null | awk '$$1 != "default" && NF > 1 { print $$2 }' | sort -u)
 GUEST_TESTS += $(patsubst tests/%.c,$(T)/%,$(wildcard $(listed_programs:%=tests/%.c)))
 
-export UNIT_TESTS
-
 $(T)/%: CPPFLAGS += -Itests/include
 $(T)/%: CFLAGS += -pthread
 
