@@ -319,7 +319,7 @@ HOT int __dune_vcpu_create(struct dune_thread *t)
 		__dune_vcpu_destroy(t);
 		return ret;
 	}
-	t->run->kernel_gs_base = t->session ? session_gs(t->session) : 0;
+	t->run->kernel_gs_base = session_gs(t->session);
 	set_run_call(t);
 	__dune_fill_gdt(t);
 	return 0;

@@ -353,7 +353,7 @@ extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
 extern const char __dune_lstar_vmx_return[], __dune_lstar_svm_return[];
 extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[];
 extern const char __dune_trap_thunks[], __dune_full_thunks[];
-extern const char __dune_sysret[], __dune_user_resume[];
+extern const char __dune_user_entry[], __dune_sysret[], __dune_user_resume[];
 int __dune_jump(const struct dune_tf *tf);
 void __dune_return(int ret) __attribute__((noreturn));
 void __dune_load(struct dune_tf *tf) __attribute__((noreturn));
@@ -408,9 +408,10 @@ struct user_session *__dune_session(void);
 bool __dune_in_handler(unsigned long sp);
 void __dune_user_flags(struct dune_tf *tf);
 
+/* What SWAPGS loads.  NULL: what faults, in the kernel's half. */
 static inline unsigned long session_gs(struct user_session *s)
 {
-	return (unsigned long)s + offsetof(struct dune_tf, err);
+	return s ? (unsigned long)s + offsetof(struct dune_tf, err) : 0xffff800000000000;
 }
 
 static inline bool canonical(unsigned long address)

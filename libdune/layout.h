@@ -66,6 +66,7 @@
 
 /* Flags of ring 3: IOPL 1, by which its system calls are told from those of ring 0; and IF. */
 #define RFLAGS_IOPL1	0x1000
+#define RFLAGS_IOPL	0x3000
 #define RFLAGS_USER_SET	0x1200
 /* What ring 3 may have: AC OF DF TF SF ZF AF PF CF RF ID. */
 #define RFLAGS_USER	0x250dd5

@@ -145,7 +145,7 @@ static void leave_call_entry(struct dune_thread *t)
 		return;
 	r->rip = r->rcx - SYSCALL_LENGTH;
 	r->rflags = r->r11;
-	t->run->cpl = r->r11 & RFLAGS_IOPL1 ? 3 : 0;
+	t->run->cpl = t->session && r->r11 & RFLAGS_IOPL1 ? 3 : 0;
 }
 
 static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)

@@ -311,13 +311,27 @@ static void blame_sysret_target(struct dune_tf *tf)
 	__dune_user_flags(tf);
 }
 
+/*
+ * POPF of a program in ring 0 sets IOPL, which outside it would not touch: its next system call looks like one of ring 3
+ * (entry.S), and meets the GS base of no session.  Make it again as it was meant.
+ */
+static bool is_call_with_iopl(struct dune_tf *tf)
+{
+	if (tf->cs & 3 || tf->rip != (uint64_t)__dune_user_entry)
+		return false;
+	__asm__ volatile("swapgs" : : : "memory");
+	tf->r11 &= ~(uint64_t)RFLAGS_IOPL;
+	tf->rip = __dune_vm.lstar;
+	return true;
+}
+
 static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vector, unsigned long cr2)
 {
 	unsigned int refused = 0;
 
 	if (vector == T_PGFLT) {
 		refused = map_granule(tf, cr2);
-		if (!refused)
+		if (!refused || is_call_with_iopl(tf))
 			return;
 	}
 	if (vector == T_SEGNP && tf->err & ERROR_IDT)

@@ -69,7 +69,7 @@ struct dune_thread *__dune_current(void)
 /* NULL: none.  Interrupts are off. */
 static void set_session(struct dune_thread *t, struct user_session *s)
 {
-	__asm__ volatile("swapgs; wrgsbase %0; swapgs" : : "r"(s ? session_gs(s) : 0) : "memory");
+	__asm__ volatile("swapgs; wrgsbase %0; swapgs" : : "r"(session_gs(s)) : "memory");
 	t->session = s;
 }
 
@@ -389,7 +389,7 @@ PUBLIC void dune_pop_trap_frame(struct dune_tf *tf)
 	*at = *tf;
 	at->cs = DUNE_SEL_KERNEL_CS;
 	at->ss = DUNE_SEL_KERNEL_DS;
-	at->rflags &= ~(uint64_t)(RFLAGS_IOPL1 << 1 | RFLAGS_IOPL1);
+	at->rflags &= ~(uint64_t)RFLAGS_IOPL;
 	set_trap_state(t, false, at->rsp);
 	__dune_load(at);
 }

@@ -89,6 +89,10 @@ syscall_from_user:
 	.cfi_startproc
 	.cfi_undefined rip
 	swapgs
+	/* Without a session the base is one that faults: trap.c. */
+	.globl	__dune_user_entry
+	.hidden	__dune_user_entry
+__dune_user_entry:
 	mov	%rsp, %gs:TF_RSP - TF_ERR
 	mov	%r11, %gs:TF_RFLAGS - TF_ERR
 	mov	%rcx, %gs:TF_RIP - TF_ERR

@@ -16,6 +16,7 @@
 #include "proc.h"
 
 #define RFLAGS_IF	0x200UL
+#define RFLAGS_IOPL	0x3000UL
 
 static volatile sig_atomic_t seen;
 static jmp_buf back;
@@ -131,6 +132,32 @@ static void by_flags(void)
 	__asm__ volatile("lea -128(%%rsp), %%rsp; pushq $2; popfq; lea 128(%%rsp), %%rsp" : : : "memory", "cc");
 }
 
+/* Outside POPF leaves IOPL alone; in Dune mode it means nothing to the next call either. */
+static void with_iopl(unsigned long iopl, pid_t parent)
+{
+	unsigned long value = flags() | iopl;
+	long ret;
+
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushq %2; popfq; lea 128(%%rsp), %%rsp; syscall"
+			 : "=a"(ret) : "a"((long)SYS_getppid), "r"(value) : "rcx", "r11", "memory", "cc");
+	CHECK_EQUAL(ret, parent, "getppid() with IOPL");
+}
+
+static void iopl(void)
+{
+	const struct itimerval often = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+	pid_t parent = getppid();
+
+	for (unsigned long i = 0x1000; i <= RFLAGS_IOPL; i += 0x1000)
+		with_iopl(i, parent);
+	seen = 0;
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (int i = 0; i < 20000 && seen < 200; i++)
+		with_iopl(0x1000, parent);
+	setitimer(ITIMER_REAL, &never, NULL);
+	CHECK(seen > 5, "%d handlers have run", seen);
+}
+
 int main(int argc, char **argv)
 {
 	sigset_t mask;
@@ -151,5 +178,6 @@ int main(int argc, char **argv)
 		signals_come(by_jump, "longjmp()");
 	}
 	signals_come(by_flags, "popfq");
+	iopl();
 	return check_result();
 }
