@@ -241,13 +241,14 @@ static void check_yield(void)
 
 static void check_attach(void)
 {
-	unsigned long flags[] = { 1, 2, O_APPEND, O_NONBLOCK, ~0UL, O_CLOEXEC | 1, O_CLOEXEC | 1UL << 32 };
+	unsigned long flags[] = { 1, 2, O_APPEND, O_NONBLOCK, ~0UL, O_CLOEXEC | 1, O_CLOEXEC | 1UL << 31 };
 
 	for (unsigned int i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, flags[i]), -EINVAL, "DUNE_ATTACH with unknown flags");
 	/* One file for each address space. */
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, 0), -EBUSY, "DUNE_ATTACH in the same process");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, O_CLOEXEC), -EBUSY, "DUNE_ATTACH in the same process");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, ~0UL << DUNE_ATTACH_ROUND_SHIFT), -EBUSY, "DUNE_ATTACH in the same process");
 	for (unsigned int i = 0; i < 100; i++)
 		CHECK_ERRNO(open("/dev/dune", O_RDWR | O_CLOEXEC), EBUSY, "a second open");
 }
