@@ -175,7 +175,7 @@ static void interrupted(void)
 	CHECK_EQUAL(pipe(fds), 0, "pipe");
 	sigaction(SIGALRM, &action, NULL);
 	CHECK_EQUAL(dispatch(ON, 0, 0, &selector), 0, "on");
-	ualarm(20000, 0);
+	ualarm(200000, 0);
 	CHECK_ERRNO(read(fds[0], &byte, 1), EINTR, "read");
 	action.sa_flags = SA_RESTART;
 	sigaction(SIGALRM, &action, NULL);
