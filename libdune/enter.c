@@ -562,6 +562,8 @@ static void host_fault(struct dune_thread *t)
 	unsigned long addr = fault_address(run);
 	bool repeated = fault_repeated(t);
 
+	if (run->regs.rip == (unsigned long)__dune_user_entry && !t->session)
+		return __dune_user_entry_fault(t);
 	if (flags & DUNE_FAULT_NO_MEMORY)
 		__dune_fatal(SIGBUS, "out of memory for an access to %#lx", addr);
 	if (flags & DUNE_FAULT_DEVICE)

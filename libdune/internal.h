@@ -405,13 +405,14 @@ void __dune_session_resume(struct user_session *s);
 void __dune_session_interrupt(struct dune_thread *t, uint64_t mask);
 struct user_session *__dune_session(void);
 /* GR0, with the stack pointer @sp: does a handler of a trap or of ring 3 run? */
+void __dune_user_entry_fault(struct dune_thread *t);
 bool __dune_in_handler(unsigned long sp);
 void __dune_user_flags(struct dune_tf *tf);
 
-/* What SWAPGS loads.  NULL: what faults, in the kernel's half. */
+/* What SWAPGS loads.  Without a session 0: any other base costs the kernel WRMSRs round each DUNE_RUN. */
 static inline unsigned long session_gs(struct user_session *s)
 {
-	return s ? (unsigned long)s + offsetof(struct dune_tf, err) : 0xffff800000000000;
+	return s ? (unsigned long)s + offsetof(struct dune_tf, err) : 0;
 }
 
 static inline bool canonical(unsigned long address)

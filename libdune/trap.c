@@ -311,10 +311,7 @@ static void blame_sysret_target(struct dune_tf *tf)
 	__dune_user_flags(tf);
 }
 
-/*
- * POPF of a program in ring 0 sets IOPL, which outside it would not touch: its next system call looks like one of ring 3
- * (entry.S), and meets the GS base of no session.  Make it again as it was meant.
- */
+/* A program's call with IOPL: __dune_user_entry_fault(). */
 static bool is_call_with_iopl(struct dune_tf *tf)
 {
 	if (tf->cs & 3 || tf->rip != (uint64_t)__dune_user_entry)

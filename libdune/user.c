@@ -73,6 +73,22 @@ static void set_session(struct dune_thread *t, struct user_session *s)
 	t->session = s;
 }
 
+/*
+ * POPF of a program in ring 0 sets IOPL, which outside it would not touch: its next system call looks like one of ring 3
+ * (entry.S), and meets the GS base of no session, which is 0.  Make it again as it was meant.  Where the page table has
+ * nothing there either, trap.c does the same.  HR3, without a session.
+ */
+void __dune_user_entry_fault(struct dune_thread *t)
+{
+	struct dune_regs *r = &t->run->regs;
+
+	/* SWAPGS. */
+	wrgsbase(t->run->kernel_gs_base);
+	t->run->kernel_gs_base = session_gs(NULL);
+	r->r11 &= ~(uint64_t)RFLAGS_IOPL;
+	r->rip = __dune_vm.lstar;
+}
+
 /* ---- FS and GS base ---- */
 
 /* These three also in HR3, where the bases are those of the guest.  With interrupts off. */

@@ -89,7 +89,7 @@ syscall_from_user:
 	.cfi_startproc
 	.cfi_undefined rip
 	swapgs
-	/* Without a session the base is one that faults: trap.c. */
+	/* Without a session the base is 0, and this faults: __dune_user_entry_fault(). */
 	.globl	__dune_user_entry
 	.hidden	__dune_user_entry
 __dune_user_entry:

@@ -3,6 +3,7 @@
  * Signals while interrupts are off, as ring 0 can have them: they wait for the end of a handler of traps, which can make
  * system calls meanwhile; but where the program has left them off, they come at the latest with its next one.
  */
+#include <asm/prctl.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -146,10 +147,16 @@ static void with_iopl(unsigned long iopl, pid_t parent)
 static void iopl(void)
 {
 	const struct itimerval often = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+	static unsigned long in_gs = 77;
 	pid_t parent = getppid();
+	unsigned long found;
 
-	for (unsigned long i = 0x1000; i <= RFLAGS_IOPL; i += 0x1000)
+	CHECK_EQUAL(syscall(SYS_arch_prctl, ARCH_SET_GS, &in_gs), 0, "ARCH_SET_GS");
+	for (unsigned long i = 0x1000; i <= RFLAGS_IOPL; i += 0x1000) {
 		with_iopl(i, parent);
+		__asm__ volatile("mov %%gs:0, %0" : "=r"(found));
+		CHECK_EQUAL(found, 77, "what GS leads to after it");
+	}
 	seen = 0;
 	setitimer(ITIMER_REAL, &often, NULL);
 	for (int i = 0; i < 20000 && seen < 200; i++)
