@@ -539,19 +539,19 @@ static void refuse(struct dune_thread *t, int code, unsigned long addr)
  */
 static void touch(struct dune_thread *t, unsigned long hva, bool write)
 {
-	/* While another signal waits it is not the program that blocks this one. */
-	bool held_back = t->deferred && !(t->deferred_mask & 1UL << (SIGSEGV - 1));
-	bool caught = __dune_handles(T_PGFLT) || asked_by_handler(t) || held_back ||
-		      !__dune_has_handler(t->sighand, SIGSEGV);
+	bool held_back, caught;
 
+	__dune_touch_begin(t);
+	/* While another signal waits it is not the program that blocks this one. */
+	held_back = READ_ONCE(t->deferred) && !(t->deferred_mask & 1UL << (SIGSEGV - 1));
+	caught = __dune_handles(T_PGFLT) || asked_by_handler(t) || held_back || !__dune_has_handler(t->sighand, SIGSEGV);
 	if (caught)
-		__dune_faults_catch(t);
+		__dune_touch_catch(t);
 	if (write)
 		__dune_touch_write(hva);
 	else
 		__dune_touch_read(hva);
-	if (caught)
-		__dune_faults_end(t);
+	__dune_touch_done(t);
 }
 
 static void host_fault(struct dune_thread *t)

@@ -36,6 +36,7 @@
 #pragma GCC visibility push(hidden)
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define READ_ONCE(x)	(*(const volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, value)	(*(volatile __typeof__(x) *)&(x) = (value))
 
 /* The compiler may turn a copy or a clearing into these calls: give it ours. */
 void *memcpy(void *to, const void *from, size_t size) __asm__("__dune_memcpy");
@@ -213,8 +214,8 @@ struct dune_thread {
 	bool strict;			/* seccomp's strict mode */
 	int strict_pid, strict_tid;
 	struct dispatch dispatch;
-	bool touching;			/* SIGSEGV and SIGBUS are unblocked; touch_mask is the program's */
-	uint64_t touch_mask;
+	bool touching;			/* HR3 makes an access of the guest's, again if a signal comes before it */
+	uint64_t touch_mask;		/* then the program's, if SIGSEGV and SIGBUS were unblocked for that; else NO_MASK */
 	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
 	unsigned long trap_cr2;
 	uint32_t output_nr;		/* the system call that output.c is about */
@@ -404,8 +405,8 @@ void __dune_session_end(struct user_session *s);
 void __dune_session_resume(struct user_session *s);
 void __dune_session_interrupt(struct dune_thread *t, uint64_t mask);
 struct user_session *__dune_session(void);
-/* GR0, with the stack pointer @sp: does a handler of a trap or of ring 3 run? */
 void __dune_user_entry_fault(struct dune_thread *t);
+/* GR0, with the stack pointer @sp: does a handler of a trap or of ring 3 run? */
 bool __dune_in_handler(unsigned long sp);
 void __dune_user_flags(struct dune_tf *tf);
 
@@ -525,8 +526,12 @@ bool __dune_signals_first(struct dune_thread *t);
 void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info);
 void __dune_signal_exception(struct dune_thread *t, const struct raise *raise);
 void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error);
-void __dune_faults_catch(struct dune_thread *t);
-void __dune_faults_end(struct dune_thread *t);
+void __dune_touch_begin(struct dune_thread *t);
+void __dune_touch_catch(struct dune_thread *t);
+void __dune_touch_done(struct dune_thread *t);
+
+/* No mask of the kernel's: SIGKILL cannot be blocked. */
+#define NO_MASK		(~0UL)
 
 /* Values that the kernel reads as SIG_DFL and SIG_IGN. */
 static inline bool is_handler(const struct sigaction_kernel *action)

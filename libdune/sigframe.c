@@ -558,7 +558,7 @@ static bool in_copy(const struct sigcontext *c)
 	return between(c->rip, (const char *)__dune_copy, __dune_copy_failed);
 }
 
-/* A signal without a handler comes here only for SIGSEGV and SIGBUS (__dune_faults_catch). */
+/* A signal without a handler comes here only for SIGSEGV and SIGBUS (__dune_touch_catch). */
 static void without_handler(struct dune_thread *t, int signo, const siginfo_t *info,
 			    const struct ucontext *host, bool synchronous)
 {
@@ -608,7 +608,10 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	wait = interrupts_off(t, flags);
 	if (touching) {		/* whatever comes now, the access is made again */
 		t->touching = false;
-		memcpy(&host->uc_sigmask, &t->touch_mask, sizeof(t->touch_mask));
+		if (t->touch_mask != NO_MASK)
+			memcpy(&host->uc_sigmask, &t->touch_mask, sizeof(t->touch_mask));
+		if (!touched)	/* it has not failed: it may not have been made */
+			t->fault_count = 0;
 	}
 	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
 	if (touched && __dune_fault_to_guest(t, signo, info->si_code)) {

@@ -279,22 +279,29 @@ void __dune_faults_keep(struct sighand *sighand)
 }
 
 /*
- * An access that the program made is about to be made by HR3: have what the kernel sends for it
- * come to libdune's handler, even where the program has none or blocks it.
+ * An access that the program made is about to be made by HR3.  A signal that comes first, and has to wait, leaves all
+ * signals blocked: SIGSEGV for the access would be fatal then.  So the access is not made, but by the guest again.
  */
-void __dune_faults_catch(struct dune_thread *t)
+void __dune_touch_begin(struct dune_thread *t)
+{
+	WRITE_ONCE(t->touch_mask, NO_MASK);
+	WRITE_ONCE(t->touching, true);
+}
+
+/* Have what the kernel sends for it come to libdune's handler, even where the program has none or blocks it. */
+void __dune_touch_catch(struct dune_thread *t)
 {
 	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
 
 	__dune_faults_keep(t->sighand);
 	set_mask(SIG_UNBLOCK, &faults, &t->touch_mask);
-	t->touching = true;
 }
 
-void __dune_faults_end(struct dune_thread *t)
+void __dune_touch_done(struct dune_thread *t)
 {
-	t->touching = false;
-	__dune_signals_restore(t->touch_mask);
+	if (t->touch_mask != NO_MASK)
+		__dune_signals_restore(t->touch_mask);
+	WRITE_ONCE(t->touching, false);
 }
 
 /*
