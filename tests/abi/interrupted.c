@@ -51,6 +51,7 @@ static void interrupt(int inherited, const char *what)
 			break;
 		close(fd);
 	}
+	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
 	CHECK(signals > TIMES / 10, "%s: %d signals", what, (int)signals);
 }
 
