@@ -299,10 +299,17 @@ static void check_window(void)
 	vcpu.run->flags = 0;
 	accepted("after a window", 0);
 
-	/* Not before STI has taken effect. */
-	raw_load(&vcpu, open, sizeof(open) - 1, 0);
-	vcpu.run->flags = DUNE_RUN_WINDOW;
-	raw_outcome(&vcpu, &outcome);
+	/*
+	 * Not before STI has taken effect.  Once on svm it was, on a busy host: an interrupt of the host's right behind
+	 * STI may cost QEMU its shadow.  That does not happen three times in a row.
+	 */
+	for (unsigned int tries = 0; tries < 3; tries++) {
+		raw_load(&vcpu, open, sizeof(open) - 1, 0);
+		vcpu.run->flags = DUNE_RUN_WINDOW;
+		raw_outcome(&vcpu, &outcome);
+		if (vm.info.vendor != DUNE_VENDOR_SVM || outcome.rip != (uintptr_t)vcpu.code + 1)
+			break;
+	}
 	CHECK(outcome.kind == RAW_WINDOW && outcome.rip == (uintptr_t)vcpu.code + 2, "a window that opens: %s",
 	      raw_name(&outcome, text));
 	CHECK(vcpu.run->regs.rflags & FLAG_IF, "a window with IF = 0");
