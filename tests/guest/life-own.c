@@ -7,6 +7,7 @@
 #include <glob.h>
 
 #include "companions.h"
+#include "modules.h"
 
 /* What KVM's modules depend on, and they themselves; only one vendor's fits. */
 static const char * const modules[] = { "irqbypass", "ccp", "kvm", "kvm-intel", "kvm-amd" };
@@ -20,8 +21,7 @@ static bool load(const char *name)
 {
 	char pattern[128];
 	glob_t found;
-	bool loaded = false;
-	int fd;
+	bool loaded;
 
 	snprintf(pattern, sizeof(pattern), "/lib/modules/*/kernel/*/*/*/%s.ko", name);
 	if (glob(pattern, 0, NULL, &found)) {
@@ -29,10 +29,7 @@ static bool load(const char *name)
 		if (glob(pattern, 0, NULL, &found))
 			return false;
 	}
-	fd = open(found.gl_pathv[0], O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		loaded = !syscall(SYS_finit_module, fd, "", 0);
-	close(fd);
+	loaded = module_load(found.gl_pathv[0]);
 	globfree(&found);
 	return loaded;
 }
@@ -58,9 +55,8 @@ int main(void)
 	}
 
 	companions_end(memory_companions, NR_MEMORY_COMPANIONS);
-	for (unsigned int i = 0; i < 1000 && syscall(SYS_delete_module, "dune", O_NONBLOCK) && errno == EAGAIN; i++)
-		usleep(10000);
-	CHECK(access("/sys/module/dune", F_OK), "the module stays: %s", strerror(errno));
+	CHECK(module_unload("dune"), "the module stays: %s", strerror(errno));
+	CHECK(access("/sys/module/dune", F_OK), "the module is still there");
 	if (kvm < 0) {
 		for (unsigned int i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
 			load(modules[i]);

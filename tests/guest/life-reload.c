@@ -8,9 +8,9 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 
+#include "modules.h"
 #include "proc.h"
 
 #define ROUNDS	40
@@ -122,29 +122,6 @@ static void works(unsigned int seed)
 	}
 }
 
-static void load(void)
-{
-	int fd = open(MODULE, O_RDONLY | O_CLOEXEC);
-
-	DIE_UNLESS(fd >= 0, MODULE);
-	CHECK(!syscall(SYS_finit_module, fd, "", 0), "load the module: %s", strerror(errno));
-	close(fd);
-}
-
-/* Until nobody uses it for a moment. */
-static bool unload(void)
-{
-	for (unsigned int i = 0; i < 20000; i++) {
-		if (!syscall(SYS_delete_module, "dune", O_NONBLOCK))
-			return true;
-		if (errno != EAGAIN && errno != EBUSY)
-			break;
-		usleep(500);
-	}
-	CHECK(false, "the module stays: %s", strerror(errno));
-	return false;
-}
-
 int main(void)
 {
 	pid_t workers[3];
@@ -160,9 +137,9 @@ int main(void)
 		}
 	}
 	for (unsigned int i = 0; i < ROUNDS && !check_failures && !shared->failed; i++) {
-		if (!unload())
+		if (!CHECK(module_unload("dune"), "the module stays: %s", strerror(errno)))
 			break;
-		load();
+		CHECK(module_load(MODULE), "load the module: %s", strerror(errno));
 		usleep(i % 7 * 3000);
 	}
 	for (unsigned int i = 0; i < 3; i++) {
