@@ -453,15 +453,18 @@ static void set_environment(void)
 	setenv("TESTBED", "1", 1);
 }
 
-/* What is started from here on inherits it. */
-static void leave_first_cpu(void)
+/* What is started from here on inherits it. Returns the number of CPUs. */
+static int leave_first_cpu(void)
 {
 	cpu_set_t cpus;
+	int count;
 
 	if (sched_getaffinity(0, sizeof(cpus), &cpus))
-		return;
+		return 1;
+	count = CPU_COUNT(&cpus);
 	CPU_CLR(0, &cpus);
 	sched_setaffinity(0, sizeof(cpus), &cpus);
+	return count;
 }
 
 /*
@@ -479,11 +482,31 @@ static void rtc_on(void)
 		close(fd);
 }
 
+/* They go to one CPU. Each gets them for a while, by a process on the first one, whose timer is not lost as no guest runs there. */
+static void rtc_to_each(int cpus)
+{
+	cpu_set_t first;
+	int fd, cpu;
+
+	if (cpus == 1 || fork())
+		return;
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	sched_setaffinity(0, sizeof(first), &first);
+	fd = open("/proc/irq/8/smp_affinity_list", O_WRONLY | O_CLOEXEC);
+	for (cpu = 0; fd >= 0; cpu = (cpu + 1) % cpus) {
+		/* It fails for a CPU that is off. */
+		usleep(dprintf(fd, "%d\n", cpu) > 0 ? 50000 : 10000);
+	}
+	_exit(0);
+}
+
 int main(void)
 {
 	struct command command = { .status = 255 };
 	char **argv, *command_line;
 	bool shell, ready;
+	int cpus = 1;
 
 	iopl(3);
 	mount_all();
@@ -491,7 +514,7 @@ int main(void)
 	use_parport = command_line && strstr(command_line, "testbed.channel=parport");
 	shell = command_line && strstr(command_line, "testbed.shell");
 	if (command_line && strstr(command_line, "testbed.spare_first_cpu"))
-		leave_first_cpu();
+		cpus = leave_first_cpu();
 	if (use_parport)
 		outb(PARPORT_IDLE, PARPORT_CONTROL);
 	send_frame(FRAME_BOOTED, NULL, 0);
@@ -500,8 +523,10 @@ int main(void)
 	loopback_up();
 	set_environment();
 	ready = load_modules("/testbed/modules");
-	if (command_line && strstr(command_line, "testbed.rtc"))
+	if (command_line && strstr(command_line, "testbed.rtc")) {
 		rtc_on();
+		rtc_to_each(cpus);
+	}
 	open_kernel_log();
 	if (!load_modules("/testbed/module-under-test")) {
 		ready = false;
