@@ -5,11 +5,11 @@
  */
 #include <asm/ldt.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "check.h"
+#include "cpus.h"
 #include "raw.h"
 
 #define LDT_ENTRY_0	7U		/* the selector: LDT, ring 3 */
@@ -36,15 +36,6 @@ static void write_ldt(bool present)
 	__asm__ volatile("mov %%" #name ", %0" : "=r"(selector_));		\
 	selector_;								\
 })
-
-static void on_cpu(unsigned int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	DIE_UNLESS(!sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
-}
 
 /* ---- a selector that is no good any more ------------------------------------------- */
 
@@ -81,7 +72,7 @@ static void check_stale_gs(void)
 {
 	struct raw_outcome outcome;
 
-	on_cpu(0);
+	cpus_stay_on(0);
 	for (unsigned int i = 0; i < ROUNDS; i++)
 		run_with_stale_gs();
 	raw_load(&vcpu, "\x90", 1, 0);
@@ -129,7 +120,7 @@ static void check_kept(void)
 static void *make_ldt(void *unused)
 {
 	(void)unused;
-	on_cpu(1);
+	cpus_stay_on(1);
 	usleep(50000);
 	write_ldt(true);
 	/* A few ticks: the guest exits and is entered again with it. */
@@ -146,7 +137,7 @@ static void use_new_ldt(void)
 
 	raw_open(&vm);
 	raw_vcpu(&vm, &vcpu, 0);
-	on_cpu(0);
+	cpus_stay_on(0);
 	raw_load(&vcpu, "\xeb\xfe", 2, 0);	/* 1: jmp 1b */
 	vcpu.run->regs.rflags |= 1 << 9;	/* IF */
 	DIE_UNLESS(!pthread_create(&thread, NULL, make_ldt, NULL), "pthread_create");

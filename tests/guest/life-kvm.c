@@ -7,7 +7,6 @@
  */
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -15,22 +14,14 @@
 
 #include "check.h"
 #include "companions.h"
+#include "cpus.h"
 #include "raw.h"
-
-static void stay_on(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	DIE_UNLESS(!sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
-}
 
 /* ---- the companions ----------------------------------------------------------- */
 
 static void memory_program(struct shared *self)
 {
-	stay_on(0);
+	cpus_stay_on(0);
 	memory_companion(self);
 }
 
@@ -39,7 +30,7 @@ static void long_program(struct shared *self)
 {
 	struct kvm_guest guest;
 
-	stay_on(0);
+	cpus_stay_on(0);
 	FAIL_UNLESS(!kvm_guest_open(&guest), self);
 	kvm_guest_rounds(&guest, 100000);
 	for (;;) {
@@ -53,7 +44,7 @@ static void in_turn_program(struct shared *self)
 {
 	struct kvm_guest guest;
 
-	stay_on(0);
+	cpus_stay_on(0);
 	FAIL_UNLESS(!dune_init_and_enter(), self);
 	FAIL_UNLESS(!kvm_guest_open(&guest), self);
 	for (;;) {
@@ -91,8 +82,8 @@ static void registers_program(struct shared *self)
 	uint64_t seed = 5, count = 0, writes = 0;
 	struct raw_vcpu vcpu;
 	struct raw_vm vm;
+	unsigned int cpu = cpus_stay_on(0);
 
-	stay_on(0);
 	FAIL_UNLESS(breakpoint >= 0, self);
 	FAIL_UNLESS(!kvm_guest_open(&guest), self);
 	raw_open(&vm);
@@ -109,7 +100,7 @@ static void registers_program(struct shared *self)
 		FAIL_UNLESS(outcome.kind == RAW_CALL || outcome.kind == RAW_EXCEPTION, self);
 		FAIL_UNLESS(vcpu.run->cr2 == new, self);
 		/* What RDTSCP says is Linux's, not the KVM guest's: the CPU's number. */
-		FAIL_UNLESS((uint32_t)vcpu.run->regs.rcx == 0, self);
+		FAIL_UNLESS((uint32_t)vcpu.run->regs.rcx == cpu, self);
 		watched = new;
 		FAIL_UNLESS(read(breakpoint, &count, sizeof(count)) == sizeof(count) && count == ++writes, self);
 		self->rounds++;
@@ -132,7 +123,7 @@ static void makers_program(struct shared *self)
 		unsigned int i = random % GUESTS;
 
 		if (random >> 60 == 0)
-			stay_on(random >> 59 & 1);
+			cpus_stay_on(random >> 59 & 1);
 		if (!open[i]) {
 			FAIL_UNLESS(!kvm_guest_open(&guests[i]), self);
 			open[i] = true;
