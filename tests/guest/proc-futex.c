@@ -39,33 +39,13 @@ static void *waits(void *arg)
 	return NULL;
 }
 
-/* Until @tid sleeps in the kernel. */
-static void until_asleep(int tid)
-{
-	char path[64], text[256];
-	ssize_t n = 0;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-	for (int i = 0; i < 10000; i++) {
-		fd = open(path, O_RDONLY);
-		n = read(fd, text, sizeof(text) - 1);
-		close(fd);
-		text[n > 0 ? n : 0] = '\0';
-		if (strstr(text, ") S "))
-			return;
-		usleep(1000);
-	}
-	CHECK(false, "thread %d does not wait", tid);
-}
-
 static void start(struct waiter *w, atomic_int *word, int op, int bits)
 {
 	*w = (struct waiter){ .word = word, .op = op, .bits = bits };
 	DIE_UNLESS(!pthread_create(&w->thread, NULL, waits, w), "pthread_create");
 	while (!w->waits)
 		sched_yield();
-	until_asleep(w->waits);
+	proc_until_asleep(w->waits);
 }
 
 static void end(struct waiter *w)

@@ -414,27 +414,31 @@ static void changed_at_once(void)
 	CHECK_EQUAL(lost, 0, "signals lost while the action was changed");
 }
 
-/* ---- interrupted calls ---- */
+/* ---- calls of the main thread that are interrupted ---- */
 
 static void *interrupts(void *arg)
 {
 	pthread_t target = (pthread_t)arg;
 
 	for (int i = 0; i < 3; i++) {
-		usleep(20000);
+		proc_until_asleep(getpid());
 		pthread_kill(target, SIGUSR1);
 	}
 	return NULL;
 }
 
+/* The third argument: the call is made again after the signal. */
 static void *interrupts_and_writes(void *arg)
 {
 	pthread_t target = *(pthread_t *)((void **)arg)[0];
-	int fd = (int)(long)((void **)arg)[1];
+	int fd = (int)(long)((void **)arg)[1], before = seen;
 
-	usleep(20000);
+	proc_until_asleep(getpid());
 	pthread_kill(target, SIGUSR1);
-	usleep(20000);
+	while (seen == before)
+		sched_yield();
+	if (((void **)arg)[2])
+		proc_until_asleep(getpid());
 	CHECK_EQUAL(write(fd, "x", 1), 1, "write");
 	return NULL;
 }
@@ -443,20 +447,21 @@ static void interrupted(void)
 {
 	pthread_t me = pthread_self(), thread;
 	int ends[2];
-	void *args[2] = { &me };
-	struct timespec second = { 1, 0 }, left = { 0, 0 };
+	void *args[3] = { &me };
+	struct timespec minute = { 60, 0 }, left = { 0, 0 };
 	sigset_t usr1;
 	char c;
 
 	DIE_UNLESS(!pipe(ends), "pipe");
 	args[1] = (void *)(long)ends[1];
+	args[2] = "";
 	set_handler(SIGUSR1, note, 0);
 	seen = 0;
 	pthread_create(&thread, NULL, interrupts, (void *)me);
 	CHECK_ERRNO(read(ends[0], &c, 1), EINTR, "read without SA_RESTART");
 	CHECK_EQUAL(seen, 1, "read: handlers run");
-	CHECK_ERRNO(nanosleep(&second, &left), EINTR, "nanosleep");
-	CHECK(left.tv_nsec > 0, "nanosleep: what is left");
+	CHECK_ERRNO(nanosleep(&minute, &left), EINTR, "nanosleep");
+	CHECK(left.tv_sec > 0 && left.tv_sec < 60, "nanosleep: %ld s are left", left.tv_sec);
 	CHECK_ERRNO(pause(), EINTR, "pause");
 	pthread_join(thread, NULL);
 	CHECK_EQUAL(seen, 3, "handlers run");
@@ -467,8 +472,9 @@ static void interrupted(void)
 	pthread_join(thread, NULL);
 	CHECK_EQUAL(seen, 4, "handlers run");
 	/* poll() is never restarted. */
+	args[2] = NULL;
 	pthread_create(&thread, NULL, interrupts_and_writes, args);
-	CHECK_ERRNO(poll(&(struct pollfd){ .fd = ends[0], .events = POLLIN }, 1, 5000), EINTR, "poll with SA_RESTART");
+	CHECK_ERRNO(poll(&(struct pollfd){ .fd = ends[0], .events = POLLIN }, 1, 60000), EINTR, "poll with SA_RESTART");
 	pthread_join(thread, NULL);
 	CHECK_EQUAL(read(ends[0], &c, 1), 1, "read");
 	/* A stop without a handler is not seen: nanosleep is continued by restart_syscall. */
@@ -497,7 +503,7 @@ static void stop_and_go(void)
 
 		_exit(nanosleep(&some, NULL) == 0 ? 70 : 71);
 	}
-	usleep(50000);
+	proc_until_asleep(pid);
 	kill(pid, SIGSTOP);
 	waitpid(pid, &status, WUNTRACED);
 	kill(pid, SIGCONT);

@@ -6,6 +6,7 @@
 #ifndef TESTS_PROC_H
 #define TESTS_PROC_H
 
+#include <fcntl.h>
 #include <sys/wait.h>
 
 #include <dune.h>
@@ -63,6 +64,26 @@ __attribute__((unused)) static int proc_wait(pid_t pid)
 })
 
 #define EXITED(code)	((code) << 8)
+
+/* Until the thread @tid sleeps in the kernel. */
+__attribute__((unused)) static void proc_until_asleep(int tid)
+{
+	char path[64], text[256];
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	for (int i = 0; i < 10000; i++) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+		text[n > 0 ? n : 0] = '\0';
+		if (strstr(text, ") S "))
+			return;
+		usleep(1000);
+	}
+	CHECK(false, "thread %d does not wait", tid);
+}
 
 /* What could grow: the process's size, what of it is there, in KiB, and the number of its mappings. */
 struct proc_size {
