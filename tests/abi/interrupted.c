@@ -41,7 +41,8 @@ static void interrupt(int inherited, const char *what)
 	for (int i = 0; i < 100; i++)
 		close(get(inherited));
 	longest = (check_seconds() - start) / 100 * 1e6 + 2;
-	for (int i = 0; i < TIMES; i++) {
+	/* The emulator's timer gets through to a slow machine seldom. */
+	for (int i = 0; i < TIMES || (signals <= TIMES / 10 && check_seconds() < start + 60); i++) {
 		struct itimerval once = { .it_value.tv_usec = 1 + i % longest };
 
 		setitimer(ITIMER_REAL, &once, NULL);
