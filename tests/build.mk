@@ -109,7 +109,8 @@ GUEST_TESTS += $(T)/link/where $(T)/link/respawn
 $(T)/link/where $(T)/link/respawn: $(T)/link/%: tests/link/%.c
 	$(call say,TEST)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -Itests/include -o $@ $<
+$(T)/link/respawn: tests/include/kept-pages.h
 
 SHOW_TESTS := $(T)/link/show $(addprefix $(T)/link/show,-static -static-pie -musl)
 GUEST_TESTS += $(SHOW_TESTS)

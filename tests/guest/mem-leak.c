@@ -9,6 +9,8 @@
 
 #include <dirent.h>
 
+#include "kept-pages.h"
+
 #define ENTERS		1000
 #define PROCESSES	200
 
@@ -24,21 +26,6 @@ static const char *const keys[] = {
 };
 
 enum { MEM_FREE, CACHED, BUFFERS, SLAB, SLAB_KEPT, PAGE_TABLES, STACKS, PERCPU, VMALLOC, ANON_PAGES };
-
-/* KiB that are free, but kept by a CPU for itself. */
-static long kept_by_cpus(void)
-{
-	FILE *file = fopen("/proc/zoneinfo", "re");
-	long count, pages = 0;
-	char line[256];
-
-	CHECK(file);
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, " count: %ld", &count) == 1)
-			pages += count;
-	fclose(file);
-	return pages * (PAGE / 1024);
-}
 
 static void measure(long *values)
 {

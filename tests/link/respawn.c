@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kept-pages.h"
+
 #define WARM_UP		20
 #define NOISE		1500	/* KiB; one page of each of 1,000 processes would be more */
 #define REPORT		1000
@@ -37,21 +39,6 @@ static int spawn(char *program, unsigned int number)
 		_exit(126);
 	}
 	return pid > 0 && waitpid(pid, &status, 0) == pid ? status : -1;
-}
-
-/* KiB that are free, but kept by a CPU for itself. */
-static long kept_by_cpus(void)
-{
-	FILE *file = fopen("/proc/zoneinfo", "re");
-	long count, pages = 0;
-	char line[256];
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, " count: %ld", &count) == 1)
-			pages += count;
-	if (file)
-		fclose(file);
-	return pages * 4;
 }
 
 /* KiB in use that nothing would give back. */
