@@ -20,22 +20,14 @@ static const cpu_set_t *cpus_given(void)
 	return &given;
 }
 
-/* The machine's number of the test's CPU @n; -1 if there are not so many. */
-__attribute__((unused)) static int cpus_number(unsigned int n)
-{
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, cpus_given()) && !n--)
-			return cpu;
-	return -1;
-}
-
 /* The calling thread stays on the test's CPU @n.  Returns the machine's number of it. */
 __attribute__((unused)) static unsigned int cpus_stay_on(unsigned int n)
 {
-	int cpu = cpus_number(n);
+	unsigned int cpu = 0;
 	cpu_set_t set;
 
-	DIE_UNLESS(cpu >= 0, "too few CPUs");
+	while (!CPU_ISSET(cpu, cpus_given()) || n--)
+		DIE_UNLESS(++cpu < CPU_SETSIZE, "too few CPUs");
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	DIE_UNLESS(!sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
