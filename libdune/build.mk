@@ -3,16 +3,19 @@
 # libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc
 
 LIBDUNE_VERSION := 1.0
-LIBDUNE_SRC := init.c region.c enter.c pgtable.c page.c walk.c precise.c vm.c lookup.c merge.c cow.c scan.c space.c \
-	trap.c user.c syscall.c output.c thread.c exec.c program.c signal.c sigframe.c sigreturn.c seccomp.c dispatch.c listing.c \
-	format.c log.c handlers.c debug.c dump.c symbol.c procmap.c procmap-line.c \
-	x86_64/desc.c x86_64/entry.S x86_64/trampoline.S
+LIBDUNE_SRC := api/init.c threads/region.c api/enter.c memory/granule.c memory/page.c memory/walk.c \
+	memory/precise.c memory/map.c memory/lookup.c memory/merge.c memory/cow.c memory/scan.c \
+	memory/space.c guest/trap.c guest/ring3.c host/calls/table.c host/calls/output.c host/calls/clone.c \
+	host/calls/exec.c base/program.c host/signals/actions.c host/signals/deliver.c \
+	host/signals/sigreturn.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c \
+	base/format.c base/print.c api/handlers.c host/debug.c base/dump.c base/symbol.c base/procmap.c \
+	base/procmap-line.c guest/desc.c guest/entry.S host/run.S
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
 LIBDUNE_OFFSETS := $(B)/libdune/asm-offsets.h
 
 # The program's vector registers, red zone and thread-local storage are live whenever libdune
 # runs, and it must do without any C library.
-LIBDUNE_CPPFLAGS := -Ilibdune -Ilibdune/x86_64 -I$(B)/libdune
+LIBDUNE_CPPFLAGS := -Ilibdune -I$(B)/libdune
 LIBDUNE_CFLAGS := -ffreestanding -mgeneral-regs-only -mno-red-zone -fno-stack-protector \
 	-fcf-protection=none -fno-tree-loop-distribute-patterns -fvisibility=hidden -Wno-parentheses
 
@@ -20,9 +23,9 @@ LIBDUNE_CFLAGS := -ffreestanding -mgeneral-regs-only -mno-red-zone -fno-stack-pr
 $(LIBDUNE_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
 $(LIBDUNE_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
 $(LIBDUNE_OBJ): | $(LIBDUNE_OFFSETS)
-$(B)/pic/libdune/x86_64/entry.o $(B)/pic/libdune/x86_64/trampoline.o: $(LIBDUNE_OFFSETS)
+$(B)/pic/libdune/guest/entry.o $(B)/pic/libdune/host/run.o: $(LIBDUNE_OFFSETS)
 
-$(LIBDUNE_OFFSETS): libdune/asm-offsets.c libdune/internal.h libdune/layout.h libdune/include/dune.h libdune/include/dune-vm.h kern/uapi/linux/dune.h
+$(LIBDUNE_OFFSETS): libdune/asm-offsets.c libdune/internal.h libdune/threads/layout.h libdune/include/dune.h libdune/include/dune-vm.h kern/uapi/linux/dune.h
 	$(call say,GEN)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(LIBDUNE_CPPFLAGS) $(CFLAGS) $(LIBDUNE_CFLAGS) -S -o $@.s $<
@@ -30,7 +33,7 @@ $(LIBDUNE_OFFSETS): libdune/asm-offsets.c libdune/internal.h libdune/layout.h li
 
 # With libelf and the C library: in the static library a member that is linked when it is used, and not
 # in the shared one.
-LIBDUNE_ELF := $(B)/pic/libdune/elf.o
+LIBDUNE_ELF := $(B)/pic/libdune/api/elf.o
 $(LIBDUNE_ELF): CPPFLAGS += -Ilibdune
 
 LIBS += $(B)/lib/libdune.a $(B)/lib/libdune-elf.a $(B)/lib/libdune.so $(B)/lib/pkgconfig/libdune.pc

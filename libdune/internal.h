@@ -20,9 +20,9 @@
 #include <linux/errno.h>
 #include <linux/signal.h>
 
-#include "debug.h"
+#include "host/debug.h"
 #include "dune.h"
-#include "layout.h"
+#include "threads/layout.h"
 
 #define PUBLIC		__attribute__((visibility("default")))
 
@@ -160,7 +160,7 @@ struct user_session {
 	unsigned long trap_top, ist;	/* before */
 };
 
-struct sigreturn;		/* sigframe.c */
+struct sigreturn;		/* deliver.c */
 
 /* A signal that has come, until a handler of the program's can run. */
 struct kept_signal {
@@ -304,7 +304,7 @@ static inline unsigned int refusal(int signo, int code)
 /* init.c */
 int __dune_move_fd(int fd);
 
-/* thread.c */
+/* clone.c */
 long __dune_attach(int fd);
 void __dune_thread_main(struct dune_thread *t);
 long __dune_sys_clone(struct dune_thread *t);
@@ -326,7 +326,7 @@ void __dune_set_preload(const char *path);
  */
 const char *__dune_set_loaded(int fd);
 
-/* ---- the trampoline and the entries (x86_64/) ---- */
+/* ---- the trampoline and the entries (host/run.S, guest/entry.S) ---- */
 
 long __dune_enter_guest(struct dune_thread *t);
 int __dune_leave_guest(void);
@@ -396,7 +396,7 @@ static inline void set_trap_state(struct dune_thread *t, bool user, unsigned lon
 	t->tss.ist[0] = inside ? ist_nested(t) : t->trap_high;
 }
 
-/* user.c */
+/* ring3.c */
 struct dune_thread *__dune_current(void);
 void __dune_bases_to_program(struct dune_thread *t);
 void __dune_bases_to_user(struct dune_thread *t);

@@ -64,7 +64,7 @@ $(T)/unit/test_granule: kern/mmu/granule.c
 LIBDUNE_UNITS := $(T)/unit/test_format $(T)/unit/test_layout $(T)/unit/test_syscalls
 $(LIBDUNE_UNITS): CPPFLAGS += -Ilibdune
 $(T)/unit/test_format: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
-$(T)/unit/test_format: libdune/format.c
+$(T)/unit/test_format: libdune/base/format.c
 $(T)/unit/test_syscalls: $(B)/lib/libdune.a $(T)/unit/numbers.h
 $(T)/unit/test_syscalls: CPPFLAGS += -I$(T)/unit
 
@@ -78,16 +78,16 @@ $(T)/unit/numbers.h: tests/build.mk
 PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm $(T)/unit/test_vm_model $(T)/unit/test_precise
 $(PAGE_UNITS): CPPFLAGS += -Ilibdune -Itests/unit -DPAGEBASE=0x200000000000UL '-Ddune_in_guest()=false'
 $(PAGE_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
-$(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/page.c libdune/pgtable.c libdune/walk.c \
-	libdune/precise.c libdune/vm.c libdune/lookup.c libdune/merge.c libdune/cow.c libdune/scan.c libdune/space.c libdune/region.c
+$(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/memory/page.c libdune/memory/granule.c libdune/memory/walk.c \
+	libdune/memory/precise.c libdune/memory/map.c libdune/memory/lookup.c libdune/memory/merge.c libdune/memory/cow.c libdune/memory/scan.c libdune/memory/space.c libdune/threads/region.c
 
 $(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
 $(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
-$(T)/unit/test_procmap: libdune/procmap-line.c
+$(T)/unit/test_procmap: libdune/base/procmap-line.c
 
 $(T)/unit/test_symbol: CPPFLAGS += -Ilibdune
 $(T)/unit/test_symbol: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
-$(T)/unit/test_symbol: libdune/symbol.c
+$(T)/unit/test_symbol: libdune/base/symbol.c
 
 # Programs for the first libdune: by its headers' names.
 $(T)/compat/%: tests/compat/%.c $(LIBDUNE_A)

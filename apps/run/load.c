@@ -15,7 +15,7 @@
 
 #include "internal.h"
 #include "preload.h"
-#include "program.h"
+#include "base/program.h"
 
 #define NR_PROGRAM_HEADERS	64
 #define CANNOT_LOAD		126

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "program.h"
+#include "base/program.h"
 #include "remote.h"
 
 #define DEVICE		"/dev/dune"

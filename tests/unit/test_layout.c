@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "dune.h"
-#include "layout.h"
-#include "pgtable.h"
+#include "threads/layout.h"
+#include "memory/pgtable.h"
 
 #define GRANULE	(1UL << 30)
 

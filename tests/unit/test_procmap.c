@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "procmap.h"
+#include "base/procmap.h"
 
 static struct dune_procmap_entry entry;
 static char *buffer;

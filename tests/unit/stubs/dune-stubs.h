@@ -2,7 +2,7 @@
 #ifndef STUBS_DUNE_STUBS_H
 #define STUBS_DUNE_STUBS_H
 
-#include "vm.h"
+#include "memory/vm.h"
 
 #define STUB_GRANULES	(1U << 17)
 

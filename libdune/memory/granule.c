@@ -5,7 +5,7 @@
  */
 #include <linux/mman.h>
 
-#include "vm.h"
+#include "memory/vm.h"
 
 static uint64_t *root(void)
 {

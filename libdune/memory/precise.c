@@ -11,8 +11,8 @@
  */
 #include <linux/mman.h>
 
-#include "procmap.h"
-#include "vm.h"
+#include "base/procmap.h"
+#include "memory/vm.h"
 
 struct update {
 	struct space s;

@@ -10,7 +10,7 @@
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 
-#include "vm.h"
+#include "memory/vm.h"
 
 /* ---- helpers ---- */
 

@@ -2,12 +2,12 @@
 /*
  * Signals: actions, masks and alternate stacks.  A program's handler would run outside Dune
  * mode: the kernel is given one of libdune's in its place, which has it run in the guest
- * (sigframe.c), and the program's is kept in a table.  Default and ignored actions, and
+ * (deliver.c), and the program's is kept in a table.  Default and ignored actions, and
  * masks, are the kernel's.  HR3 has no alternate stack: its stack pointer is always libdune's.
  */
 #include <linux/sched.h>
 
-#include "vm.h"
+#include "memory/vm.h"
 
 struct sighand __dune_sighand;
 

@@ -6,7 +6,7 @@
  * to the program's handler, or becomes the signal that it is outside Dune mode.
  */
 #include "internal.h"
-#include "pgtable.h"
+#include "memory/pgtable.h"
 
 dune_intr_cb __dune_handlers[256];
 #define handlers	__dune_handlers

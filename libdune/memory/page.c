@@ -5,7 +5,7 @@
  */
 #include <linux/mman.h>
 
-#include "vm.h"
+#include "memory/vm.h"
 
 #define POOL_SIZE	(MAX_PAGES << PGSHIFT)
 

@@ -58,7 +58,7 @@ static inline uint64_t granule_entry(uint64_t gpa)
 	return gpa | PTE_GRANULE;
 }
 
-/* pgtable.c */
+/* granule.c */
 void __dune_granule_set(uint64_t va, uint64_t gpa);
 /* Have the root lead to the table of @va's slot. */
 void __dune_pdpt_link(uint64_t va);

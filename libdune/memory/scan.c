@@ -4,7 +4,7 @@
  *
  * Most entries have none of them: what counts is how fast those are passed by.
  */
-#include "vm.h"
+#include "memory/vm.h"
 
 #define WORD		64
 

@@ -13,7 +13,7 @@
 #include <linux/sched.h>
 
 #include "internal.h"
-#include "vm.h"
+#include "memory/vm.h"
 
 /* In the child: its vCPU goes on where @run stands, with result 0. */
 static void resume_guest(struct dune_thread *t, const struct dune_run *run)

@@ -7,7 +7,7 @@
 #include <linux/mman.h>
 
 #include "internal.h"
-#include "vm.h"
+#include "memory/vm.h"
 
 /* ---- thread areas ---- */
 
@@ -534,7 +534,7 @@ static void refuse(struct dune_thread *t, int code, unsigned long addr)
 
 /*
  * Make the access from user mode: the kernel resolves it or sends the signal.  What takes the place
- * of the signal - the program's page-fault handler, or libdune's - is for sigframe.c, so that
+ * of the signal - the program's page-fault handler, or libdune's - is for deliver.c, so that
  * all that the kernel resolves - a growing stack, userfaultfd - stays the kernel's.
  */
 static void touch(struct dune_thread *t, unsigned long hva, bool write)

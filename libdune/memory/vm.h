@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files about pages and page tables share: page.c, walk.c, vm.c, scan.c, space.c and pgtable.c.
+ * What the files about pages and page tables share: page.c, walk.c, map.c, scan.c, space.c and granule.c.
  *
  * One lock is for all of it.  Whoever holds it must not meet an exception that GR0 handles: libdune's
  * granule, its data and the pool are mapped in every address space, and the stack is touched before.
@@ -9,7 +9,7 @@
 #define LIBDUNE_VM_H
 
 #include "internal.h"
-#include "pgtable.h"
+#include "memory/pgtable.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -343,7 +343,7 @@ long __dune_precise_touch(struct space *s, uint64_t va);
 /* Without it: map all that the process has in [va, end) and that a first touch would map.  0 or -errno. */
 long __dune_precise_update(ptent_t *root, uint64_t va, uint64_t end);
 
-/* ---- vm.c ---- */
+/* ---- map.c ---- */
 
 /* 0, or -EINVAL for what no range may be; @size: what it must be a multiple of. */
 int __dune_check_range(uint64_t va, uint64_t len, uint64_t size);

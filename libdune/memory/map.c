@@ -5,7 +5,7 @@
  * A change of a range goes over it twice: first whatever needs memory, splits or copies tables, which changes nothing
  * that the CPU sees; then, without a way to fail, the entries.
  */
-#include "vm.h"
+#include "memory/vm.h"
 
 /* ---- arguments ---- */
 

@@ -13,7 +13,7 @@
 #include <linux/mman.h>
 
 #include "internal.h"
-#include "program.h"
+#include "base/program.h"
 
 static char preload[PAGE_SIZE];
 static size_t preload_length;		/* 0: leave the environment alone */
@@ -260,7 +260,7 @@ void __dune_exec_forget(struct dune_thread *t)
 
 /*
  * exec must not be made with signals blocked, the new program would inherit that: while exec.active is
- * set, a signal has the guest make the call again (sigframe.c).
+ * set, a signal has the guest make the call again (deliver.c).
  */
 static long do_exec(struct dune_thread *t, const struct call *c)
 {

@@ -9,7 +9,7 @@
 #include <linux/stat.h>
 
 #include "internal.h"
-#include "program.h"
+#include "base/program.h"
 
 /* asm/stat.h has what newfstatat() fills in, but clashes with others. */
 struct file_status {

@@ -3,8 +3,8 @@
  * GR0: where the CPU enters ring 0 of the guest, and hypercalls.
  */
 #include "asm-offsets.h"
-#include "layout.h"
-#include "cfi.h"
+#include "threads/layout.h"
+#include "base/cfi.h"
 
 	.section .text.hot, "ax", @progbits	/* HOT, internal.h */
 

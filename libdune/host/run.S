@@ -19,8 +19,8 @@
  * taught to let pass (seccomp.c).
  */
 #include "asm-offsets.h"
-#include "layout.h"
-#include "cfi.h"
+#include "threads/layout.h"
+#include "base/cfi.h"
 
 	.section .text.hot, "ax", @progbits	/* HOT, internal.h */
 
@@ -200,7 +200,7 @@ __dune_vfork:
  *
  * RBX struct dune_run, RBP the thread, R13 lstar_return.
  *
- * A signal can come at any instruction; the labels tell sigframe.c how far the guest's call has come.
+ * A signal can come at any instruction; the labels tell deliver.c how far the guest's call has come.
  */
 	.globl	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
 	.hidden	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
@@ -394,7 +394,7 @@ __dune_guest_sigreturn:
 
 /*
  * HR3: where the kernel goes on after that.  RDI: the thread.  RSP: below struct sigreturn.  The first instruction
- * and the flag tell sigframe.c that the kernel has done its part.
+ * and the flag tell deliver.c that the kernel has done its part.
  */
 	.globl	__dune_sigreturned
 	.hidden	__dune_sigreturned
@@ -408,7 +408,7 @@ __dune_sigreturned:
 	.cfi_endproc
 	.size	__dune_sigreturned, . - __dune_sigreturned
 
-/* uint8_t __dune_peek(const void *byte): HR3; a fault there is death by SIGSEGV (sigframe.c). */
+/* uint8_t __dune_peek(const void *byte): HR3; a fault there is death by SIGSEGV (deliver.c). */
 	.globl	__dune_peek
 	.hidden	__dune_peek
 	.type	__dune_peek, @function
@@ -451,7 +451,7 @@ __dune_touch_end:
  * bool __dune_copy(void *to, const void *from, unsigned long size)
  *
  * HR3: copies from or to the program's memory, for a call in which a bad address means SIGSEGV, or in which the
- * address has been looked at.  Where SIGSEGV comes to libdune, sigframe.c has the access return false instead; else it
+ * address has been looked at.  Where SIGSEGV comes to libdune, deliver.c has the access return false instead; else it
  * ends the process, as it is to.
  */
 	.globl	__dune_copy, __dune_copy_failed

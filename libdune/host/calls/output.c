@@ -19,7 +19,7 @@
 #include <linux/uio.h>
 #include <linux/time.h>
 
-#include "vm.h"
+#include "memory/vm.h"
 
 _Static_assert(NR_SYSCALLS <= 0x10000, "numbers have 16 bits");
 

@@ -5,7 +5,7 @@
 #include <linux/fcntl.h>
 
 #include "internal.h"
-#include "procmap.h"
+#include "base/procmap.h"
 
 /* More than the kernel prints at once, and two lines. */
 #define BUFFER_SIZE	(2 * PROCMAP_LINE_MAX + 4096)

@@ -10,7 +10,7 @@
 #include <linux/resource.h>
 
 #include "internal.h"
-#include "vm.h"
+#include "memory/vm.h"
 
 #ifndef DUNE_DEVICE
 #define DUNE_DEVICE	"/dev/dune"

@@ -9,7 +9,7 @@
  */
 #include <stdint.h>
 
-#include "procmap.h"
+#include "base/procmap.h"
 
 struct text {
 	const char *at, *end;
