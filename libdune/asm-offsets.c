@@ -29,15 +29,15 @@ void offsets(void)
 	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));
 	DEFINE(T_IST1, offsetof(struct dune_thread, tss.ist[0]));
 
-	DEFINE(T_USER_BASES, offsetof(struct dune_thread, user_bases));
-	DEFINE(T_USER_FS, offsetof(struct dune_thread, user_fs));
-	DEFINE(T_USER_GS, offsetof(struct dune_thread, user_gs));
+	DEFINE(T_RING3_BASES, offsetof(struct dune_thread, ring3_bases));
+	DEFINE(T_RING3_FS, offsetof(struct dune_thread, ring3_fs));
+	DEFINE(T_RING3_GS, offsetof(struct dune_thread, ring3_gs));
 
-	DEFINE(SESSION_THREAD, offsetof(struct user_session, thread));
-	DEFINE(SESSION_FS, offsetof(struct user_session, fs));
-	DEFINE(SESSION_GS, offsetof(struct user_session, gs));
-	DEFINE(SESSION_RBP, offsetof(struct user_session, rbp));
-	DEFINE(SESSION_SIZE, (sizeof(struct user_session) + 15) & -16UL);
+	DEFINE(SESSION_THREAD, offsetof(struct ring3_session, thread));
+	DEFINE(SESSION_FS, offsetof(struct ring3_session, fs));
+	DEFINE(SESSION_GS, offsetof(struct ring3_session, gs));
+	DEFINE(SESSION_RBP, offsetof(struct ring3_session, rbp));
+	DEFINE(SESSION_SIZE, (sizeof(struct ring3_session) + 15) & -16UL);
 
 	DEFINE(R_RAX, offsetof(struct dune_run, regs.rax));
 	DEFINE(R_RCX, offsetof(struct dune_run, regs.rcx));
@@ -114,9 +114,9 @@ void offsets(void)
 	DEFINE(SEL_USER_CS, DUNE_SEL_USER_CS);
 	DEFINE(SEL_USER_DS, DUNE_SEL_USER_DS);
 	DEFINE(ENOSYS_NR, ENOSYS);
-	DEFINE(VM_XSAVE_MASK, offsetof(struct dune_vm, xsave_mask));
-	DEFINE(VM_XSAVE_SIZE, offsetof(struct dune_vm, xsave_size));
-	DEFINE(VM_HYPERCALL, offsetof(struct dune_vm, hypercall));
+	DEFINE(PROCESS_XSAVE_MASK, offsetof(struct dune_process, xsave_mask));
+	DEFINE(PROCESS_XSAVE_SIZE, offsetof(struct dune_process, xsave_size));
+	DEFINE(PROCESS_HYPERCALL, offsetof(struct dune_process, hypercall));
 }
 
 /* __dune_resume_host() takes struct dune_regs, the trampoline struct dune_run. */
@@ -128,8 +128,10 @@ _Static_assert(offsetof(struct dune_tf, rax) == 14 * 8 && offsetof(struct dune_t
 _Static_assert(sizeof(struct dune_thread) <= THREAD_MAX - STATE_SIZE, "struct dune_thread has its place in the area");
 _Static_assert(sizeof(struct region_state) <= STATE_SIZE, "struct region_state has its place behind it");
 _Static_assert(AREA_THREAD % 64 == 0 && AREA_HOST_END % 16 == 0, "they are aligned");
-_Static_assert(AREA_KEPT + KEPT_MAX * sizeof(struct kept_signal) <= AREA_SIGHAND, "signals that wait have their place");
+_Static_assert(REGION_AREAS % AREA_SIZE == 0 && REGION_AREAS / AREA_SIZE + MAX_THREADS <= 0x10000,
+	       "a limit of 16 bits says where an area lies");
+_Static_assert(AREA_PENDING + PENDING_MAX * sizeof(struct pending_signal) <= AREA_SIGHAND, "signals that wait have their place");
 _Static_assert(offsetof(struct dune_thread, ist_mark) == offsetof(struct dune_thread, tss.ist[0]) + IST_SIZE,
 	       "entry.S finds the mark where it would find the IST entry");
-_Static_assert(offsetof(struct user_session, tf) == 0, "the frame of a call begins the session");
+_Static_assert(offsetof(struct ring3_session, tf) == 0, "the frame of a call begins the session");
 _Static_assert(sizeof(struct dune_tf) <= IST_SIZE, "an IST stack holds a frame");

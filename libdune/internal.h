@@ -55,7 +55,7 @@ static inline bool is_error(long ret)
 /* ---- the process ---- */
 
 /* One for each process; written by dune_init() and by the child of a fork. */
-struct dune_vm {
+struct dune_process {
 	int fd;			/* /dev/dune */
 	bool ready;		/* by dune_init() */
 	unsigned long region;	/* libdune's own granule: layout.h */
@@ -85,11 +85,11 @@ struct dune_vm {
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
 };
 
-extern struct dune_vm __dune_vm;
+extern struct dune_process __dune_process;
 
 static inline bool option(unsigned int number)
 {
-	return __dune_vm.options & 1U << number;
+	return __dune_process.options & 1U << number;
 }
 
 /* What a fork writes, in a page that is copied anyway. */
@@ -102,7 +102,7 @@ struct region_state {
 
 static inline struct region_state *region_state(void)
 {
-	return (struct region_state *)(__dune_vm.region + REGION_STATE);
+	return (struct region_state *)(__dune_process.region + REGION_STATE);
 }
 
 /* ---- threads ---- */
@@ -147,14 +147,14 @@ struct altstack {
  * From dune_jump_to_user() to dune_ret_from_user(), on the stack of the former's caller.  The thread's other GS
  * base points to tf.err of the current one.
  */
-struct user_session {
+struct ring3_session {
 	struct dune_tf tf;		/* of ring 3's system calls */
 	unsigned long rbp;		/* of __dune_jump() */
 	struct dune_thread *thread;
-	struct user_session *previous;	/* the one that this one is in, or NULL */
+	struct ring3_session *previous;	/* the one that this one is in, or NULL */
 	unsigned long fs, gs;		/* the program's bases */
 	unsigned long outer_fs, outer_gs;	/* those of ring 3 in the previous session */
-	bool outer_user_bases;		/* dune_thread.user_bases before */
+	bool outer_ring3_bases;		/* dune_thread.ring3_bases before */
 	bool interrupted;		/* by a signal, whose handler has not returned; mask was in force */
 	uint64_t mask;
 	unsigned long trap_top, ist;	/* before */
@@ -163,13 +163,13 @@ struct user_session {
 struct sigreturn;		/* deliver.c */
 
 /* A signal that has come, until a handler of the program's can run. */
-struct kept_signal {
+struct pending_signal {
 	siginfo_t info;
 	struct sigaction_kernel action;
 };
 
 /* One that waits for the guest to come out, and SIGSEGV, SIGBUS and SIGSYS, which are not blocked meanwhile. */
-#define KEPT_MAX	4
+#define PENDING_MAX	4
 
 typedef long (*syscall_fn)(struct dune_thread *t);
 
@@ -207,7 +207,7 @@ struct dune_thread {
 	bool returned;			/* the kernel has done its part of it */
 	bool complete;			/* run->regs is the guest's whole state, HR3 has nothing to add */
 	uint8_t deferred;		/* signals are blocked until it is; deferred_mask is the program's */
-	uint8_t nr_kept;		/* how many there are of them: kept_signals() */
+	uint8_t nr_pending;		/* how many there are of them: pending_signals() */
 	uint64_t deferred_mask;
 	bool calling;			/* a call of the program's is made with all signals but SIGSYS blocked; */
 	uint64_t calling_mask;		/* this is the program's */
@@ -220,11 +220,11 @@ struct dune_thread {
 	unsigned long trap_cr2;
 	uint32_t output_nr;		/* the system call that output.c is about */
 	bool vfork_child;		/* its parent frees the area */
-	bool user_bases;		/* FS and GS base are ring 3's; else those are here: */
-	unsigned long user_fs, user_gs;
+	bool ring3_bases;		/* FS and GS base are ring 3's; else those are here: */
+	unsigned long ring3_fs, ring3_gs;
 	unsigned long cr4_bits;		/* SMEP and SMAP, as its vCPU has them */
-	bool user_fs_set, user_gs_set;
-	struct user_session *session;	/* the current one, or NULL */
+	bool ring3_fs_set, ring3_gs_set;
+	struct ring3_session *session;	/* the current one, or NULL */
 	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
 	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
 	struct debug_stop debug;
@@ -235,12 +235,21 @@ struct dune_thread {
 	uint64_t boot_mask;		/* and its signal mask */
 };
 
-/* Its limit is the number of the thread's area; ring 3 cannot see it. */
-#define SEL_SLOT	(10 * 8)
-
 static inline struct dune_thread *area_thread(unsigned long area)
 {
 	return (struct dune_thread *)(area + AREA_THREAD);
+}
+
+/* A segment whose limit is where the thread's area lies in the region, in units of AREA_SIZE; ring 3 cannot see it. */
+#define SEL_AREA	(10 * 8)
+
+/* GR0: the calling thread, on whatever stack it is.  (SGDT would do as well, but for DUNE_OPT_STRICT.) */
+static inline struct dune_thread *current_thread(void)
+{
+	unsigned int area;
+
+	__asm__("lsl %1, %0" : "=r"(area) : "r"((unsigned int)SEL_AREA) : "cc");
+	return area_thread(__dune_process.region + (unsigned long)area * AREA_SIZE);
 }
 
 static inline unsigned long thread_area(const struct dune_thread *t)
@@ -248,9 +257,9 @@ static inline unsigned long thread_area(const struct dune_thread *t)
 	return (unsigned long)t - AREA_THREAD;
 }
 
-static inline struct kept_signal *kept_signals(const struct dune_thread *t)
+static inline struct pending_signal *pending_signals(const struct dune_thread *t)
 {
-	return (struct kept_signal *)(thread_area(t) + AREA_KEPT);
+	return (struct pending_signal *)(thread_area(t) + AREA_PENDING);
 }
 
 /* If it is not shared with the thread that made this one. */
@@ -272,7 +281,7 @@ bool __dune_region_forked(const struct dune_thread *t);
 /* Before anything may be mapped there: 0, or -errno if it is not reserved. */
 long __dune_region_complete(void);
 /* Before the pages of the pool are described there.  0 or -errno. */
-long __dune_region_keep_pages(void);
+long __dune_region_hold_pool(void);
 /* Make the stacks of a thread area memory.  0 or -errno. */
 long __dune_region_open_area(unsigned long area);
 /* From now on a child has the areas of all @nr_areas threads, and never need reserve any. */
@@ -289,7 +298,7 @@ void __dune_threads_inherit(void);
 bool __dune_thread_in(uint64_t gpa);
 /* How many areas are in use: no more threads can be in the guest.  Atomic. */
 extern uint32_t __dune_nr_threads;
-void __dune_thread_keep_only(struct dune_thread *t);
+void __dune_threads_drop_others(struct dune_thread *t);
 int __dune_vcpu_create(struct dune_thread *t);
 void __dune_vcpu_destroy(struct dune_thread *t);
 void __dune_leave_finish(struct dune_thread *t);
@@ -345,7 +354,7 @@ void __dune_sigreturn_finish(struct dune_thread *t) __attribute__((noreturn));
 void __dune_run_anew(struct dune_thread *t) __attribute__((noreturn));
 void __dune_run_masked(struct dune_thread *t, uint64_t mask) __attribute__((noreturn));
 void __dune_host_exit(struct dune_thread *t, long reason);
-long __dune_host_care(struct dune_thread *t);
+long __dune_handle_call(struct dune_thread *t);
 
 long __dune_hypercall_vmx(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
 long __dune_hypercall_svm(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
@@ -354,7 +363,7 @@ extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
 extern const char __dune_lstar_vmx_return[], __dune_lstar_svm_return[];
 extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[];
 extern const char __dune_trap_thunks[], __dune_full_thunks[];
-extern const char __dune_user_entry[], __dune_sysret[], __dune_user_resume[];
+extern const char __dune_ring3_entry[], __dune_sysret[], __dune_ring3_resume[];
 int __dune_jump(const struct dune_tf *tf);
 void __dune_return(int ret) __attribute__((noreturn));
 void __dune_load(struct dune_tf *tf) __attribute__((noreturn));
@@ -363,14 +372,14 @@ void __dune_full_pgflt(struct dune_tf *tf);
 long __dune_full_call(struct dune_tf *tf);
 void __dune_trap_wild(struct dune_tf *tf);
 extern const char __dune_syscall_site[], __dune_own_site[], __dune_run_loop[], __dune_run_return[];
-extern const char __dune_call_return[], __dune_run_again[], __dune_care[];
+extern const char __dune_call_return[], __dune_run_again[], __dune_call_special[];
 extern const char __dune_output_call[], __dune_output_return[];
 void __dune_host_sigreturn(const void *context) __attribute__((noreturn));
 void __dune_guest_sigreturn(const void *context) __attribute__((noreturn));
 uint8_t __dune_peek(const void *byte);
 void __dune_trap(struct dune_tf *tf, unsigned int vector);
 void __dune_trap_end(struct dune_tf *tf);
-void __dune_to_user(struct dune_tf *tf);
+void __dune_to_ring3(struct dune_tf *tf);
 
 #define SYSCALL_LENGTH	2
 #define VMCALL_LENGTH	3	/* VMMCALL too */
@@ -379,7 +388,7 @@ void __dune_to_user(struct dune_tf *tf);
 bool __dune_handles(unsigned int vector);
 /* dune_init() knows now what there is: the ways to handlers that were registered before it. */
 void __dune_trap_entries_choose(void);
-void __dune_user_call_choose(void);
+void __dune_ring3_call_choose(void);
 void __dune_call_saving(void (*call)(void *), void *arg);
 
 /* Whose IST entry for traps it is while one is under way, and while none is. */
@@ -397,21 +406,20 @@ static inline void set_trap_state(struct dune_thread *t, bool user, unsigned lon
 }
 
 /* ring3.c */
-struct dune_thread *__dune_current(void);
 void __dune_bases_to_program(struct dune_thread *t);
-void __dune_bases_to_user(struct dune_thread *t);
-int __dune_session_begin(const struct dune_tf *tf, struct user_session *s);
-void __dune_session_end(struct user_session *s);
-void __dune_session_resume(struct user_session *s);
+void __dune_bases_to_ring3(struct dune_thread *t);
+int __dune_session_begin(const struct dune_tf *tf, struct ring3_session *s);
+void __dune_session_end(struct ring3_session *s);
+void __dune_session_resume(struct ring3_session *s);
 void __dune_session_interrupt(struct dune_thread *t, uint64_t mask);
-struct user_session *__dune_session(void);
-void __dune_user_entry_fault(struct dune_thread *t);
+struct ring3_session *__dune_session(void);
+void __dune_ring3_entry_fault(struct dune_thread *t);
 /* GR0, with the stack pointer @sp: does a handler of a trap or of ring 3 run? */
 bool __dune_in_handler(unsigned long sp);
-void __dune_user_flags(struct dune_tf *tf);
+void __dune_ring3_flags(struct dune_tf *tf);
 
 /* What SWAPGS loads.  Without a session 0: any other base costs the kernel WRMSRs round each DUNE_RUN. */
-static inline unsigned long session_gs(struct user_session *s)
+static inline unsigned long session_gs(struct ring3_session *s)
 {
 	return s ? (unsigned long)s + offsetof(struct dune_tf, err) : 0;
 }
@@ -455,7 +463,7 @@ long __dune_own_syscall(long nr, long a, long b, long c, long d);
  * HR3: each does a system call of the guest's; the result goes into its RAX.  Or it returns what is no result: the
  * trampoline is to make the call, where a signal finds it and it can wait for as long as it likes.
  */
-#define MAKE_IT		(-0x7fffffffffffffffL - 1)
+#define FORWARD_CALL		(-0x7fffffffffffffffL - 1)
 extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
 
 /* output.c */
@@ -552,7 +560,7 @@ uint64_t __dune_signals_block(void);
 void __dune_signals_restore(uint64_t mask);
 void __dune_call_begin(struct dune_thread *t);
 void __dune_call_end(struct dune_thread *t);
-void __dune_faults_keep(struct sighand *sighand);
+void __dune_faults_catch(struct sighand *sighand);
 void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noreturn));
 long __dune_sys_sigaction(struct dune_thread *t);
 long __dune_sys_sigaltstack(struct dune_thread *t);

@@ -98,12 +98,12 @@ void preload_enter(void)
 
 	dune_set_option(DUNE_OPT_STRICT, true);
 	dune_set_option(DUNE_OPT_QUIET, true);
-	__dune_vm.fresh = true;
+	__dune_process.fresh = true;
 	ret = dune_init(true);
 	if (ret)
 		fail("cannot prepare Dune mode", ret);
 	ret = dune_enter();
-	__dune_vm.fresh = false;
+	__dune_process.fresh = false;
 	if (ret)
 		fail("cannot enter Dune mode", ret);
 	if (debugged) {		/* have the debugger meet us in the guest */

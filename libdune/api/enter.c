@@ -34,12 +34,12 @@ static void raise_to(unsigned int *seen, unsigned int value)
 
 static unsigned long slot_area(unsigned int slot)
 {
-	return __dune_vm.region + slot_offset(slot);
+	return __dune_process.region + slot_offset(slot);
 }
 
 static unsigned int thread_slot(const struct dune_thread *t)
 {
-	return offset_slot(thread_area(t) - __dune_vm.region);
+	return offset_slot(thread_area(t) - __dune_process.region);
 }
 
 uint8_t *__dune_thread_slot(struct dune_thread *t)
@@ -102,11 +102,11 @@ static bool find_dead(unsigned int slot)
 	struct dune_vcpu_config config = { .tss_limit = sizeof(struct tss) - 1 };
 	bool found;
 
-	if (own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_CREATE_VCPU, &config))
+	if (own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_CREATE_VCPU, &config))
 		return false;
 	found = vcpu_taken(config.index, slot);
 	vcpu_given_up(config.index);
-	own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, config.index);
+	own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, config.index);
 	return found;
 }
 
@@ -141,15 +141,15 @@ struct dune_thread *__dune_thread_alloc(void)
 		memset(t, 0, sizeof(*t));
 	t->run = (struct dune_run *)(area + AREA_RUN);
 	t->table = __dune_syscall_table;
-	t->lstar_return = __dune_vm.lstar_return;
+	t->lstar_return = __dune_process.lstar_return;
 	t->host_top = area + AREA_HOST_END;
 	t->trap_low = area + AREA_TRAP;
 	t->trap_high = area + AREA_TRAP_END;
 	t->trap_top = area + AREA_TRAP_END;
-	t->fd = __dune_vm.fd;
+	t->fd = __dune_process.fd;
 	t->sighand = &__dune_sighand;
 	t->altstack.flags = SS_DISABLE;
-	t->cr3 = __dune_vm.region_gpa + REGION_ROOT;
+	t->cr3 = __dune_process.region_gpa + REGION_ROOT;
 	__dune_fill_tss(t);
 	/* Before it enters: whoever changes a page table then flushes its TLB too. */
 	__atomic_fetch_add(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
@@ -205,18 +205,18 @@ bool __dune_thread_in(uint64_t gpa)
 }
 
 /* Without mmap, which a filter may forbid: the page of a vCPU that is given up at once. */
-static void plug_by_vcpu(unsigned int slot)
+static void fill_hole_by_vcpu(unsigned int slot)
 {
 	struct dune_vcpu_config config = {
 		.tss_limit = sizeof(struct tss) - 1,
 		.run = slot_area(slot) + AREA_RUN,
 	};
 
-	if (!own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_CREATE_VCPU, &config))
-		own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, config.index);
+	if (!own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_CREATE_VCPU, &config))
+		own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, config.index);
 }
 
-static void plug(unsigned long start, unsigned long end)
+static void fill_hole(unsigned long start, unsigned long end)
 {
 	if (start < end)
 		dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
@@ -228,27 +228,27 @@ static void plug(unsigned long start, unsigned long end)
  * the kernel: plug the holes, or something of the program's may be put there.  All areas but the first, in which are
  * the tables too, go back to what they were at the beginning, if they are there at all.
  */
-HOT void __dune_thread_keep_only(struct dune_thread *t)
+HOT void __dune_threads_drop_others(struct dune_thread *t)
 {
 	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
 	bool gone = __dune_region_forked(t);
-	uint8_t free = __dune_vm.filtered && !gone ? SLOT_CLEAN : SLOT_NEW;
+	uint8_t free = __dune_process.filtered && !gone ? SLOT_CLEAN : SLOT_NEW;
 
 	for (unsigned int slot = 0; slot < end; slot++) {
 		if (t && slot == own)
 			continue;
-		if (__dune_vm.filtered && !(slot && gone))
-			plug_by_vcpu(slot);
+		if (__dune_process.filtered && !(slot && gone))
+			fill_hole_by_vcpu(slot);
 		if (slots[slot] != SLOT_NEW)
 			slots[slot] = slot ? free : SLOT_CLEAN;
 	}
-	if (!__dune_vm.filtered) {
+	if (!__dune_process.filtered) {
 		if (end && (!t || own))
-			plug(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
+			fill_hole(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
 		if (!gone) {
 			if (own)
-				plug(slot_area(1), slot_area(own));
-			plug(slot_area(own + 1), slot_area(end));
+				fill_hole(slot_area(1), slot_area(own));
+			fill_hole(slot_area(own + 1), slot_area(end));
 		}
 	}
 	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
@@ -281,24 +281,24 @@ static long map_first_run(struct dune_thread *t)
 	long ret = dune_syscall6(__NR_mmap, t->run, PAGE_SIZE, PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_FIXED_NOREPLACE, t->fd, DUNE_MMAP_RUN(t->index));
 
-	__dune_vm.first_run_absent = false;
+	__dune_process.first_run_absent = false;
 	return is_error(ret) ? ret : 0;
 }
 
 /* Make a vCPU for @t and map its page, which comes zeroed. */
 HOT int __dune_vcpu_create(struct dune_thread *t)
 {
-	bool first = __dune_vm.first_run_absent && (unsigned long)t->run == __dune_vm.region + AREA_RUN;
+	bool first = __dune_process.first_run_absent && (unsigned long)t->run == __dune_process.region + AREA_RUN;
 	struct dune_vcpu_config config = {
 		.flags = option(DUNE_OPT_STRICT) ? DUNE_VCPU_STRICT : 0,
 		.cr3 = t->cr3,
 		.gdt_base = (unsigned long)t->run->gdt,
 		.gdt_limit = sizeof(t->run->gdt) - 1,
-		.idt_base = __dune_vm.region + REGION_IDT,
+		.idt_base = __dune_process.region + REGION_IDT,
 		.idt_limit = 256 * 16 - 1,
 		.tss_base = (unsigned long)&t->tss,
 		.tss_limit = sizeof(t->tss) - 1,
-		.lstar = __dune_vm.lstar,
+		.lstar = __dune_process.lstar,
 		.run = first ? 0 : (unsigned long)t->run,
 	};
 	long ret;
@@ -381,18 +381,18 @@ static int follow_fork(void)
 	long fd;
 
 	/* Nothing but a file of another process refuses this with that. */
-	if (own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_DESTROY_VCPU, NO_VCPU) != -EIO)
+	if (own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, NO_VCPU) != -EIO)
 		return 0;
 	/* A thread that is not here was changing the page tables. */
-	if (READ_ONCE(*__dune_vm_mutex) && !region_state()->forking)
+	if (READ_ONCE(*__dune_memory_mutex) && !region_state()->forking)
 		return -EBUSY;
-	fd = __dune_attach(__dune_vm.fd);
+	fd = __dune_attach(__dune_process.fd);
 	if (is_error(fd))
 		return fd;
-	dune_syscall1(__NR_close, __dune_vm.fd);
-	__dune_vm.fd = __dune_move_fd(fd);
-	__dune_vm.owners_mapped = false;
-	__dune_thread_keep_only(NULL);
+	dune_syscall1(__NR_close, __dune_process.fd);
+	__dune_process.fd = __dune_move_fd(fd);
+	__dune_process.owners_mapped = false;
+	__dune_threads_drop_others(NULL);
 	if (region_state()->forking) {
 		region_state()->forking = false;
 		mutex_unlock();
@@ -407,7 +407,7 @@ PUBLIC int dune_enter(void)
 
 	if (dune_in_guest())
 		return 0;
-	if (!__dune_vm.ready)
+	if (!__dune_process.ready)
 		return -EINVAL;
 	ret = follow_fork();
 	if (ret)
@@ -447,9 +447,9 @@ void __dune_leave_finish(struct dune_thread *t)
 	uint64_t mask = t->boot_mask;
 
 	/* What has not been delivered in the guest comes when the mask lets it. */
-	for (unsigned int i = 0; i < t->nr_kept; i++)
+	for (unsigned int i = 0; i < t->nr_pending; i++)
 		dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid),
-			      kept_signals(t)[i].info.si_signo, &kept_signals(t)[i].info);
+			      pending_signals(t)[i].info.si_signo, &pending_signals(t)[i].info);
 	__dune_vcpu_destroy(t);
 	__dune_signals_release(t);
 	__dune_signals_restore(mask);
@@ -477,7 +477,7 @@ static bool fault_repeated(struct dune_thread *t)
 /* DUNE_HC_FAULT came from libdune's #PF handler, which can say itself that it was not resolved. */
 static bool asked_by_handler(const struct dune_thread *t)
 {
-	return !t->run->fault.gpa && t->run->regs.rip == __dune_vm.hypercall_return;
+	return !t->run->fault.gpa && t->run->regs.rip == __dune_process.hypercall_return;
 }
 
 /* AMD's CPUs do not say the linear address: it is the process's, but where the program maps memory elsewhere. */
@@ -562,8 +562,8 @@ static void host_fault(struct dune_thread *t)
 	unsigned long addr = fault_address(run);
 	bool repeated = fault_repeated(t);
 
-	if (run->regs.rip == (unsigned long)__dune_user_entry && !t->session)
-		return __dune_user_entry_fault(t);
+	if (run->regs.rip == (unsigned long)__dune_ring3_entry && !t->session)
+		return __dune_ring3_entry_fault(t);
 	if (flags & DUNE_FAULT_NO_MEMORY)
 		__dune_fatal(SIGBUS, "out of memory for an access to %#lx", addr);
 	if (flags & DUNE_FAULT_DEVICE)

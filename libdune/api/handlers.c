@@ -56,7 +56,7 @@ PUBLIC struct dune_tf *dune_signal_user_frame(const void *context)
 {
 	const struct sigcontext *c = &((const struct ucontext *)context)->uc_mcontext;
 
-	return c->rip == (unsigned long)__dune_user_resume ? (struct dune_tf *)c->rdi : NULL;
+	return c->rip == (unsigned long)__dune_ring3_resume ? (struct dune_tf *)c->rdi : NULL;
 }
 
 static void run_handler(int signo, siginfo_t *info, void *context)

@@ -25,7 +25,7 @@
 #define bit_SMEP	(1U << 7)
 #define bit_SMAP	(1U << 20)
 
-struct dune_vm __dune_vm;
+struct dune_process __dune_process;
 
 PUBLIC ptent_t *pgroot;
 PUBLIC uintptr_t phys_limit, mmap_base, stack_base;
@@ -112,8 +112,8 @@ static void find_xsave(void)
 	if (!(ecx & bit_OSXSAVE))
 		return;
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-	__dune_vm.xsave_mask = low & 0xe7;
-	__dune_vm.xsave_size = xsave_size(__dune_vm.xsave_mask);
+	__dune_process.xsave_mask = low & 0xe7;
+	__dune_process.xsave_size = xsave_size(__dune_process.xsave_mask);
 }
 
 #define CR4_PCIDE	(1UL << 17)
@@ -140,20 +140,20 @@ static int open_device(void)
 		dune_syscall1(__NR_close, fd);
 		return ret;
 	}
-	__dune_vm.nr_granules = info.nr_granules;
-	__dune_vm.pcid = info.cr4_allowed & CR4_PCIDE && has_invpcid();
+	__dune_process.nr_granules = info.nr_granules;
+	__dune_process.pcid = info.cr4_allowed & CR4_PCIDE && has_invpcid();
 	if (info.vendor == DUNE_VENDOR_SVM) {
-		__dune_vm.hypercall = __dune_hypercall_svm;
-		__dune_vm.hypercall_return = (unsigned long)__dune_hypercall_svm_return;
-		__dune_vm.lstar = (unsigned long)__dune_lstar_svm;
-		__dune_vm.lstar_return = (unsigned long)__dune_lstar_svm_return;
+		__dune_process.hypercall = __dune_hypercall_svm;
+		__dune_process.hypercall_return = (unsigned long)__dune_hypercall_svm_return;
+		__dune_process.lstar = (unsigned long)__dune_lstar_svm;
+		__dune_process.lstar_return = (unsigned long)__dune_lstar_svm_return;
 	} else {
-		__dune_vm.hypercall = __dune_hypercall_vmx;
-		__dune_vm.hypercall_return = (unsigned long)__dune_hypercall_vmx_return;
-		__dune_vm.lstar = (unsigned long)__dune_lstar_vmx;
-		__dune_vm.lstar_return = (unsigned long)__dune_lstar_vmx_return;
+		__dune_process.hypercall = __dune_hypercall_vmx;
+		__dune_process.hypercall_return = (unsigned long)__dune_hypercall_vmx_return;
+		__dune_process.lstar = (unsigned long)__dune_lstar_vmx;
+		__dune_process.lstar_return = (unsigned long)__dune_lstar_vmx_return;
 	}
-	__dune_vm.fd = __dune_move_fd(fd);
+	__dune_process.fd = __dune_move_fd(fd);
 	return 0;
 }
 
@@ -161,7 +161,7 @@ static int open_device(void)
 
 static int fill_region(void)
 {
-	unsigned long region = __dune_vm.region;
+	unsigned long region = __dune_process.region;
 	long ret;
 
 	ret = dune_syscall3(__NR_mprotect, region + AREA_TRAP, REGION_TABLES_END - AREA_TRAP,
@@ -171,12 +171,12 @@ static int fill_region(void)
 	ret = __dune_granule_request(region);
 	if (is_error(ret))
 		return ret;
-	__dune_vm.region_gpa = ret;
+	__dune_process.region_gpa = ret;
 	__dune_fill_idt();
-	__dune_granule_set(region, __dune_vm.region_gpa);
-	__dune_vm.full = true;
-	__dune_vm.root = pgroot = (ptent_t *)(region + REGION_ROOT);
-	phys_limit = __dune_vm.nr_granules << DUNE_GRANULE_SHIFT;
+	__dune_granule_set(region, __dune_process.region_gpa);
+	__dune_process.full = true;
+	__dune_process.root = pgroot = (ptent_t *)(region + REGION_ROOT);
+	phys_limit = __dune_process.nr_granules << DUNE_GRANULE_SHIFT;
 	stack_base = (uintptr_t)__builtin_frame_address(0) & -DUNE_GRANULE_SIZE;
 	mmap_base = stack_base - MMAP_DISTANCE;
 	return 0;
@@ -186,14 +186,14 @@ static int fill_region(void)
 
 static void set_switch_root(void)
 {
-	__dune_vm.switch_root = option(DUNE_OPT_STRICT) ? NO_ROOT : __dune_vm.root;
+	__dune_process.switch_root = option(DUNE_OPT_STRICT) ? NO_ROOT : __dune_process.root;
 }
 
 PUBLIC int dune_init(bool map_full)
 {
 	int ret;
 
-	if (__dune_vm.ready)
+	if (__dune_process.ready)
 		return 0;
 	ret = check_cpu();
 	if (ret)
@@ -214,17 +214,17 @@ PUBLIC int dune_init(bool map_full)
 		if (ret)
 			goto unmap;
 	}
-	__dune_vm_mutex = &region_state()->mutex;
-	__dune_vm.ready = true;
+	__dune_memory_mutex = &region_state()->mutex;
+	__dune_process.ready = true;
 	__dune_trap_entries_choose();
-	__dune_user_call_choose();
+	__dune_ring3_call_choose();
 	return 0;
 
 unmap:
-	__dune_vm.areas_left_out = false;
-	dune_syscall2(__NR_munmap, __dune_vm.region, DUNE_GRANULE_SIZE);
+	__dune_process.areas_left_out = false;
+	dune_syscall2(__NR_munmap, __dune_process.region, DUNE_GRANULE_SIZE);
 close:
-	dune_syscall1(__NR_close, __dune_vm.fd);
+	dune_syscall1(__NR_close, __dune_process.fd);
 	return ret;
 }
 
@@ -245,10 +245,10 @@ PUBLIC int dune_set_option(unsigned int number, bool on)
 	if (on && !has(number))
 		return -ENODEV;
 	if (on)
-		__dune_vm.options |= 1U << number;
+		__dune_process.options |= 1U << number;
 	else
-		__dune_vm.options &= ~(1U << number);
-	if (number == DUNE_OPT_SMAP && __dune_vm.ready)
+		__dune_process.options &= ~(1U << number);
+	if (number == DUNE_OPT_SMAP && __dune_process.ready)
 		__dune_fill_idt();
 	set_switch_root();
 	return 0;

@@ -25,7 +25,7 @@ _Static_assert(sizeof(struct gate) == GATE_SIZE, "a gate is 16 bytes");
 
 void __dune_fill_gate(unsigned int vector)
 {
-	struct gate *gates = (struct gate *)(__dune_vm.region + REGION_IDT);
+	struct gate *gates = (struct gate *)(__dune_process.region + REGION_IDT);
 	uint64_t stub;
 
 	if (vector < NR_EXCEPTIONS)
@@ -62,13 +62,17 @@ void __dune_fill_tss(struct dune_thread *t)
 	t->tss.io_bitmap = sizeof(t->tss);	/* behind the limit: no ports */
 }
 
+_Static_assert(GD_KT == DUNE_SEL_KERNEL_CS && GD_KD == DUNE_SEL_KERNEL_DS && GD_TSS == DUNE_SEL_TSS &&
+	       (GD_UT | 3) == DUNE_SEL_USER_CS && (GD_UD | 3) == DUNE_SEL_USER_DS,
+	       "the selectors of dune.h are those of the module");
+
 /* The layout of 64-bit Linux; the entry of DUNE_SEL_CPUNODE is the kernel's. */
 HOT void __dune_fill_gdt(struct dune_thread *t)
 {
 	__u64 *gdt = t->run->gdt;
 	uint64_t base = (uint64_t)&t->tss;
 	uint64_t limit = sizeof(t->tss) - 1;
-	uint64_t slot = offset_slot(thread_area(t) - __dune_vm.region);
+	uint64_t area = (thread_area(t) - __dune_process.region) / AREA_SIZE;
 
 	gdt[0] = 0;
 	gdt[1] = 0x00cf9b000000ffff;	/* 32-bit code, ring 0 */
@@ -80,5 +84,5 @@ HOT void __dune_fill_gdt(struct dune_thread *t)
 	/* SDM, "TSS Descriptor in 64-bit mode": busy, because it is loaded from the start */
 	gdt[DUNE_SEL_TSS / 8] = limit | (base & 0xffffff) << 16 | 0x8bUL << 40 | (base >> 24 & 0xff) << 56;
 	gdt[DUNE_SEL_TSS / 8 + 1] = base >> 32;
-	gdt[SEL_SLOT / 8] = 0x0040930000000000 | slot;	/* data, ring 0 */
+	gdt[SEL_AREA / 8] = 0x0040930000000000 | area;	/* data, ring 0 */
 }

@@ -64,7 +64,7 @@
 	.cfi_startproc
 	.cfi_register rip, rcx
 	test	$RFLAGS_IOPL1, %r11d
-	jnz	syscall_from_user
+	jnz	syscall_from_ring3
 	\instruction
 \name\()_return:
 	ud2
@@ -78,21 +78,21 @@
 /*
  * SYSCALL from GR3: into the handler, on the stack of the caller of dune_jump_to_user().
  *
- * What SWAPGS makes the GS base is that of the thread's struct user_session, of which the
+ * What SWAPGS makes the GS base is that of the thread's struct ring3_session, of which the
  * frame is the first member; the base is its error code.  The selectors and the error code are there already.
  * The handler returns what RAX is to be.  RCX and R11 are what SYSCALL and SYSRET make them.
  * IF = 0 where RSP is ring 3's.
  */
-	.type	syscall_from_user, @function
+	.type	syscall_from_ring3, @function
 	.balign	16
-syscall_from_user:
+syscall_from_ring3:
 	.cfi_startproc
 	.cfi_undefined rip
 	swapgs
-	/* Without a session the base is 0, and this faults: __dune_user_entry_fault(). */
-	.globl	__dune_user_entry
-	.hidden	__dune_user_entry
-__dune_user_entry:
+	/* Without a session the base is 0, and this faults: __dune_ring3_entry_fault(). */
+	.globl	__dune_ring3_entry
+	.hidden	__dune_ring3_entry
+__dune_ring3_entry:
 	mov	%rsp, %gs:TF_RSP - TF_ERR
 	mov	%r11, %gs:TF_RFLAGS - TF_ERR
 	mov	%rcx, %gs:TF_RIP - TF_ERR
@@ -102,7 +102,7 @@ __dune_user_entry:
 	push_registers_below_rax rcx=%r10	/* the fourth argument */
 	interrupted_is_caller
 	mov	%rsp, %rdi
-	call	*__dune_user_call(%rip)
+	call	*__dune_ring3_call(%rip)
 	mov	TF_RDI(%rsp), %rdi
 	mov	TF_RSI(%rsp), %rsi
 	mov	TF_RDX(%rsp), %rdx
@@ -117,7 +117,7 @@ __dune_user_entry:
 	mov	TF_R15(%rsp), %r15
 	mov	TF_RIP(%rsp), %rcx
 	mov	TF_RFLAGS(%rsp), %r11
-	or	$RFLAGS_USER_SET, %r11d
+	or	$RFLAGS_RING3_SET, %r11d
 	mov	TF_RSP(%rsp), %rsp
 	/* Intel's CPUs raise #GP here, in ring 0, for an RIP that is not canonical: trap.c. */
 	.globl	__dune_sysret
@@ -125,7 +125,7 @@ __dune_user_entry:
 __dune_sysret:
 	sysretq
 	.cfi_endproc
-	.size	syscall_from_user, . - syscall_from_user
+	.size	syscall_from_ring3, . - syscall_from_ring3
 
 /*
  * long hypercall(unsigned long nr, unsigned long a, unsigned long b, unsigned long c)
@@ -168,7 +168,7 @@ __dune_leave_guest:
 	sub	$8, %rsp
 	.cfi_adjust_cfa_offset 8
 	movabs	$PRIVATE_LEAVE_NR, %rdi
-	call	*__dune_vm+VM_HYPERCALL(%rip)
+	call	*__dune_process+PROCESS_HYPERCALL(%rip)
 	mov	%rax, %rdi
 	call	__dune_leave_finish
 	xor	%eax, %eax
@@ -181,7 +181,7 @@ __dune_leave_guest:
 /*
  * int __dune_jump(const struct dune_tf *tf)
  *
- * Called in GR0, returns from __dune_return(): makes a struct user_session on the stack and goes to
+ * Called in GR0, returns from __dune_return(): makes a struct ring3_session on the stack and goes to
  * ring 3.  What it calls runs below the session; so do the handlers of ring 3's calls.
  */
 	.globl	__dune_jump
@@ -276,20 +276,20 @@ __dune_load:
  * Where ring 3 is interrupted by a signal: the handler runs here, in GR0, on the session's stack, and
  * then ring 3 goes on.  RSP: the session, whose frame has ring 3's registers.
  */
-	.globl	__dune_user_resume
-	.hidden	__dune_user_resume
-	.type	__dune_user_resume, @function
+	.globl	__dune_ring3_resume
+	.hidden	__dune_ring3_resume
+	.type	__dune_ring3_resume, @function
 	.balign	16
 	.cfi_startproc
 	interrupted_is_caller
 	nop				/* unwinders look at the address before */
-__dune_user_resume:
+__dune_ring3_resume:
 	cli
 	mov	%rsp, %rdi
 	call	__dune_session_resume
 	jmp	load_frame
 	.cfi_endproc
-	.size	__dune_user_resume, . - __dune_user_resume
+	.size	__dune_ring3_resume, . - __dune_ring3_resume
 
 /* ---- exceptions and interrupts ---- */
 
@@ -363,7 +363,7 @@ __dune_trap_stubs:
 	call	*(__dune_trap_table + 8 * vector)(%rip)
 	subq	$IST_SIZE, FRAME_IST(%rsp)
 	testb	$3, TF_CS(%rsp)
-	jnz	to_user
+	jnz	to_ring3
 	pop_registers
 	add	$8, %rsp			/* the error code */
 	iretq
@@ -398,7 +398,7 @@ interrupt:
 	call	trap_full
 	subq	$IST_SIZE, FRAME_IST(%rsp)
 	testb	$3, TF_CS(%rsp)
-	jnz	to_user
+	jnz	to_ring3
 
 /* RSP: a frame; IF = 0. */
 load_frame:
@@ -410,9 +410,9 @@ __dune_iret:
 	iretq
 
 /* A frame of ring 3's, on the trap stack. */
-to_user:
+to_ring3:
 	mov	%rsp, %rdi
-	call	__dune_to_user
+	call	__dune_to_ring3
 	jmp	load_frame
 
 /*
@@ -505,18 +505,18 @@ trap_full:
  * (SDM, "XRSTOR", "XSAVE").
  */
 	.macro	save_vectors
-	sub	__dune_vm+VM_XSAVE_SIZE(%rip), %rsp
+	sub	__dune_process+PROCESS_XSAVE_SIZE(%rip), %rsp
 	and	$-64, %rsp
 	xor	%edx, %edx
 	mov	%rdx, XSAVE_HEADER(%rsp)
 	mov	%rdx, XSAVE_HEADER + 8(%rsp)
 	mov	%rdx, XSAVE_HEADER + 16(%rsp)
-	mov	__dune_vm+VM_XSAVE_MASK(%rip), %eax
+	mov	__dune_process+PROCESS_XSAVE_MASK(%rip), %eax
 	xsave64	(%rsp)
 	.endm
 
 	.macro	restore_vectors
-	mov	__dune_vm+VM_XSAVE_MASK(%rip), %eax
+	mov	__dune_process+PROCESS_XSAVE_MASK(%rip), %eax
 	xor	%edx, %edx
 	xrstor64 (%rsp)
 	.endm
@@ -533,7 +533,7 @@ full_trap:
 	.cfi_startproc
 	mov	%rsp, %rax
 	and	$-AREA_SIZE, %rax
-	cmpb	$0, AREA_THREAD + T_USER_BASES(%rax)
+	cmpb	$0, AREA_THREAD + T_RING3_BASES(%rax)
 	jne	trap_full
 	lea	__dune_handlers(%rip), %rax
 	mov	(%rax,%rsi,8), %rax
@@ -585,7 +585,7 @@ __dune_full_pgflt:
 	jz	trap_full
 	mov	%rsp, %rax
 	and	$-AREA_SIZE, %rax
-	cmpb	$0, AREA_THREAD + T_USER_BASES(%rax)
+	cmpb	$0, AREA_THREAD + T_RING3_BASES(%rax)
 	jne	trap_full
 	mov	__dune_pgflt_handler(%rip), %rax
 	test	%rax, %rax
@@ -610,7 +610,7 @@ __dune_full_pgflt:
  * long __dune_full_call(struct dune_tf *tf)
  *
  * A system call of ring 3, for a handler that may do anything: with the program's bases, and signals let in. @tf begins
- * a struct user_session. IF = 0.
+ * a struct ring3_session. IF = 0.
  */
 	.globl	__dune_full_call
 	.hidden	__dune_full_call
@@ -630,9 +630,9 @@ __dune_full_call:
 	mov	SESSION_THREAD(%rbx), %r13
 	rdfsbase %rax
 	rdgsbase %rcx
-	mov	%rax, T_USER_FS(%r13)
-	mov	%rcx, T_USER_GS(%r13)
-	movb	$0, T_USER_BASES(%r13)
+	mov	%rax, T_RING3_FS(%r13)
+	mov	%rcx, T_RING3_GS(%r13)
+	movb	$0, T_RING3_BASES(%r13)
 	mov	SESSION_FS(%rbx), %rax
 	mov	SESSION_GS(%rbx), %rcx
 	wrfsbase %rax
@@ -643,16 +643,16 @@ __dune_full_call:
 	call	*%r12
 	cli
 	restore_vectors
-	mov	T_USER_FS(%r13), %rax
-	mov	T_USER_GS(%r13), %rcx
+	mov	T_RING3_FS(%r13), %rax
+	mov	T_RING3_GS(%r13), %rcx
 	wrfsbase %rax
 	wrgsbase %rcx
-	movb	$1, T_USER_BASES(%r13)
+	movb	$1, T_RING3_BASES(%r13)
 	/* What the handler may have spoilt in the frame, and SYSRET does not load. */
 	movl	$0, TF_ERR(%rbx)
 	movw	$SEL_USER_CS, TF_CS(%rbx)
 	movw	$SEL_USER_DS, TF_SS(%rbx)
-	andl	$RFLAGS_USER, TF_RFLAGS(%rbx)
+	andl	$RFLAGS_RING3, TF_RFLAGS(%rbx)
 	mov	TF_RAX(%rbx), %rax
 	leave
 	.cfi_remember_state

@@ -57,17 +57,8 @@ static void interrupts_restore(uint64_t flags)
 		__asm__ volatile("sti" : : : "memory");
 }
 
-/* The calling thread, which is in Dune mode: the limit of a segment is the number of its area. */
-struct dune_thread *__dune_current(void)
-{
-	unsigned int slot;
-
-	__asm__("lsl %1, %0" : "=r"(slot) : "r"((unsigned int)SEL_SLOT) : "cc");
-	return area_thread(__dune_vm.region + slot_offset(slot));
-}
-
 /* NULL: none.  Interrupts are off. */
-static void set_session(struct dune_thread *t, struct user_session *s)
+static void set_session(struct dune_thread *t, struct ring3_session *s)
 {
 	__asm__ volatile("swapgs; wrgsbase %0; swapgs" : : "r"(session_gs(s)) : "memory");
 	t->session = s;
@@ -78,7 +69,7 @@ static void set_session(struct dune_thread *t, struct user_session *s)
  * (entry.S), and meets the GS base of no session, which is 0.  Make it again as it was meant.  Where the page table has
  * nothing there either, trap.c does the same.  HR3, without a session.
  */
-void __dune_user_entry_fault(struct dune_thread *t)
+void __dune_ring3_entry_fault(struct dune_thread *t)
 {
 	struct dune_regs *r = &t->run->regs;
 
@@ -86,35 +77,35 @@ void __dune_user_entry_fault(struct dune_thread *t)
 	wrgsbase(t->run->kernel_gs_base);
 	t->run->kernel_gs_base = session_gs(NULL);
 	r->r11 &= ~(uint64_t)RFLAGS_IOPL;
-	r->rip = __dune_vm.lstar;
+	r->rip = __dune_process.lstar;
 }
 
 /* ---- FS and GS base ---- */
 
 /* These three also in HR3, where the bases are those of the guest.  With interrupts off. */
-static void save_user_bases(struct dune_thread *t)
+static void save_ring3_bases(struct dune_thread *t)
 {
-	t->user_fs = rdfsbase();
-	t->user_gs = rdgsbase();
-	t->user_bases = false;
+	t->ring3_fs = rdfsbase();
+	t->ring3_gs = rdgsbase();
+	t->ring3_bases = false;
 }
 
 void __dune_bases_to_program(struct dune_thread *t)
 {
-	if (!t->user_bases)
+	if (!t->ring3_bases)
 		return;
-	save_user_bases(t);
+	save_ring3_bases(t);
 	wrfsbase(t->session->fs);
 	wrgsbase(t->session->gs);
 }
 
-void __dune_bases_to_user(struct dune_thread *t)
+void __dune_bases_to_ring3(struct dune_thread *t)
 {
-	if (t->user_bases)
+	if (t->ring3_bases)
 		return;
-	wrfsbase(t->user_fs);
-	wrgsbase(t->user_gs);
-	t->user_bases = true;
+	wrfsbase(t->ring3_fs);
+	wrgsbase(t->ring3_gs);
+	t->ring3_bases = true;
 }
 
 static unsigned long get_base(bool gs)
@@ -126,11 +117,11 @@ static unsigned long get_base(bool gs)
 	if (!dune_in_guest())
 		return 0;
 	flags = interrupts_off();
-	t = __dune_current();
-	if (t->user_bases || !(gs ? t->user_gs_set : t->user_fs_set))
+	t = current_thread();
+	if (t->ring3_bases || !(gs ? t->ring3_gs_set : t->ring3_fs_set))
 		base = gs ? rdgsbase() : rdfsbase();
 	else
-		base = gs ? t->user_gs : t->user_fs;
+		base = gs ? t->ring3_gs : t->ring3_fs;
 	interrupts_restore(flags);
 	return base;
 }
@@ -143,18 +134,18 @@ static int set_base(bool gs, unsigned long base)
 	if (!dune_in_guest() || !canonical(base))
 		return -EINVAL;
 	flags = interrupts_off();
-	t = __dune_current();
-	if (t->user_bases) {
+	t = current_thread();
+	if (t->ring3_bases) {
 		if (gs)
 			wrgsbase(base);
 		else
 			wrfsbase(base);
 	} else if (gs) {
-		t->user_gs = base;
+		t->ring3_gs = base;
 	} else {
-		t->user_fs = base;
+		t->ring3_fs = base;
 	}
-	*(gs ? &t->user_gs_set : &t->user_fs_set) = true;
+	*(gs ? &t->ring3_gs_set : &t->ring3_fs_set) = true;
 	interrupts_restore(flags);
 	return 0;
 }
@@ -182,16 +173,16 @@ PUBLIC int dune_set_user_gs(unsigned long base)
 /* ---- going there and coming back ---- */
 
 /* What ring 3 can be given. */
-void __dune_user_flags(struct dune_tf *tf)
+void __dune_ring3_flags(struct dune_tf *tf)
 {
-	tf->rflags = (tf->rflags & RFLAGS_USER) | RFLAGS_USER_SET | RFLAGS_FIXED;
+	tf->rflags = (tf->rflags & RFLAGS_RING3) | RFLAGS_RING3_SET | RFLAGS_FIXED;
 	tf->cs = DUNE_SEL_USER_CS;
 	tf->ss = DUNE_SEL_USER_DS;
 }
 
-static void begin_frame(struct user_session *s)
+static void begin_frame(struct ring3_session *s)
 {
-	__dune_user_flags(&s->tf);
+	__dune_ring3_flags(&s->tf);
 	s->tf.err = 0;
 	s->tf.pad1 = 0;
 	memset(s->tf.pad2, 0, sizeof(s->tf.pad2));
@@ -208,7 +199,7 @@ static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)
  * deeper in the stack, or on the trap stack, which is not in use.  (Where it cannot be told, that does no harm: nothing
  * in it is used.)
  */
-static struct user_session *outer_session(const struct dune_thread *t, unsigned long sp)
+static struct ring3_session *outer_session(const struct dune_thread *t, unsigned long sp)
 {
 	unsigned long outer = (unsigned long)t->session;
 	bool inside = on_trap_stack(t, outer);
@@ -222,7 +213,7 @@ static struct user_session *outer_session(const struct dune_thread *t, unsigned 
 
 bool __dune_in_handler(unsigned long sp)
 {
-	const struct dune_thread *t = __dune_current();
+	const struct dune_thread *t = current_thread();
 
 	return on_trap_stack(t, sp) || (t->session && outer_session(t, sp));
 }
@@ -258,9 +249,9 @@ PUBLIC void dune_user_access_end(void)
 }
 
 /* For __dune_jump(): interrupts are off, @s is on its stack. */
-int __dune_session_begin(const struct dune_tf *tf, struct user_session *s)
+int __dune_session_begin(const struct dune_tf *tf, struct ring3_session *s)
 {
-	struct dune_thread *t = __dune_current();
+	struct dune_thread *t = current_thread();
 	unsigned long sp = (unsigned long)s;
 
 	s->tf = *tf;
@@ -272,17 +263,17 @@ int __dune_session_begin(const struct dune_tf *tf, struct user_session *s)
 	s->interrupted = false;
 	s->thread = t;
 	s->previous = outer_session(t, sp);
-	s->outer_user_bases = t->user_bases;
+	s->outer_ring3_bases = t->ring3_bases;
 	__dune_bases_to_program(t);
 	s->fs = rdfsbase();
 	s->gs = rdgsbase();
-	if (!t->user_fs_set)
-		t->user_fs = s->fs;
-	if (!t->user_gs_set)
-		t->user_gs = s->gs;
-	t->user_fs_set = t->user_gs_set = true;
-	s->outer_fs = t->user_fs;
-	s->outer_gs = t->user_gs;
+	if (!t->ring3_fs_set)
+		t->ring3_fs = s->fs;
+	if (!t->ring3_gs_set)
+		t->ring3_gs = s->gs;
+	t->ring3_fs_set = t->ring3_gs_set = true;
+	s->outer_fs = t->ring3_fs;
+	s->outer_gs = t->ring3_gs;
 	s->trap_top = t->trap_top;
 	s->ist = t->tss.ist[0];
 	/* What handles a trap of ring 3's must not overwrite a handler that this was called in. */
@@ -290,12 +281,12 @@ int __dune_session_begin(const struct dune_tf *tf, struct user_session *s)
 	set_trap_state(t, true, 0);
 	set_session(t, s);
 	set_cr4(t);
-	__dune_bases_to_user(t);
+	__dune_bases_to_ring3(t);
 	return 0;
 }
 
 /* For __dune_return(), with interrupts off; which has made sure that there is one. */
-void __dune_session_end(struct user_session *s)
+void __dune_session_end(struct ring3_session *s)
 {
 	struct dune_thread *t = s->thread;
 
@@ -303,36 +294,36 @@ void __dune_session_end(struct user_session *s)
 	wrfsbase(s->fs);	/* of the caller of dune_jump_to_user(), whatever has become of them */
 	wrgsbase(s->gs);
 	if (s->previous) {
-		t->user_fs = s->outer_fs;
-		t->user_gs = s->outer_gs;
+		t->ring3_fs = s->outer_fs;
+		t->ring3_gs = s->outer_gs;
 	}
 	t->trap_top = s->trap_top;
 	t->tss.ist[0] = s->ist;
 	set_session(t, s->previous);
-	if (s->outer_user_bases)
-		__dune_bases_to_user(t);
+	if (s->outer_ring3_bases)
+		__dune_bases_to_ring3(t);
 	if (s->interrupted)	/* as siglongjmp() does */
 		__dune_signals_restore(s->mask);
 }
 
 /* For __dune_return(). */
-struct user_session *__dune_session(void)
+struct ring3_session *__dune_session(void)
 {
-	struct dune_thread *t = __dune_current();
+	struct dune_thread *t = current_thread();
 
 	if (!t->session)
 		__dune_fatal(SIGABRT, "dune_ret_from_user() without dune_jump_to_user()");
 	return t->session;
 }
 
-/* For __dune_user_resume, with interrupts off: ring 3 goes on as s->tf says. */
-void __dune_session_resume(struct user_session *s)
+/* For __dune_ring3_resume, with interrupts off: ring 3 goes on as s->tf says. */
+void __dune_session_resume(struct ring3_session *s)
 {
 	if (!canonical(s->tf.rip))	/* IRETQ would fault, in ring 0 */
 		s->tf.rip = (1UL << 47) - 1;
 	begin_frame(s);
 	s->interrupted = false;
-	__dune_bases_to_user(s->thread);
+	__dune_bases_to_ring3(s->thread);
 }
 
 /*
@@ -342,7 +333,7 @@ void __dune_session_resume(struct user_session *s)
 void __dune_session_interrupt(struct dune_thread *t, uint64_t mask)
 {
 	struct dune_regs *r = &t->run->regs;
-	struct user_session *s = t->session;
+	struct ring3_session *s = t->session;
 
 	s->tf = (struct dune_tf){
 		.rax = r->rax, .rbx = r->rbx, .rcx = r->rcx, .rdx = r->rdx,
@@ -355,7 +346,7 @@ void __dune_session_interrupt(struct dune_thread *t, uint64_t mask)
 	s->interrupted = true;
 	s->mask = mask;
 	__dune_bases_to_program(t);
-	r->rip = (unsigned long)__dune_user_resume;
+	r->rip = (unsigned long)__dune_ring3_resume;
 	r->rsp = (unsigned long)s;
 	r->rdi = (unsigned long)&s->tf;
 	r->rflags = RFLAGS_IF | RFLAGS_FIXED;
@@ -382,14 +373,14 @@ PUBLIC void dune_ret_from_user(int ret)
  */
 PUBLIC void dune_pop_trap_frame(struct dune_tf *tf)
 {
-	struct user_session *s;
+	struct ring3_session *s;
 	struct dune_thread *t;
 	struct dune_tf *at;
 
 	if (!dune_in_guest() || !tf)
 		__dune_fatal(SIGABRT, "dune_pop_trap_frame() without a frame, or outside Dune mode");
 	interrupts_off();
-	t = __dune_current();
+	t = current_thread();
 	s = t->session;
 	if (tf->cs & 3) {
 		if (!s)
@@ -429,7 +420,7 @@ static void call_handler(void *arg)
 /* As __dune_full_call(), where the CPU has no XSAVE; entry.S calls it. */
 static long call_without_xsave(struct dune_tf *tf)
 {
-	struct user_session *s = (struct user_session *)tf;
+	struct ring3_session *s = (struct ring3_session *)tf;
 	struct call call = { __atomic_load_n(&__dune_syscall_handler, __ATOMIC_ACQUIRE), tf };
 
 	if (!call.handler)
@@ -439,22 +430,22 @@ static long call_without_xsave(struct dune_tf *tf)
 	__dune_call_saving(call_handler, &call);
 	__asm__ volatile("cli" : : : "memory");
 	begin_frame(s);
-	__dune_bases_to_user(s->thread);
+	__dune_bases_to_ring3(s->thread);
 	return tf->rax;
 }
 
-long (*__dune_user_call)(struct dune_tf *tf) = __dune_full_call;
+long (*__dune_ring3_call)(struct dune_tf *tf) = __dune_full_call;
 
 static void set_call(dune_bare_syscall_cb bare)
 {
 	if (!bare)
-		bare = __dune_vm.xsave_mask || !__dune_vm.ready ? __dune_full_call : call_without_xsave;
-	__atomic_store_n(&__dune_user_call, bare, __ATOMIC_RELEASE);
+		bare = __dune_process.xsave_mask || !__dune_process.ready ? __dune_full_call : call_without_xsave;
+	__atomic_store_n(&__dune_ring3_call, bare, __ATOMIC_RELEASE);
 }
 
-void __dune_user_call_choose(void)
+void __dune_ring3_call_choose(void)
 {
-	if (__dune_user_call == __dune_full_call)
+	if (__dune_ring3_call == __dune_full_call)
 		set_call(NULL);
 }
 
@@ -475,15 +466,15 @@ PUBLIC void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb)
 static long pass(struct dune_thread *t, const long call[7])
 {
 	uint64_t flags = interrupts_off();
-	bool user_bases = t->user_bases;
+	bool ring3_bases = t->ring3_bases;
 	long ret;
 
 	__dune_bases_to_program(t);
 	__asm__ volatile("sti" : : : "memory");
 	ret = dune_syscall(call[0], call[1], call[2], call[3], call[4], call[5], call[6]);
 	__asm__ volatile("cli" : : : "memory");
-	if (user_bases)
-		__dune_bases_to_user(t);
+	if (ring3_bases)
+		__dune_bases_to_ring3(t);
 	interrupts_restore(flags);
 	return ret;
 }
@@ -545,7 +536,7 @@ static long pass_sigaction(struct dune_thread *t, struct dune_tf *tf, const long
 	return pass(t, call);
 }
 
-static long pass_user_call(struct dune_thread *t, struct dune_tf *tf)
+static long pass_ring3_call(struct dune_thread *t, struct dune_tf *tf)
 {
 	const long call[7] = { tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf) };
 
@@ -574,7 +565,7 @@ static long pass_user_call(struct dune_thread *t, struct dune_tf *tf)
 PUBLIC void dune_passthrough_syscall(struct dune_tf *tf)
 {
 	if (dune_in_guest() && tf->cs & 3)
-		tf->rax = pass_user_call(__dune_current(), tf);
+		tf->rax = pass_ring3_call(current_thread(), tf);
 	else
 		tf->rax = dune_syscall(tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf));
 }

@@ -40,10 +40,10 @@ static bool looked_at(unsigned int vector)
 static void set_entry(unsigned int vector)
 {
 	dune_intr_cb entry = THUNK(vector);
-	bool full = __dune_vm.xsave_mask;	/* not known before dune_init() */
+	bool full = __dune_process.xsave_mask;	/* not known before dune_init() */
 
 	if (vector == T_PGFLT) {
-		if (pgflt_handler && (bare_pgflt || full) && !__dune_vm.precise)
+		if (pgflt_handler && (bare_pgflt || full) && !__dune_process.precise)
 			entry = bare_pgflt ? __dune_bare_pgflt : __dune_full_pgflt;
 	} else if (handlers[vector] && (bare[vector] || full) && !looked_at(vector)) {
 		entry = bare[vector] ? handlers[vector] : FULL_THUNK(vector);
@@ -70,7 +70,7 @@ static int register_handler(int vec, dune_intr_cb cb, bool is_bare)
 	if (vec < NR_EXCEPTIONS) {
 		bare[vec] = is_bare;
 		set_entry(vec);
-	} else if (cb && __dune_vm.ready) {
+	} else if (cb && __dune_process.ready) {
 		__dune_fill_gate(vec);
 	}
 	return 0;
@@ -122,14 +122,14 @@ static void save_fx(void (*call)(void *), void *arg)
 /* Call @call(@arg) with the vector registers saved round it. */
 void __dune_call_saving(void (*call)(void *), void *arg)
 {
-	uint32_t low = __dune_vm.xsave_mask, high = __dune_vm.xsave_mask >> 32;
+	uint32_t low = __dune_process.xsave_mask, high = __dune_process.xsave_mask >> 32;
 	char *area;
 
 	if (!low) {
 		save_fx(call, arg);
 		return;
 	}
-	area = __builtin_alloca_with_align(__dune_vm.xsave_size, 64 * 8);
+	area = __builtin_alloca_with_align(__dune_process.xsave_size, 64 * 8);
 	/* XSAVE writes the first word of its header; XRSTOR wants the others 0. */
 	for (unsigned int i = FXSAVE_SIZE; i < FXSAVE_SIZE + XSAVE_HEADER_SIZE; i += 8)
 		*(volatile uint64_t *)(area + i) = 0;
@@ -159,7 +159,7 @@ static void call(void *arg)
 static void call_handler(struct dune_thread *t, unsigned int vector, struct dune_tf *tf, unsigned long cr2)
 {
 	struct trap trap = { vector, tf, cr2 };
-	bool user_bases = t->user_bases, from_user = tf->cs & 3;
+	bool ring3_bases = t->ring3_bases, from_user = tf->cs & 3;
 
 	if (vector == T_PGFLT && pgflt_handler ? bare_pgflt : vector < NR_EXCEPTIONS && bare[vector]) {
 		call(&trap);
@@ -168,8 +168,8 @@ static void call_handler(struct dune_thread *t, unsigned int vector, struct dune
 	__dune_bases_to_program(t);
 	__dune_call_saving(call, &trap);
 	/* Ring 3 goes on, or what runs in ring 0 with its bases: a bare handler. */
-	if (tf->cs & 3 ? t->session != NULL : user_bases && !from_user)
-		__dune_bases_to_user(t);
+	if (tf->cs & 3 ? t->session != NULL : ring3_bases && !from_user)
+		__dune_bases_to_ring3(t);
 }
 
 /* ---- page faults ---- */
@@ -191,7 +191,7 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 	if (tf->err & PF_PRESENT) {
 		ret = __dune_precise_refresh(va, tf->err);
 		if (ret == -EFAULT && !(tf->err & PF_FETCH))
-			return __dune_vm.hypercall(DUNE_HC_FAULT, va, access_of(tf->err), 0);
+			return __dune_process.hypercall(DUNE_HC_FAULT, va, access_of(tf->err), 0);
 		return ret ? protection : 0;
 	}
 	if (!user_address(va))
@@ -205,7 +205,7 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 		return refusal(SIGSEGV, SEGV_MAPERR);
 	if (ret != -EFAULT)
 		__dune_fatal(SIGBUS, "no guest-physical memory for the granule of %#lx: error %ld", va, -ret);
-	return __dune_vm.hypercall(DUNE_HC_FAULT, va, access_of(tf->err), 0);
+	return __dune_process.hypercall(DUNE_HC_FAULT, va, access_of(tf->err), 0);
 }
 
 /* ---- exceptions that become signals ---- */
@@ -286,7 +286,7 @@ static void __attribute__((noreturn)) become_signal(struct dune_tf *tf, unsigned
 		raise.code = refused & 0xff;
 	}
 	for (;;)
-		__dune_vm.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
+		__dune_process.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
 }
 
 /* In an error code: the selector is a vector (SDM, "Error Code").  INT n without a gate is #GP on Linux. */
@@ -308,17 +308,17 @@ static void blame_sysret_target(struct dune_tf *tf)
 		return;
 	tf->rip = tf->rcx;
 	tf->rflags = tf->r11;
-	__dune_user_flags(tf);
+	__dune_ring3_flags(tf);
 }
 
-/* A program's call with IOPL: __dune_user_entry_fault(). */
+/* A program's call with IOPL: __dune_ring3_entry_fault(). */
 static bool is_call_with_iopl(struct dune_tf *tf)
 {
-	if (tf->cs & 3 || tf->rip != (uint64_t)__dune_user_entry)
+	if (tf->cs & 3 || tf->rip != (uint64_t)__dune_ring3_entry)
 		return false;
 	__asm__ volatile("swapgs" : : : "memory");
 	tf->r11 &= ~(uint64_t)RFLAGS_IOPL;
-	tf->rip = __dune_vm.lstar;
+	tf->rip = __dune_process.lstar;
 	return true;
 }
 
@@ -341,7 +341,7 @@ static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vecto
 		become_signal(tf, vector, cr2, refused);
 }
 
-static struct dune_thread *thread_of_stack(void)
+static struct dune_thread *thread_of_own_stack(void)
 {
 	return area_thread((unsigned long)__builtin_frame_address(0) & -(unsigned long)AREA_SIZE);
 }
@@ -351,7 +351,7 @@ void __dune_trap_wild(struct dune_tf *tf)
 {
 	while (!canonical(tf->rip)) {
 		tf->err = 0;
-		handle(thread_of_stack(), tf, T_GPFLT, 0);
+		handle(thread_of_own_stack(), tf, T_GPFLT, 0);
 	}
 }
 
@@ -364,15 +364,15 @@ void __dune_trap(struct dune_tf *tf, unsigned int vector)
 	if (vector & TRAP_TOO_DEEP)
 		__dune_fatal(SIGSEGV, "no stack left for an exception in a handler (vector %u at %#lx)",
 			     vector & 0xff, tf->rip);
-	handle(thread_of_stack(), tf, vector, cr2);
+	handle(thread_of_own_stack(), tf, vector, cr2);
 	if (!canonical(tf->rip))
 		__dune_trap_wild(tf);
 }
 
 /* The end of a trap from ring 3, as far as a bare handler has not seen to it. */
-void __dune_to_user(struct dune_tf *tf)
+void __dune_to_ring3(struct dune_tf *tf)
 {
-	struct dune_thread *t = thread_of_stack();
+	struct dune_thread *t = thread_of_own_stack();
 
 	if (!canonical(tf->rip)) {
 		t->tss.ist[0] = ist_nested(t);
@@ -384,9 +384,9 @@ void __dune_to_user(struct dune_tf *tf)
 
 void __dune_trap_end(struct dune_tf *tf)
 {
-	struct dune_thread *t = thread_of_stack();
+	struct dune_thread *t = thread_of_own_stack();
 
 	if (tf->cs & 3)
-		__dune_user_flags(tf);
+		__dune_ring3_flags(tf);
 	set_trap_state(t, tf->cs & 3, tf->rsp);
 }

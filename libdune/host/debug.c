@@ -15,8 +15,8 @@ void __dune_debug_begin(void)
 	debug = (struct dune_debug){
 		.magic = DUNE_DEBUG_MAGIC,
 		.pid = dune_syscall0(__NR_getpid),
-		.region = __dune_vm.region,
-		.region_end = __dune_vm.region + DUNE_GRANULE_SIZE,
+		.region = __dune_process.region,
+		.region_end = __dune_process.region + DUNE_GRANULE_SIZE,
 		.area_size = AREA_SIZE,
 		.run = AREA_RUN,
 		.stop = AREA_THREAD + offsetof(struct dune_thread, debug),
@@ -27,7 +27,7 @@ void __dune_debug_begin(void)
 		.run_return = (unsigned long)__dune_run_return,
 		.touch = (unsigned long)__dune_touch_read,
 		.touch_end = (unsigned long)__dune_touch_end,
-		.lstar_return = __dune_vm.lstar_return,
+		.lstar_return = __dune_process.lstar_return,
 	};
 }
 

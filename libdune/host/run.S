@@ -204,8 +204,8 @@ __dune_vfork:
  */
 	.globl	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
 	.hidden	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
-	.globl	__dune_care, __dune_output_call, __dune_output_return
-	.hidden	__dune_care, __dune_output_call, __dune_output_return
+	.globl	__dune_call_special, __dune_output_call, __dune_output_return
+	.hidden	__dune_call_special, __dune_output_call, __dune_output_return
 	.type	__dune_run_loop, @function
 	.balign	16
 __dune_run_loop:
@@ -237,10 +237,10 @@ __dune_run_return:
 .Ldispatch:
 	mov	R_RAX(%rbx), %rax
 	cmp	$NR_SYSCALLS, %rax
-	jae	__dune_care
+	jae	__dune_call_special
 	mov	T_TABLE(%rbp), %rdx
 	cmpq	$0, (%rdx,%rax,8)
-	jne	__dune_care
+	jne	__dune_call_special
 	mov	R_RDI(%rbx), %rdi
 	mov	R_RSI(%rbx), %rsi
 	mov	R_RDX(%rbx), %rdx
@@ -253,9 +253,9 @@ __dune_call_return:
 __dune_run_again:
 	jmp	.Lrun
 
-__dune_care:
+__dune_call_special:
 	mov	%rbp, %rdi
-	call	__dune_host_care
+	call	__dune_handle_call
 	test	%eax, %eax
 	jz	.Lrun
 

@@ -41,7 +41,7 @@ static int copy_on_write(uint64_t va, uint64_t fec)
 	uint64_t state;
 	int ret;
 
-	state = vm_lock();
+	state = memory_lock();
 	ret = prepare_copy(&s, va, fec, &e, &old);
 	if (ret || !old)
 		goto close;
@@ -57,11 +57,11 @@ static int copy_on_write(uint64_t va, uint64_t fec)
 		goto close;
 	}
 	__dune_space_close(&s, va, PGSIZE);
-	vm_unlock(state);
+	memory_unlock(state);
 
 	memcpy((void *)dune_page2pa(pg), (void *)va, PGSIZE);
 
-	state = vm_lock();
+	state = memory_lock();
 	ret = prepare_copy(&s, va, fec, &e, &again);
 	if (!ret && again && !((again ^ old) & ~(ptent_t)PTE_NOTED)) {
 		__dune_walk_set(&s, e, dune_page2pa(pg) | (PTE_FLAGS(old) & ~(ptent_t)PTE_COW) | PTE_W | PTE_D, LEVEL_PT);
@@ -71,7 +71,7 @@ close:
 	if (pg)
 		__dune_page_give(pg);
 	__dune_space_close(&s, va, PGSIZE);
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret;
 }
 

@@ -9,7 +9,7 @@
 
 static uint64_t *root(void)
 {
-	return (uint64_t *)(__dune_vm.region + REGION_ROOT);
+	return (uint64_t *)(__dune_process.region + REGION_ROOT);
 }
 
 static unsigned long pdpt_offset(uint64_t va)
@@ -19,12 +19,12 @@ static unsigned long pdpt_offset(uint64_t va)
 
 static uint64_t *pdpt(uint64_t va)
 {
-	return (uint64_t *)(__dune_vm.region + pdpt_offset(va));
+	return (uint64_t *)(__dune_process.region + pdpt_offset(va));
 }
 
 void __dune_pdpt_link(uint64_t va)
 {
-	__atomic_store_n(&root()[root_slot(va)], table_entry(__dune_vm.region_gpa + pdpt_offset(va)),
+	__atomic_store_n(&root()[root_slot(va)], table_entry(__dune_process.region_gpa + pdpt_offset(va)),
 			 __ATOMIC_RELEASE);
 }
 
@@ -35,7 +35,7 @@ void __dune_granule_set(uint64_t va, uint64_t gpa)
 
 	__atomic_compare_exchange_n(&pdpt(va)[pdpt_slot(va)], &absent, granule_entry(gpa), false,
 				    __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-	if (!(root()[root_slot(va)] & PTE_PRESENT))
+	if (!(root()[root_slot(va)] & PTE_P))
 		__dune_pdpt_link(va);
 }
 
@@ -52,7 +52,7 @@ void __dune_granule_set(uint64_t va, uint64_t gpa)
  * again, nothing is behind it: the access fails, and __dune_granule_recheck() drops it.
  */
 static uint32_t first_mutex;
-uint32_t *__dune_vm_mutex = &first_mutex;
+uint32_t *__dune_memory_mutex = &first_mutex;
 
 /*
  * Rounds of waiting for who is about to let the lock go.  PAUSE takes between 10 and 140 cycles (Intel's optimization
@@ -73,17 +73,17 @@ void __dune_mutex_wait(void)
 	int round = 0;
 
 	do {
-		for (int i = 0; i < SPINS && READ_ONCE(*__dune_vm_mutex); i++)
+		for (int i = 0; i < SPINS && READ_ONCE(*__dune_memory_mutex); i++)
 			__builtin_ia32_pause();
-		if (!READ_ONCE(*__dune_vm_mutex))
+		if (!READ_ONCE(*__dune_memory_mutex))
 			continue;
 		if (dune_in_guest())
-			__dune_vm.hypercall(DUNE_HC_YIELD, sleep, 0, 0);
+			__dune_process.hypercall(DUNE_HC_YIELD, sleep, 0, 0);
 		else
-			own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_YIELD, sleep);
+			own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_YIELD, sleep);
 		if (++round >= YIELDS)
 			sleep = !sleep ? SLEEP : 2 * sleep <= DUNE_YIELD_MAX ? 2 * sleep : sleep;
-	} while (__atomic_exchange_n(__dune_vm_mutex, 1, __ATOMIC_ACQUIRE));
+	} while (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE));
 }
 
 /* HR3: map the kernel's table of what granule of the process each guest-physical one stands for, plus 1. */
@@ -93,9 +93,9 @@ long __dune_map_owners(void)
 
 	if (ret)
 		return ret;
-	ret = dune_syscall6(__NR_mmap, __dune_vm.region + REGION_GRANULES,
-			    __dune_vm.nr_granules * sizeof(uint32_t), PROT_READ,
-			    MAP_SHARED | MAP_FIXED, __dune_vm.fd, DUNE_MMAP_GRANULES);
+	ret = dune_syscall6(__NR_mmap, __dune_process.region + REGION_GRANULES,
+			    __dune_process.nr_granules * sizeof(uint32_t), PROT_READ,
+			    MAP_SHARED | MAP_FIXED, __dune_process.fd, DUNE_MMAP_GRANULES);
 	return is_error(ret) ? ret : 0;
 }
 
@@ -104,12 +104,12 @@ static const uint32_t *owners(void)
 {
 	long ret = 0;
 
-	if (!__dune_vm.owners_mapped)
-		ret = dune_in_guest() ? __dune_vm.hypercall(PRIVATE_MAP_OWNERS, 0, 0, 0) : __dune_map_owners();
+	if (!__dune_process.owners_mapped)
+		ret = dune_in_guest() ? __dune_process.hypercall(PRIVATE_MAP_OWNERS, 0, 0, 0) : __dune_map_owners();
 	if (ret)
 		return NULL;
-	__dune_vm.owners_mapped = true;
-	return (const uint32_t *)(__dune_vm.region + REGION_GRANULES);
+	__dune_process.owners_mapped = true;
+	return (const uint32_t *)(__dune_process.region + REGION_GRANULES);
 }
 
 /* With the lock held.  Is nothing behind this leaf any more? */
@@ -117,7 +117,7 @@ static bool is_stale(ptent_t v, const uint32_t *owner)
 {
 	uint64_t granule = (v & PTE_ADDRESS) >> PDPT_SHIFT;
 
-	return granule < __dune_vm.nr_granules && !READ_ONCE(owner[granule]);
+	return granule < __dune_process.nr_granules && !READ_ONCE(owner[granule]);
 }
 
 /*
@@ -152,7 +152,7 @@ static bool drop_from_table(struct space *s, ptent_t *t, int level, const uint32
 static void drop_from_root(struct space *s, ptent_t *t, const uint32_t *owner)
 {
 	for (unsigned int slot = 0; slot < USER_ROOT_SLOTS; slot++)
-		if (READ_ONCE(t[slot]) & PTE_PRESENT)
+		if (READ_ONCE(t[slot]) & PTE_P)
 			drop_from_table(s, table_of(t[slot]), LEVEL_PDPT, owner);
 }
 
@@ -181,8 +181,8 @@ long __dune_granule_request(uint64_t va)
 	long ret;
 
 	if (dune_in_guest())
-		return __dune_vm.hypercall(DUNE_HC_GET_GRANULE, va, 0, 0);
-	ret = own_syscall3(__NR_ioctl, __dune_vm.fd, DUNE_GET_GRANULE, &arg);
+		return __dune_process.hypercall(DUNE_HC_GET_GRANULE, va, 0, 0);
+	ret = own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_GET_GRANULE, &arg);
 	return ret ? ret : (long)arg.gpa;
 }
 
@@ -192,13 +192,13 @@ long __dune_granule_get(uint64_t va)
 	long ret;
 
 	do {
-		if (__dune_vm.granules_stale && drop_stale())
+		if (__dune_process.granules_stale && drop_stale())
 			return -ENOMEM;
-		__dune_vm.granules_stale = false;
+		__dune_process.granules_stale = false;
 		ret = __dune_granule_request(va);
 		if (ret == -EAGAIN) {
-			__dune_vm.granules_stale = true;
-			__dune_vm.granule_round++;
+			__dune_process.granules_stale = true;
+			__dune_process.granule_round++;
 		}
 	} while (ret == -EINTR || ret == -EAGAIN);
 	return ret;
@@ -207,11 +207,11 @@ long __dune_granule_get(uint64_t va)
 /* HR3: an access has met @gpa, where there is no granule.  Drop the entry that leads there if it has become stale. */
 void __dune_granule_recheck(uint64_t gpa)
 {
-	uint64_t state = vm_lock();
+	uint64_t state = memory_lock();
 
-	if (gpa >> PDPT_SHIFT < __dune_vm.nr_granules)
+	if (gpa >> PDPT_SHIFT < __dune_process.nr_granules)
 		drop_stale();
-	vm_unlock(state);
+	memory_unlock(state);
 }
 
 /* ---- adding granules ---- */
@@ -228,12 +228,12 @@ long __dune_granule_map(uint64_t va)
 
 	if (!user_address(va))
 		return -EFAULT;
-	state = vm_lock();
+	state = memory_lock();
 	s.root = __dune_current_root();
-	s.full = s.root == root() ? __dune_vm.full :
+	s.full = s.root == root() ? __dune_process.full :
 		 page_of_pool((uint64_t)s.root) && dune_pa2page((uint64_t)s.root)->flags & PAGE_FULL;
 	ret = __dune_walk_fill(&s, va);
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret == -EACCES ? -EINVAL : ret;
 }
 
@@ -258,10 +258,10 @@ long __dune_granules_map(uint64_t first, uint64_t last)
 
 PUBLIC long dune_get_granule(const void *va)
 {
-	uint64_t state = vm_lock();
+	uint64_t state = memory_lock();
 	long ret = __dune_granule_get((uint64_t)va);
 
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret;
 }
 

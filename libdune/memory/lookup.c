@@ -77,13 +77,13 @@ PUBLIC struct page *dune_vm_lookup_page(ptent_t *root, void *va)
 
 	if (!user_address((uint64_t)va))
 		return NULL;
-	state = vm_lock();
+	state = memory_lock();
 	if (!__dune_space_open(&s, root)) {
 		e = walk_find(root, (uint64_t)va, &level);
 		if (level == LEVEL_PT && is_mapped(*e) && page_of_pool(*e & PTE_ADDRESS))
 			pg = page_of(*e);
 	}
-	vm_unlock(state);
+	memory_unlock(state);
 	return pg;
 }
 

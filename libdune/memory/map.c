@@ -11,7 +11,7 @@
 
 bool __dune_own_memory(uint64_t start, uint64_t end)
 {
-	uint64_t region = __dune_vm.region;
+	uint64_t region = __dune_process.region;
 
 	return (end > region && start < region + DUNE_GRANULE_SIZE) || __dune_pool_touches(start, end);
 }
@@ -39,7 +39,7 @@ int __dune_check_range(uint64_t va, uint64_t len, uint64_t size)
 #define F(p)	((p) & PERM_R ?									\
 		 PTE_P | ((p) & PERM_W && !((p) & PERM_COW) ? PTE_W : 0) | ((p) & PERM_X ? 0 : PTE_NX) |	\
 		 ((p) & PERM_U ? PTE_U : 0) | ((p) & PERM_UC ? PTE_PCD : 0) | ((p) & PERM_COW ? PTE_COW : 0) :	\
-		 (p) & PERM_W ? 0 : PTE_KEPT)
+		 (p) & PERM_W ? 0 : PTE_HIDDEN)
 #define F4(p)	F(p), F((p) + 1), F((p) + 2), F((p) + 3)
 #define F16(p)	F4(p), F4((p) + 4), F4((p) + 8), F4((p) + 12)
 static const ptent_t perm_flags[] = { F16(0), F16(16), F16(32), F16(48) };
@@ -206,7 +206,7 @@ static inline bool protect_quickly(uint64_t root_gpa, const ptent_t *root, uint6
 	uint64_t state;
 	ptent_t *e;
 
-	state = vm_lock_guest();
+	state = memory_lock_guest();
 	if (!vm_alone() || !vm_is_current(root_gpa) || !__dune_outputs_watched)
 		goto unlock;
 	e = walk_quickly(root, va);
@@ -220,7 +220,7 @@ static inline bool protect_quickly(uint64_t root_gpa, const ptent_t *root, uint6
 		done = true;
 	}
 unlock:
-	vm_unlock_guest(state);
+	memory_unlock_guest(state);
 	return done;
 }
 
@@ -259,7 +259,7 @@ static int check_pa(uint64_t pa, uint64_t len, int level)
 {
 	uint64_t end = pa + len;
 
-	if (pa & (level_size(level) - 1) || end < pa || end > __dune_vm.nr_granules << DUNE_GRANULE_SHIFT)
+	if (pa & (level_size(level) - 1) || end < pa || end > __dune_process.nr_granules << DUNE_GRANULE_SHIFT)
 		return -EINVAL;
 	if (!__dune_pool_touches(pa, end))
 		return 0;

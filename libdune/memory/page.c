@@ -50,10 +50,10 @@ long __dune_pool_extend(unsigned long nr_pages)
 			return ret;
 		reserved = true;
 	}
-	ret = __dune_region_keep_pages();
+	ret = __dune_region_hold_pool();
 	if (ret)
 		return ret;
-	ret = open_memory(__dune_vm.region + REGION_PAGES, first, nr_pages, sizeof(struct page));
+	ret = open_memory(__dune_process.region + REGION_PAGES, first, nr_pages, sizeof(struct page));
 	return ret ? ret : open_memory(PAGEBASE, first, nr_pages, PGSIZE);
 }
 
@@ -89,17 +89,17 @@ static long grow(void)
 		size = MAX_PAGES;
 	if (size == (unsigned long)num_pages)
 		return -ENOMEM;
-	ret = dune_in_guest() ? __dune_vm.hypercall(PRIVATE_POOL_EXTEND, size, 0, 0) : __dune_pool_extend(size);
+	ret = dune_in_guest() ? __dune_process.hypercall(PRIVATE_POOL_EXTEND, size, 0, 0) : __dune_pool_extend(size);
 	if (ret)
 		return ret;
 	if (!num_pages) {
 		ret = map_pool();
 		if (ret)
 			return ret;
-		pages = (struct page *)(__dune_vm.region + REGION_PAGES);
+		pages = (struct page *)(__dune_process.region + REGION_PAGES);
 	}
-	__dune_vm.pages = pages;
-	__dune_vm.nr_pages = size;
+	__dune_process.pages = pages;
+	__dune_process.nr_pages = size;
 	__atomic_store_n(&num_pages, size, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -152,11 +152,11 @@ PUBLIC struct page *dune_page_alloc(void)
 	uint64_t state;
 	struct page *pg;
 
-	if (!__dune_vm.ready)
+	if (!__dune_process.ready)
 		return NULL;
-	state = vm_lock();
+	state = memory_lock();
 	pg = __dune_page_take();
-	vm_unlock(state);
+	memory_unlock(state);
 	if (pg)
 		memset((void *)dune_page2pa(pg), 0, PGSIZE);
 	return pg;
@@ -173,10 +173,10 @@ PUBLIC void dune_page_free(struct page *pg)
 
 	if (!of_pool(pg))
 		return;
-	state = vm_lock();
+	state = memory_lock();
 	if (pg->ref)
 		__dune_page_give(pg);
-	vm_unlock(state);
+	memory_unlock(state);
 }
 
 PUBLIC void dune_page_put(struct page *pg)
@@ -192,11 +192,11 @@ PUBLIC void dune_page_put(struct page *pg)
 						__ATOMIC_RELEASE, __ATOMIC_RELAXED))
 			return;
 	if (ref) {
-		uint64_t state = vm_lock();
+		uint64_t state = memory_lock();
 
 		if (pg->ref && !__atomic_sub_fetch(&pg->ref, 1, __ATOMIC_ACQ_REL))
 			__dune_page_give(pg);
-		vm_unlock(state);
+		memory_unlock(state);
 	}
 }
 

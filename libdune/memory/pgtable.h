@@ -8,12 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PTE_PRESENT	0x001UL
-#define PTE_WRITE	0x002UL
-#define PTE_USER	0x004UL
-#define PTE_ACCESSED	0x020UL
-#define PTE_DIRTY	0x040UL
-#define PTE_LARGE	0x080UL
+#include "dune-vm.h"
+
 #define PTE_ADDRESS	0x000ffffffffff000UL
 
 /* Error codes (SDM, "Page-Fault Exceptions"). */
@@ -29,9 +25,9 @@
 #define USER_ROOT_SLOTS	256
 
 /* A table: what ring 3 may do is for the leaf to say. */
-#define PTE_TABLE	(PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
+#define PTE_TABLE	(PTE_P | PTE_W | PTE_U | PTE_A)
 /* A granule: no restriction, the kernel's second-level table has them. */
-#define PTE_GRANULE	(PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_LARGE)
+#define PTE_GRANULE	(PTE_P | PTE_W | PTE_A | PTE_D | PTE_PS)
 
 static inline unsigned int root_slot(uint64_t va)
 {

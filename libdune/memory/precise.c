@@ -47,7 +47,7 @@ static long update_granule(struct update *u, uint64_t va, uint64_t end, ptent_t 
 /* So much in one piece would leave too little guest-physical memory for all else: a first touch maps it by granules. */
 static bool too_long(uint64_t length)
 {
-	return length >> DUNE_GRANULE_SHIFT > __dune_vm.nr_granules / 8;
+	return length >> DUNE_GRANULE_SHIFT > __dune_process.nr_granules / 8;
 }
 
 /*
@@ -127,7 +127,7 @@ long __dune_precise_host(ptent_t *root, uint64_t va, uint64_t end)
 static long go(struct space *s, uint64_t va, uint64_t end)
 {
 	if (dune_in_guest())
-		return __dune_vm.hypercall(PRIVATE_PRECISE, (unsigned long)s->root, va, end);
+		return __dune_process.hypercall(PRIVATE_PRECISE, (unsigned long)s->root, va, end);
 	return __dune_precise_host(s->root, va, end);
 }
 
@@ -155,7 +155,7 @@ long __dune_precise_update(ptent_t *root, uint64_t va, uint64_t end)
 	struct space s;
 	long ret;
 
-	if (!__dune_vm.precise)
+	if (!__dune_process.precise)
 		return 0;
 	ret = space_begin(&s, root);
 	if (ret)
@@ -185,9 +185,9 @@ long __dune_precise_refresh(uint64_t va, uint32_t error)
 	ptent_t *e;
 	int level;
 
-	if (!__dune_vm.precise || error & (PF_USER | PF_RESERVED) || !user_address(va))
+	if (!__dune_process.precise || error & (PF_USER | PF_RESERVED) || !user_address(va))
 		return -EACCES;
-	state = vm_lock();
+	state = memory_lock();
 	s.root = __dune_current_root();
 	e = walk_find(s.root, va, &level);
 	if (is_made(*e) && !allows(*e, error))
@@ -198,7 +198,7 @@ long __dune_precise_refresh(uint64_t va, uint32_t error)
 		ret = 0;
 	else if (is_made(*e))
 		ret = allows(*e, error) ? 0 : -EFAULT;
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret;
 }
 
@@ -219,7 +219,7 @@ static void make_again_everywhere(uint64_t va, uint64_t end, ptent_t leaf, enum 
 {
 	if (va >= end)
 		return;
-	make_again(__dune_vm.root, va, end, leaf, what);
+	make_again(__dune_process.root, va, end, leaf, what);
 	for (int i = 0; i < num_pages; i++)
 		if (pages[i].ref && (pages[i].flags & (PAGE_ROOT | PAGE_FULL)) == (PAGE_ROOT | PAGE_FULL))
 			make_again((ptent_t *)dune_page2pa(&pages[i]), va, end, leaf, what);
@@ -238,12 +238,12 @@ void __dune_precise_changed(uint64_t start, uint64_t length, int prot)
 	ptent_t leaf = leaf_flags(prot & PROT_WRITE, prot & PROT_EXEC);
 	enum making what = prot == PROT_NONE ? UNMAKE : MAKE_AGAIN;
 
-	if (!__dune_vm.precise || end <= start || !user_address(end - 1))
+	if (!__dune_process.precise || end <= start || !user_address(end - 1))
 		return;
-	state = vm_lock();
+	state = memory_lock();
 	make_again_everywhere(start, end < low ? end : low, leaf, what);
 	make_again_everywhere(start > high ? start : high, end, leaf, what);
-	vm_unlock(state);
+	memory_unlock(state);
 }
 
 /*
@@ -252,13 +252,13 @@ void __dune_precise_changed(uint64_t start, uint64_t length, int prot)
  */
 int __dune_precise_begin(void)
 {
-	uint64_t state = vm_lock();
+	uint64_t state = memory_lock();
 	int ret = __dune_pool_ready();
 
 	if (!ret) {
-		__dune_vm.precise = true;
-		update(__dune_vm.root, 0, 1UL << 47, true);
+		__dune_process.precise = true;
+		update(__dune_process.root, 0, 1UL << 47, true);
 	}
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret;
 }

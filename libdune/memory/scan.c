@@ -207,7 +207,7 @@ PUBLIC long dune_vm_scan(ptent_t *root, void *va, size_t len, unsigned int flags
 /* Where the next leaf from @va on may be. */
 static uint64_t skip_holes(ptent_t *root, uint64_t va, uint64_t end)
 {
-	uint64_t state = vm_lock();
+	uint64_t state = memory_lock();
 	struct piece piece;
 	struct space s;
 
@@ -215,7 +215,7 @@ static uint64_t skip_holes(ptent_t *root, uint64_t va, uint64_t end)
 		while (va < end && !__dune_walk_piece(&s, va, end, 0, &piece) && piece.level != LEVEL_PT &&
 		       !is_mapped(*piece.e))
 			va = piece.next;
-	vm_unlock(state);
+	memory_unlock(state);
 	return va;
 }
 

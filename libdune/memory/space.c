@@ -35,23 +35,13 @@ static inline void invpcid_context(uint64_t pcid)
 	__asm__ volatile("invpcid %0, %1" : : "m"(operand), "r"(INVPCID_CONTEXT) : "memory");
 }
 
-/* The GDT is in the run page, at the beginning of the thread's area. */
-static inline struct dune_thread *current_thread(void)
-{
-	uint64_t base;
-
-	/* In the red zone, which all that interrupts code in ring 0 leaves alone. */
-	__asm__ volatile("sgdt -16(%%rsp); mov -14(%%rsp), %0" : "=r"(base) : : "memory");
-	return area_thread(base & -(uint64_t)AREA_SIZE);
-}
-
 /* ---- roots ---- */
 
 static uint64_t root_pcid(const ptent_t *root)
 {
 	uint16_t pcid;
 
-	if (root == __dune_vm.root)
+	if (root == __dune_process.root)
 		return 0;
 	pcid = dune_pa2page((uint64_t)root)->pcid;
 	return pcid ? pcid : PCID_NONE;
@@ -59,12 +49,12 @@ static uint64_t root_pcid(const ptent_t *root)
 
 ptent_t *__dune_current_root(void)
 {
-	return dune_in_guest() ? table_of(vm_read_cr3()) : __dune_vm.root;
+	return dune_in_guest() ? table_of(vm_read_cr3()) : __dune_process.root;
 }
 
 PUBLIC ptent_t *dune_vm_current(void)
 {
-	return __dune_vm.ready ? __dune_current_root() : NULL;
+	return __dune_process.ready ? __dune_current_root() : NULL;
 }
 
 static uint16_t pcid_alloc(void)
@@ -86,7 +76,7 @@ static uint16_t pcid_alloc(void)
 void __dune_flush_everything(void)
 {
 	if (dune_in_guest())
-		__dune_vm.hypercall(DUNE_HC_FLUSH_TLB, 0, 0, 0);
+		__dune_process.hypercall(DUNE_HC_FLUSH_TLB, 0, 0, 0);
 }
 
 /* This CPU's translations of @root; nobody else has any. */
@@ -96,7 +86,7 @@ static void flush_here(ptent_t *root, bool all, uint64_t va, uint64_t len)
 
 	if (root != table_of(cr3)) {
 		/* Without identifiers, loading CR3 has flushed them. */
-		if (__dune_vm.pcid && read_cr4() & CR4_PCIDE)
+		if (__dune_process.pcid && read_cr4() & CR4_PCIDE)
 			invpcid_context(root_pcid(root));
 	} else if (all) {
 		vm_flush_current(0, ~0UL);
@@ -153,7 +143,7 @@ static void pcid_start(struct dune_thread *t)
 	uint64_t cr4;
 
 	t->pcid = PCID_OFF;
-	if (!__dune_vm.pcid)
+	if (!__dune_process.pcid)
 		return;
 	cr4 = read_cr4();
 	if (!(cr4 & CR4_PCIDE)) {
@@ -184,7 +174,7 @@ static void go_to(ptent_t *root, uint64_t noflush)
 
 static inline bool is_root(const ptent_t *root)
 {
-	return root == __dune_vm.root || (!((uint64_t)root & PGMASK) && page_of_pool((uint64_t)root) &&
+	return root == __dune_process.root || (!((uint64_t)root & PGMASK) && page_of_pool((uint64_t)root) &&
 				  dune_pa2page((uint64_t)root)->ref);
 }
 
@@ -214,8 +204,8 @@ PUBLIC int dune_vm_switch(ptent_t *root)
 
 	if (!dune_in_guest())
 		return -EPERM;
-	if (root == __dune_vm.switch_root) {
-		cr3 = __dune_vm.region_gpa + REGION_ROOT;
+	if (root == __dune_process.switch_root) {
+		cr3 = __dune_process.region_gpa + REGION_ROOT;
 		t = current_thread();
 		if (t->pcid != PCID_ON)
 			return switch_slowly(root);
@@ -223,7 +213,7 @@ PUBLIC int dune_vm_switch(ptent_t *root)
 	} else {
 		uint64_t index = root_index(root), pcid;
 
-		if (index >= __dune_vm.nr_pages || !(pcid = __dune_vm.pages[index].pcid))
+		if (index >= __dune_process.nr_pages || !(pcid = __dune_process.pages[index].pcid))
 			return switch_slowly(root);
 		t = current_thread();
 		if (t->pcid != PCID_ON)
@@ -239,8 +229,8 @@ PUBLIC void load_cr3(unsigned long cr3)
 {
 	ptent_t *root = (ptent_t *)(cr3 & PTE_ADDRESS);
 
-	if ((uint64_t)root == vm_root_gpa(__dune_vm.root))
-		root = __dune_vm.root;
+	if ((uint64_t)root == vm_root_gpa(__dune_process.root))
+		root = __dune_process.root;
 	if (dune_in_guest() && is_root(root) && vm_may_load_cr3())
 		go_to(root, cr3 & CR3_NOFLUSH);
 }
@@ -271,7 +261,7 @@ static void drop_root(struct space *s, struct page *pg)
 
 PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 {
-	uint64_t state = vm_lock();
+	uint64_t state = memory_lock();
 	struct page *pg = NULL;
 	struct space s;
 	int ret;
@@ -298,20 +288,20 @@ PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 	/* Without one dune_vm_switch() takes the long way, which refuses it. */
 	pg->pcid = vm_may_load_cr3() ? pcid_alloc() : 0;
 unlock:
-	vm_unlock(state);
+	memory_unlock(state);
 	return pg ? (ptent_t *)dune_page2pa(pg) : NULL;
 }
 
 PUBLIC int dune_vm_free(ptent_t *root)
 {
-	uint64_t state = vm_lock();
+	uint64_t state = memory_lock();
 	struct page *pg;
 	struct space s;
 	uint16_t pcid;
 	int ret;
 
 	ret = __dune_space_open(&s, root);
-	if (!ret && root == __dune_vm.root)
+	if (!ret && root == __dune_process.root)
 		ret = -EINVAL;
 	if (!ret && __dune_thread_in(vm_root_gpa(root)))
 		ret = -EBUSY;
@@ -326,6 +316,6 @@ PUBLIC int dune_vm_free(ptent_t *root)
 	if (pcid)
 		pcids[pcid / 64] &= ~(1UL << pcid % 64);
 unlock:
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret;
 }

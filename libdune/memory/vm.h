@@ -18,23 +18,23 @@
 #define RFLAGS_IF	0x200UL
 #define STACK_NEED	2048	/* bytes that whoever holds the lock may use */
 
-extern uint32_t *__dune_vm_mutex;
+extern uint32_t *__dune_memory_mutex;
 
 void __dune_mutex_wait(void);
 
 static inline void mutex_lock(void)
 {
-	if (__atomic_exchange_n(__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
+	if (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
 		__dune_mutex_wait();
 }
 
 static inline void mutex_unlock(void)
 {
-	__atomic_store_n(__dune_vm_mutex, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
 }
 
 /* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
-static inline uint64_t vm_lock_guest(void)
+static inline uint64_t memory_lock_guest(void)
 {
 	uint64_t state;
 
@@ -44,7 +44,7 @@ static inline uint64_t vm_lock_guest(void)
 	return state;
 }
 
-static inline void vm_unlock_guest(uint64_t state)
+static inline void memory_unlock_guest(uint64_t state)
 {
 	mutex_unlock();
 	if (state & RFLAGS_IF)
@@ -52,21 +52,21 @@ static inline void vm_unlock_guest(uint64_t state)
 }
 
 /* Wherever it is. */
-static inline uint64_t vm_lock(void)
+static inline uint64_t memory_lock(void)
 {
 	uint64_t state;
 
 	if (dune_in_guest())
-		return vm_lock_guest();
+		return memory_lock_guest();
 	state = __dune_signals_block();
 	mutex_lock();
 	return state;
 }
 
-static inline void vm_unlock(uint64_t state)
+static inline void memory_unlock(uint64_t state)
 {
 	if (dune_in_guest()) {
-		vm_unlock_guest(state);
+		memory_unlock_guest(state);
 		return;
 	}
 	mutex_unlock();
@@ -93,7 +93,7 @@ extern long __dune_page_credit;
 
 static inline bool page_of_pool(physaddr_t pa)
 {
-	return pa - PAGEBASE < __dune_vm.nr_pages << PGSHIFT;
+	return pa - PAGEBASE < __dune_process.nr_pages << PGSHIFT;
 }
 
 /* ---- entries ---- */
@@ -104,7 +104,7 @@ static inline bool page_of_pool(physaddr_t pa)
  */
 #define PTE_ABSENT	0x400UL		/* in a PDPT: nothing, by the program's wish */
 #define PTE_FILL	0x600UL		/* a first touch maps the process's memory here */
-#define PTE_KEPT	0x800UL		/* PERM_NONE: maps a page, for nobody */
+#define PTE_HIDDEN	0x800UL		/* PERM_NONE: maps a page, for nobody */
 
 /* Of an entry that leads to a table: other address spaces may have it too. */
 #define PTE_SHARED	0x400UL
@@ -115,7 +115,7 @@ static inline bool page_of_pool(physaddr_t pa)
 #define PTE_MADE_NX	(1UL << 54)
 
 /* What dune_vm_mprotect() changes. */
-#define PTE_PERM	(PTE_P | PTE_W | PTE_U | PTE_PCD | PTE_COW | PTE_KEPT | PTE_NX | \
+#define PTE_PERM	(PTE_P | PTE_W | PTE_U | PTE_PCD | PTE_COW | PTE_HIDDEN | PTE_NX | \
 			 PTE_USR1 | PTE_USR2 | PTE_USR3 | PTE_MADE | PTE_MADE_RO | PTE_MADE_NX)
 
 /* What the CPU notes in an entry. */
@@ -139,7 +139,7 @@ static inline bool is_table(ptent_t v, int level)
 /* Does a leaf map something?  Not for tables. */
 static inline bool is_mapped(ptent_t v)
 {
-	return v & (PTE_P | PTE_KEPT);
+	return v & (PTE_P | PTE_HIDDEN);
 }
 
 /* A leaf of precise.c's, which the program has not changed since. */
@@ -152,14 +152,14 @@ static inline bool is_made(ptent_t v)
 /* Tables are in the pool, where addresses are equal, and those of pgroot in libdune's granule. */
 static inline ptent_t *table_of(ptent_t v)
 {
-	uint64_t pa = v & PTE_ADDRESS, offset = pa - __dune_vm.region_gpa;
+	uint64_t pa = v & PTE_ADDRESS, offset = pa - __dune_process.region_gpa;
 
-	return (ptent_t *)(offset < DUNE_GRANULE_SIZE ? __dune_vm.region + offset : pa);
+	return (ptent_t *)(offset < DUNE_GRANULE_SIZE ? __dune_process.region + offset : pa);
 }
 
 static inline struct page *page_of(ptent_t v)
 {
-	return &__dune_vm.pages[PPN((v & PTE_ADDRESS) - PAGEBASE)];
+	return &__dune_process.pages[PPN((v & PTE_ADDRESS) - PAGEBASE)];
 }
 
 /* ---- walk.c; with the lock held ---- */
@@ -263,11 +263,11 @@ void __dune_space_close(struct space *s, uint64_t va, uint64_t len);
 /* The same two with the lock; where the first fails, it is not held. */
 static inline int space_begin(struct space *s, ptent_t *root)
 {
-	uint64_t state = vm_lock();
+	uint64_t state = memory_lock();
 	int ret = __dune_space_open(s, root);
 
 	if (ret)
-		vm_unlock(state);
+		memory_unlock(state);
 	else
 		s->lock_state = state;
 	return ret;
@@ -276,7 +276,7 @@ static inline int space_begin(struct space *s, ptent_t *root)
 static inline void space_end(struct space *s, uint64_t va, uint64_t len)
 {
 	__dune_space_close(s, va, len);
-	vm_unlock(s->lock_state);
+	memory_unlock(s->lock_state);
 }
 
 void __dune_flush_everything(void);
@@ -287,7 +287,7 @@ void __dune_flush_everything(void);
 /* The root that the program gave; what is none is nobody's CR3 either. */
 static inline uint64_t vm_root_gpa(const ptent_t *root)
 {
-	return root == __dune_vm.root ? __dune_vm.region_gpa + REGION_ROOT : (uint64_t)root;
+	return root == __dune_process.root ? __dune_process.region_gpa + REGION_ROOT : (uint64_t)root;
 }
 
 /* GR0. */
@@ -316,7 +316,7 @@ static inline bool vm_is_current(uint64_t root_gpa)
 
 static inline bool vm_may_load_cr3(void)
 {
-	return __dune_vm.switch_root == __dune_vm.root;
+	return __dune_process.switch_root == __dune_process.root;
 }
 
 /* Of the address space that the CPU is in. */

@@ -16,13 +16,13 @@ static bool from_pool(ptent_t v)
 
 int __dune_space_open(struct space *s, ptent_t *root)
 {
-	if (!__dune_vm.ready)
+	if (!__dune_process.ready)
 		return -EINVAL;
 	if (!dune_in_guest() && READ_ONCE(__dune_nr_threads))
 		return -EPERM;
 	*s = (struct space){ .root = root };
-	if (root == __dune_vm.root) {
-		s->full = __dune_vm.full;
+	if (root == __dune_process.root) {
+		s->full = __dune_process.full;
 		return 0;
 	}
 	if ((uint64_t)root & PGMASK || !page_of_pool((uint64_t)root) || !dune_pa2page((uint64_t)root)->ref)
@@ -194,7 +194,7 @@ static int make_pdpt(struct space *s, uint64_t va)
 {
 	struct page *pg;
 
-	if (s->root == __dune_vm.root) {
+	if (s->root == __dune_process.root) {
 		__dune_pdpt_link(va);
 		return 0;
 	}
@@ -292,7 +292,7 @@ static int filled(const struct space *s, ptent_t v, int level)
 		return 1;
 	if (level >= LEVEL_PDPT ? !v && s->full : v == PTE_FILL)
 		return 0;
-	return v & PTE_KEPT && level < LEVEL_ROOT ? -EPERM : -EACCES;
+	return v & PTE_HIDDEN && level < LEVEL_ROOT ? -EPERM : -EACCES;
 }
 
 /* What is mapped in shared tables so is right in all address spaces that have them. */
@@ -306,7 +306,7 @@ int __dune_walk_fill(struct space *s, uint64_t va)
 	ret = filled(s, *e, level);
 	if (ret)
 		return ret > 0 ? 0 : ret;
-	if (__dune_vm.precise)
+	if (__dune_process.precise)
 		return __dune_precise_touch(s, va);
 	gpa = __dune_granule_get(va);	/* may change tables */
 	if (is_error(gpa))

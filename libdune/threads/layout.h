@@ -48,8 +48,8 @@
 #define AREA_TRAP	(2 * PAGE_SIZE)
 #define AREA_TRAP_END	(AREA_TRAP + 0x10000)
 #define AREA_NESTED_END	(AREA_TRAP_END + IST_SIZE)
-#define AREA_KEPT	AREA_NESTED_END
-#define AREA_SIGHAND	(AREA_KEPT + 0x400)
+#define AREA_PENDING	AREA_NESTED_END
+#define AREA_SIGHAND	(AREA_PENDING + 0x400)
 #define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
 #define AREA_THREAD	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE - THREAD_MAX)
 #define THREAD_MAX	1024
@@ -67,9 +67,9 @@
 /* Flags of ring 3: IOPL 1, by which its system calls are told from those of ring 0; and IF. */
 #define RFLAGS_IOPL1	0x1000
 #define RFLAGS_IOPL	0x3000
-#define RFLAGS_USER_SET	0x1200
+#define RFLAGS_RING3_SET	0x1200
 /* What ring 3 may have: AC OF DF TF SF ZF AF PF CF RF ID. */
-#define RFLAGS_USER	0x250dd5
+#define RFLAGS_RING3	0x250dd5
 
 /* Where the header of an XSAVE area begins. */
 #define XSAVE_HEADER	512

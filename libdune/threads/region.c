@@ -57,23 +57,23 @@ static long reserve_anywhere(void)
 
 static unsigned long areas(void)
 {
-	return __dune_vm.region + REGION_AREAS;
+	return __dune_process.region + REGION_AREAS;
 }
 
 /* Where the pages of the pool are described, once it has some: forks have it then. */
 static unsigned long pages_begin(void)
 {
-	return __dune_vm.region + REGION_TABLES_END;
+	return __dune_process.region + REGION_TABLES_END;
 }
 
 static unsigned long pages_end(void)
 {
-	return __dune_vm.region + REGION_GRANULES;
+	return __dune_process.region + REGION_GRANULES;
 }
 
 static unsigned long region_end(void)
 {
-	return __dune_vm.region + DUNE_GRANULE_SIZE;
+	return __dune_process.region + DUNE_GRANULE_SIZE;
 }
 
 static long advise(unsigned long start, unsigned long end, int advice)
@@ -84,14 +84,14 @@ static long advise(unsigned long start, unsigned long end, int advice)
 /* If it is a mapping of its own: look_where_the_kernel_is(). */
 static void reserve_guard(void)
 {
-	if (__dune_vm.guard_mapped)
-		__dune_reserve(__dune_vm.region + PAGE_SIZE, __dune_vm.region + AREA_TRAP);
+	if (__dune_process.guard_mapped)
+		__dune_reserve(__dune_process.region + PAGE_SIZE, __dune_process.region + AREA_TRAP);
 }
 
 static void advise_guard(int advice)
 {
-	if (__dune_vm.guard_mapped)
-		advise(__dune_vm.region + PAGE_SIZE, __dune_vm.region + AREA_TRAP, advice);
+	if (__dune_process.guard_mapped)
+		advise(__dune_process.region + PAGE_SIZE, __dune_process.region + AREA_TRAP, advice);
 }
 
 /* The area is one of those that forks leave out; else 0. */
@@ -107,7 +107,7 @@ static long advise_area(const struct dune_thread *t, int advice)
 {
 	unsigned long area = left_out(t);
 
-	if (!area || !__dune_vm.areas_left_out || region_state()->incomplete)
+	if (!area || !__dune_process.areas_left_out || region_state()->incomplete)
 		return 0;
 	return advise(area + PAGE_SIZE, area + AREA_SIZE, advice);
 }
@@ -125,7 +125,7 @@ HOT void __dune_region_fork_end(const struct dune_thread *t)
 
 HOT bool __dune_region_forked(const struct dune_thread *t)
 {
-	if (!__dune_vm.areas_left_out)
+	if (!__dune_process.areas_left_out)
 		return false;
 	/* Where the parent had one area only, the child has it too, whether it is that of @t or @t has the first. */
 	if (!region_state()->incomplete) {
@@ -176,11 +176,11 @@ long __dune_region_open_area(unsigned long area)
 	return dune_syscall3(__NR_mprotect, area + AREA_TRAP, AREA_SIZE - AREA_TRAP, PROT_READ | PROT_WRITE);
 }
 
-long __dune_region_keep_pages(void)
+long __dune_region_hold_pool(void)
 {
 	long ret = __dune_region_complete();
 
-	if (ret || !__dune_vm.areas_left_out)
+	if (ret || !__dune_process.areas_left_out)
 		return ret;
 	return advise(pages_begin(), pages_end(), MADV_DOFORK);
 }
@@ -189,7 +189,7 @@ void __dune_region_inherit(unsigned int nr_areas)
 {
 	unsigned long at = areas();
 
-	if (!__dune_vm.areas_left_out || __dune_region_complete())
+	if (!__dune_process.areas_left_out || __dune_region_complete())
 		return;
 	advise_guard(MADV_DOFORK);
 	advise(pages_begin(), pages_end(), MADV_DOFORK);
@@ -197,7 +197,7 @@ void __dune_region_inherit(unsigned int nr_areas)
 	for (unsigned int slot = 1; slot < nr_areas; slot++, at += AREA_SIZE)
 		advise(at + PAGE_SIZE, at + AREA_SIZE, MADV_DOFORK);
 	advise(at, region_end(), MADV_DOFORK);
-	__dune_vm.areas_left_out = false;
+	__dune_process.areas_left_out = false;
 }
 
 /* ---- the beginning ---- */
@@ -221,11 +221,11 @@ static void look_where_the_kernel_is(unsigned long region)
 {
 	unsigned long next = next_place();
 
-	__dune_vm.first_run_absent = next < region ||
+	__dune_process.first_run_absent = next < region ||
 				     __dune_reserve(region, region + AREA_TRAP);
 	if (next < region || next - region > 2 * DUNE_GRANULE_SIZE)
-		__dune_vm.areas_left_out = !advise(pages_begin(), region_end(), MADV_DONTFORK);
-	__dune_vm.guard_mapped = __dune_vm.areas_left_out && !__dune_vm.first_run_absent;
+		__dune_process.areas_left_out = !advise(pages_begin(), region_end(), MADV_DONTFORK);
+	__dune_process.guard_mapped = __dune_process.areas_left_out && !__dune_process.first_run_absent;
 	advise_guard(MADV_DONTFORK);
 }
 
@@ -243,7 +243,7 @@ long __dune_region_reserve(void)
 	long ret = map_none(region + AREA_TRAP, size - AREA_TRAP, 0);
 
 	if (ret == (long)(region + AREA_TRAP)) {
-		__dune_vm.region = region;
+		__dune_process.region = region;
 		look_where_the_kernel_is(region);
 		return 0;
 	}
@@ -253,6 +253,6 @@ long __dune_region_reserve(void)
 	}
 	if (is_error(ret))
 		return ret;
-	__dune_vm.region = ret;
+	__dune_process.region = ret;
 	return 0;
 }

@@ -15,20 +15,20 @@
 #define ROUNDS	5
 #define SECONDS	20		/* for a child */
 
-extern uint32_t *__dune_vm_mutex;
+extern uint32_t *__dune_memory_mutex;
 
 static atomic_uint entered;
 static atomic_bool go, hold;
 
 static void lock(void)
 {
-	while (__atomic_exchange_n(__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
+	while (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
 		;
 }
 
 static void unlock(void)
 {
-	__atomic_store_n(__dune_vm_mutex, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
 }
 
 /* A child that waits for the lock has all signals blocked. */

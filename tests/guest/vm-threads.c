@@ -290,7 +290,7 @@ static void *change_one(void *arg)
  */
 static double waiting(bool outside)
 {
-	extern uint32_t *__dune_vm_mutex;
+	extern uint32_t *__dune_memory_mutex;
 	unsigned long before = written, yields = module_counter("yields");
 	double start = check_seconds(), all;
 	unsigned long tsc = __builtin_ia32_rdtsc(), tenth;
@@ -306,13 +306,13 @@ static double waiting(bool outside)
 	DIE_UNLESS(!pthread_create(&thread, NULL, change_one, outside ? "" : NULL), "pthread_create");
 	wait_for(&written, before + 1);
 	start = check_seconds();
-	while (__atomic_exchange_n(__dune_vm_mutex, 1, __ATOMIC_ACQUIRE))
+	while (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
 		;
 	/* No call that the kernel answers in memory: libdune would look there, with the lock. */
 	if (write(start_pipe[1], "", 1) == 1)
 		for (tsc = __builtin_ia32_rdtsc(); __builtin_ia32_rdtsc() - tsc < tenth;)
 			;
-	__atomic_store_n(__dune_vm_mutex, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
 	all = check_seconds() - start;
 	printf("%.0f ms, of which who waits had %.0f; %lu times asleep\n", all * 1e3, waiter * 1e3,

@@ -73,14 +73,14 @@ static void entries(void **state)
 {
 	(void)state;
 	assert_int_equal(table_entry(0x12345000) & PTE_ADDRESS, 0x12345000);
-	assert_true(table_entry(0) & PTE_PRESENT && table_entry(0) & PTE_USER);
-	assert_false(table_entry(0) & PTE_LARGE);
+	assert_true(table_entry(0) & PTE_P && table_entry(0) & PTE_U);
+	assert_false(table_entry(0) & PTE_PS);
 	assert_int_equal(granule_entry(7 * GRANULE) & PTE_ADDRESS, 7 * GRANULE);
-	assert_true(granule_entry(0) & PTE_LARGE);
+	assert_true(granule_entry(0) & PTE_PS);
 	/* What is not split is libdune's and the program's, not ring 3's. */
-	assert_false(granule_entry(0) & PTE_USER);
+	assert_false(granule_entry(0) & PTE_U);
 	/* The CPU need never write to it. */
-	assert_true(granule_entry(0) & PTE_ACCESSED && granule_entry(0) & PTE_DIRTY);
+	assert_true(granule_entry(0) & PTE_A && granule_entry(0) & PTE_D);
 }
 
 /* What old programs, the CPU and entry.S know of the frame. */
@@ -107,7 +107,7 @@ static void frame(void **state)
 	assert_true(sizeof(struct dune_tf) + 16 < IST_SIZE);
 	/* Stubs have room for CLAC and end before the next. */
 	assert_int_equal(STUB_SIZE & (STUB_SIZE - 1), 0);
-	assert_int_equal(RFLAGS_USER_SET, RFLAGS_IOPL1 | 0x200);
+	assert_int_equal(RFLAGS_RING3_SET, RFLAGS_IOPL1 | 0x200);
 }
 
 int main(void)

@@ -13,7 +13,7 @@
 static void before(void **state)
 {
 	(void)state;
-	__dune_vm.ready = 0;
+	__dune_process.ready = 0;
 	assert_null(dune_page_alloc());		/* before dune_init() */
 	stub_begin();
 	assert_int_equal(num_pages, 0);

@@ -40,7 +40,7 @@ static void begin(void **state)
 	(void)state;
 	set_map(map, ARRAY_SIZE(map));
 	assert_int_equal(__dune_precise_begin(), 0);
-	assert_true(__dune_vm.precise);
+	assert_true(__dune_process.precise);
 	for (uint64_t va = BASE; va < BASE + 0x8000; va += 0x1000) {
 		assert_int_equal(cpu_allows(pgroot, va, 0), va < BASE + 0x5000);
 		assert_int_equal(cpu_allows(pgroot, va, FEC_I), va < BASE + 0x3000);

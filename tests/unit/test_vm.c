@@ -381,7 +381,7 @@ static void stale(void **state)
 	/* An entry elsewhere leads there too. */
 	assert_int_equal(dune_vm_map_phys(pgroot, P(77), 4096, (void *)gpa, PERM_R), 0);
 	stub_owners[gpa >> 30] = 0;
-	__dune_vm.owners_mapped = false;
+	__dune_process.owners_mapped = false;
 	__dune_granule_recheck(gpa);
 	assert_int_equal(cpu_access(pgroot, va, 0), CPU_ABSENT);
 	assert_int_equal(cpu_access(clone, va, 0), CPU_ABSENT);
@@ -408,7 +408,7 @@ static void bad_arguments(void **state)
 		{ -4096UL, 4096 }, { 0x800000000000, 4096 }, { 0x7ffffffff000, 8192 }, { 0xffff800000000000, 4096 },
 		{ 0, -4096UL }, { 0, 1UL << 47 }, { PAGEBASE, 4096 }, { PAGEBASE - 4096, 8192 },
 		{ PAGEBASE + (MAX_PAGES << 12) - 4096, 4096 },
-		{ __dune_vm.region, 4096 }, { __dune_vm.region - 4096, 8192 }, { __dune_vm.region + GIB - 4096, 4096 },
+		{ __dune_process.region, 4096 }, { __dune_process.region - 4096, 8192 }, { __dune_process.region + GIB - 4096, 4096 },
 	};
 	struct page *pg = page(), *unused = &pages[num_pages - 1];
 	unsigned int before = pages_in_use();

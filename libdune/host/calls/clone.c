@@ -89,7 +89,7 @@ static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 long __dune_attach(int fd)
 {
 	return own_syscall3(__NR_ioctl, fd, DUNE_ATTACH,
-			    (uint64_t)__dune_vm.granule_round << DUNE_ATTACH_ROUND_SHIFT | O_CLOEXEC);
+			    (uint64_t)__dune_process.granule_round << DUNE_ATTACH_ROUND_SHIFT | O_CLOEXEC);
 }
 
 /* The program has as many descriptors as it may: have one more for a moment, if the limit can be raised. */
@@ -128,7 +128,7 @@ static int attach(struct dune_thread *t, uint64_t flags)
 		}
 		own_syscall1(__NR_close, t->fd);	/* the program's limit is lower now */
 	}
-	t->fd = __dune_vm.fd = __dune_move_fd(fd);
+	t->fd = __dune_process.fd = __dune_move_fd(fd);
 	return 0;
 }
 
@@ -142,8 +142,8 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 {
 	int ret;
 
-	if (__dune_vm.owners_mapped)
-		__dune_vm.owners_mapped = false;
+	if (__dune_process.owners_mapped)
+		__dune_process.owners_mapped = false;
 	ret = attach(t, flags);
 	if (ret)
 		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);
@@ -151,9 +151,9 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 		t->sighand = own_sighand(t);
 	if (flags & CLONE_CLEAR_SIGHAND)
 		memset(t->sighand, 0, sizeof(*t->sighand));
-	__dune_thread_keep_only(t);
+	__dune_threads_drop_others(t);
 	__dune_dispatch_clear(t);
-	t->nr_kept = 0;		/* its parent's */
+	t->nr_pending = 0;		/* its parent's */
 	t->vfork_child = false;
 	resume_guest(t, run);
 }

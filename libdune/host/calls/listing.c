@@ -104,7 +104,7 @@ void __dune_hide_descriptor(struct dune_thread *t)
 	struct dune_regs *r = &t->run->regs;
 	long size = r->rax, left;
 
-	if (__dune_vm.filtered)
+	if (__dune_process.filtered)
 		return;
 	while (size > 0) {
 		left = hide(t, (char *)r->rsi, size);

@@ -374,7 +374,7 @@ static int each_page(struct dune_thread *t, uint64_t start, uint64_t length, pag
 
 	if (!start || !length || end < start || !user_address(end))
 		return 0;	/* for the kernel to refuse */
-	state = vm_lock();
+	state = memory_lock();
 	while (!ret && va < end) {
 		int level;
 		ptent_t *e = walk_find(table_of(t->cr3), va, &level);
@@ -383,7 +383,7 @@ static int each_page(struct dune_thread *t, uint64_t start, uint64_t length, pag
 			ret = fn(e);
 		va = (va & -level_size(level)) + level_size(level);
 	}
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret;
 }
 
@@ -609,7 +609,7 @@ static long call_function(struct dune_thread *t)
 	return ret;
 }
 
-/* A place in the table of system calls; __dune_host_care() knows it. */
+/* A place in the table of system calls; __dune_handle_call() knows it. */
 long __dune_sys_output(struct dune_thread *t)
 {
 	(void)t;

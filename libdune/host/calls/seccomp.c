@@ -96,12 +96,12 @@ static void write_prefix(struct sock_filter to[PREFIX], int fd)
 /* What can be needed later, and a filter might forbid. */
 static void prepare(struct dune_thread *t)
 {
-	__dune_faults_keep(t->sighand);
-	if (!__dune_vm.filtered) {
+	__dune_faults_catch(t->sighand);
+	if (!__dune_process.filtered) {
 		__dune_thread_reserve(SPARE_AREAS);
 		__dune_threads_inherit();
 	}
-	__atomic_store_n(&__dune_vm.filtered, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&__dune_process.filtered, true, __ATOMIC_SEQ_CST);
 }
 
 /* The call in run->regs, with what is at *@arg in place of the program's struct sock_fprog. */

@@ -36,7 +36,7 @@ int __dune_copy_in(void *to, unsigned long from, size_t size)
 	if (!size)
 		return 0;
 	if (dune_in_guest())
-		return __dune_vm.hypercall(PRIVATE_COPY_IN, (unsigned long)to, from, size);
+		return __dune_process.hypercall(PRIVATE_COPY_IN, (unsigned long)to, from, size);
 	for (;;) {
 		/* NULL would be no set. */
 		if (own_syscall4(__NR_rt_sigprocmask, no_way, at ? at : 8, NULL, sizeof(uint64_t)) == -EFAULT)
@@ -67,7 +67,7 @@ bool __dune_can_write(unsigned long to, size_t size)
 int __dune_copy_out(unsigned long to, const void *from, size_t size)
 {
 	if (dune_in_guest())
-		return __dune_vm.hypercall(PRIVATE_COPY_OUT, to, (unsigned long)from, size);
+		return __dune_process.hypercall(PRIVATE_COPY_OUT, to, (unsigned long)from, size);
 	if (!__dune_can_write(to, size))
 		return -EFAULT;
 	return __dune_copy((void *)to, from, size) ? 0 : -EFAULT;
@@ -76,7 +76,7 @@ int __dune_copy_out(unsigned long to, const void *from, size_t size)
 /* Does [start, start + length) touch libdune's granule, or the page pool?  Page-aligned as the kernel does it. */
 static bool ours(unsigned long start, unsigned long length)
 {
-	unsigned long region = __dune_vm.region;
+	unsigned long region = __dune_process.region;
 	unsigned long end;
 
 	if (__builtin_add_overflow(start, length, &end))
@@ -112,7 +112,7 @@ static long sys_range(struct dune_thread *t)
 {
 	const struct dune_regs *r = &t->run->regs;
 
-	return ours(r->rdi, r->rsi) ? -EPERM : MAKE_IT;
+	return ours(r->rdi, r->rsi) ? -EPERM : FORWARD_CALL;
 }
 
 /* The same, of those with something to do behind them. */
@@ -120,7 +120,7 @@ static long forward_range(struct dune_thread *t)
 {
 	long ret = sys_range(t);
 
-	return ret == MAKE_IT ? __dune_forward(t) : ret;
+	return ret == FORWARD_CALL ? __dune_forward(t) : ret;
 }
 
 static long sys_munmap(struct dune_thread *t)
@@ -171,7 +171,7 @@ static long sys_shmat(struct dune_thread *t)
 	if (r->rdx & shm_remap && ours(r->rsi, PAGE_SIZE))
 		return -EPERM;
 	__dune_region_complete();
-	return MAKE_IT;
+	return FORWARD_CALL;
 }
 
 /*
@@ -188,7 +188,7 @@ static long forward_without(struct dune_thread *t, __u64 *arg)
 	long ret;
 
 	if ((int)old != t->fd)
-		return MAKE_IT;
+		return FORWARD_CALL;
 	*arg = -1;
 	ret = __dune_forward(t);
 	*arg = old;
@@ -215,7 +215,7 @@ static long sys_close_range(struct dune_thread *t)
 	long ret = 0;
 
 	if (first > last || fd < first || fd > last)
-		return MAKE_IT;
+		return FORWARD_CALL;
 	if (first < fd)
 		ret = dune_syscall3(__NR_close_range, first, fd - 1, r->rdx);
 	if (!ret && fd < last)
@@ -232,7 +232,7 @@ static long sys_arch_prctl(struct dune_thread *t)
 	case ARCH_GET_FS:
 	case ARCH_SET_GS:
 	case ARCH_GET_GS:
-		return MAKE_IT;
+		return FORWARD_CALL;
 	case ARCH_SET_CPUID:
 		return -ENODEV;
 	case ARCH_GET_CPUID:
@@ -249,13 +249,13 @@ static long sys_prctl(struct dune_thread *t)
 	case PR_SET_SECCOMP:
 		if (r->rsi == SECCOMP_MODE_STRICT)
 			return __dune_set_strict(t);
-		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, &r->rdx) : MAKE_IT;
+		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, &r->rdx) : FORWARD_CALL;
 	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
 		return __dune_sys_dispatch(t);
 	case PR_SET_TSC:
 		return -EINVAL;
 	}
-	return MAKE_IT;
+	return FORWARD_CALL;
 }
 
 static long sys_seccomp(struct dune_thread *t)
@@ -268,7 +268,7 @@ static long sys_seccomp(struct dune_thread *t)
 	case SECCOMP_SET_MODE_FILTER:
 		return __dune_set_filter(t, &r->rdx);
 	}
-	return MAKE_IT;
+	return FORWARD_CALL;
 }
 
 static long sys_nosys(struct dune_thread *t)
@@ -378,7 +378,7 @@ static void dispatch(struct dune_thread *t)
 }
 
 /* The trampoline is to do it, where signals find it. */
-static long make_it(struct dune_thread *t)
+static long forward_from_loop(struct dune_thread *t)
 {
 	t->output_nr = NR_SYSCALLS;	/* there is no output to look at */
 	return 1;
@@ -414,7 +414,7 @@ static void private_call(struct dune_thread *t)
 }
 
 /* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
-HOT long __dune_host_care(struct dune_thread *t)
+HOT long __dune_handle_call(struct dune_thread *t)
 {
 	unsigned int nr = t->run->regs.rax;	/* so many bits has a number for the kernel */
 	long ret;
@@ -431,7 +431,7 @@ HOT long __dune_host_care(struct dune_thread *t)
 	}
 	if (t->strict && !__dune_strict_allows(nr)) {
 		__dune_strict_kill(t);
-		return make_it(t);
+		return forward_from_loop(t);
 	}
 	/* Beyond the table are the x32 calls: the same ones, past this table. */
 	if (nr >= NR_SYSCALLS)
@@ -441,9 +441,9 @@ HOT long __dune_host_care(struct dune_thread *t)
 	else if (__dune_syscall_table[nr])
 		ret = __dune_syscall_table[nr](t);
 	else
-		ret = MAKE_IT;
-	if (ret == MAKE_IT)
-		return make_it(t);
+		ret = FORWARD_CALL;
+	if (ret == FORWARD_CALL)
+		return forward_from_loop(t);
 	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_output && !ret)
 		return 1;
 	t->run->regs.rax = ret;

@@ -51,7 +51,7 @@ HOT void __dune_call_begin(struct dune_thread *t)
 {
 	uint64_t mask = ~(1UL << (SIGSYS - 1)), old;
 
-	if (!__dune_vm.filtered)
+	if (!__dune_process.filtered)
 		mask = ALL_SIGNALS;
 	set_mask(SIG_SETMASK, &mask, &old);
 	t->calling_mask = t->deferred ? t->deferred_mask : old;
@@ -116,7 +116,7 @@ void __dune_die_by(int signo, const siginfo_t *info)
 	uint64_t mask = 1UL << (signo - 1);
 	long pid, tid;
 
-	if (__dune_vm.filtered)
+	if (__dune_process.filtered)
 		die_by_exception(signo);
 	pid = dune_syscall0(__NR_getpid);
 	tid = dune_syscall0(__NR_gettid);
@@ -149,7 +149,7 @@ void __dune_raise(int signo, int code, unsigned long addr)
 	struct raise raise = { .signo = signo, .code = code, .addr = addr };
 
 	if (dune_in_guest())
-		__dune_vm.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
+		__dune_process.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
 	host_raise(signo, code, addr);
 }
 
@@ -174,7 +174,7 @@ static struct sigaction_kernel host_action(int signo, const struct sigaction_ker
 }
 
 /* The handler last: a signal may come in between. */
-static void keep_action(struct sigaction_kernel *kept, const struct sigaction_kernel *action)
+static void store_action(struct sigaction_kernel *kept, const struct sigaction_kernel *action)
 {
 	kept->flags = action->flags;
 	kept->restorer = action->restorer;
@@ -193,19 +193,19 @@ static long install(struct sighand *sighand, int signo, const struct sigaction_k
 	long ret;
 
 	if (is_handler(new))
-		keep_action(kept, new);
+		store_action(kept, new);
 	if (is_handler(new) || (sighand->faults_caught && is_fault(signo)))
 		host = host_action(signo, new);
 	else
 		host = *new;
 	ret = set_action(signo, &host, old);
 	if (ret) {
-		keep_action(kept, &last);
+		store_action(kept, &last);
 		return ret;
 	}
 	if (old->handler == (unsigned long)__dune_host_handler)
 		*old = last;
-	keep_action(kept, new);
+	store_action(kept, new);
 	return 0;
 }
 
@@ -265,7 +265,7 @@ static void catch_fault(struct sighand *sighand, int signo)
 }
 
 /* Have SIGSEGV and SIGBUS go to libdune's handler from now on. */
-void __dune_faults_keep(struct sighand *sighand)
+void __dune_faults_catch(struct sighand *sighand)
 {
 	uint64_t mask;
 
@@ -293,7 +293,7 @@ void __dune_touch_catch(struct dune_thread *t)
 {
 	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
 
-	__dune_faults_keep(t->sighand);
+	__dune_faults_catch(t->sighand);
 	set_mask(SIG_UNBLOCK, &faults, &t->touch_mask);
 }
 
@@ -317,11 +317,11 @@ int __dune_signals_adopt(struct dune_thread *t)
 	dune_syscall2(__NR_sigaltstack, NULL, &t->altstack);
 	if (!(t->altstack.flags & SS_DISABLE))
 		dune_syscall2(__NR_sigaltstack, &none, NULL);
-	if (__dune_vm.fresh)
+	if (__dune_process.fresh)
 		return 0;
-	state = vm_lock();
+	state = memory_lock();
 	ret = adopt_actions(t->sighand);
-	vm_unlock(state);
+	memory_unlock(state);
 	return ret;
 }
 
@@ -332,11 +332,11 @@ void __dune_signals_release(struct dune_thread *t)
 
 	if (!(t->altstack.flags & SS_DISABLE))
 		dune_syscall2(__NR_sigaltstack, &t->altstack, NULL);
-	state = vm_lock();
+	state = memory_lock();
 	if (__dune_thread_alone(t))
 		release_actions(t->sighand);
 	__dune_thread_free(t);
-	vm_unlock(state);
+	memory_unlock(state);
 }
 
 /* What the kernel shares, copies and resets in clone(). */
@@ -405,7 +405,7 @@ long __dune_sys_sigaltstack(struct dune_thread *t)
 	long ret;
 
 	/* Nothing is asked of the kernel but what a filter says. */
-	if (__dune_vm.filtered) {
+	if (__dune_process.filtered) {
 		ret = dune_syscall2(__NR_sigaltstack, NULL, NULL);
 		if (ret)
 			return ret;

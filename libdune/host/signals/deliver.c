@@ -114,7 +114,7 @@ static enum progress progress(struct dune_thread *t, const struct sigcontext *c,
 		__dune_output_mark(t);
 		return COMPLETE;
 	}
-	return between(rip, __dune_call_return, __dune_care) ? COMPLETE : BUSY;
+	return between(rip, __dune_call_return, __dune_call_special) ? COMPLETE : BUSY;
 }
 
 /* Undo an exit by a system call: RIP goes back onto the instruction, RAX still has the number. */
@@ -141,7 +141,7 @@ static void leave_call_entry(struct dune_thread *t)
 {
 	struct dune_regs *r = &t->run->regs;
 
-	if (t->run->cpl || r->rip < __dune_vm.lstar || r->rip >= __dune_vm.lstar_return)
+	if (t->run->cpl || r->rip < __dune_process.lstar || r->rip >= __dune_process.lstar_return)
 		return;
 	r->rip = r->rcx - SYSCALL_LENGTH;
 	r->rflags = r->r11;
@@ -164,7 +164,7 @@ static void own_interrupts_on(struct dune_thread *t)
 	unsigned long site = r->rcx - SYSCALL_LENGTH;
 	bool in_stub = r->rip == t->lstar_return;
 
-	if (t->run->cpl || t->user_bases || t->run->event_info & DUNE_EVENT_VALID || on_trap_stack(t, r->rsp))
+	if (t->run->cpl || t->ring3_bases || t->run->event_info & DUNE_EVENT_VALID || on_trap_stack(t, r->rsp))
 		return;
 	if (!(in_stub || r->rip == r->rcx) || site == (unsigned long)__dune_syscall_site || site == (unsigned long)__dune_own_site)
 		return;
@@ -180,17 +180,17 @@ static void own_interrupts_on(struct dune_thread *t)
  * A trap comes before what came earlier: its frame has the guest's registers as the call left them.  Of what is there
  * already one is enough, as it is for the kernel: none that can come now is queued more than once.
  */
-static void keep(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action)
+static void queue_signal(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action)
 {
-	unsigned int place = is_trap(info) ? 0 : t->nr_kept;
-	struct kept_signal *kept = kept_signals(t);
+	unsigned int place = is_trap(info) ? 0 : t->nr_pending;
+	struct pending_signal *kept = pending_signals(t);
 
-	for (unsigned int i = 0; i < t->nr_kept; i++)
+	for (unsigned int i = 0; i < t->nr_pending; i++)
 		if (place && kept[i].info.si_signo == info->si_signo)
 			return;
-	if (t->nr_kept == KEPT_MAX)
+	if (t->nr_pending == PENDING_MAX)
 		return;
-	for (unsigned int i = t->nr_kept++; i > place; i--)
+	for (unsigned int i = t->nr_pending++; i > place; i--)
 		kept[i] = kept[i - 1];
 	kept[place].info = *info;
 	kept[place].action = *action;
@@ -200,7 +200,7 @@ static void keep(struct dune_thread *t, const siginfo_t *info, const struct siga
 static void defer(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
 		  struct ucontext *host, bool wait)
 {
-	keep(t, info, action);
+	queue_signal(t, info, action);
 	if (!t->deferred && t->calling)
 		t->deferred_mask = t->calling_mask;
 	else if (!t->deferred)
@@ -355,7 +355,7 @@ void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 static void save_vectors(char *area)
 {
 	struct _fpstate_64 *fp = (struct _fpstate_64 *)area;
-	uint32_t low = __dune_vm.xsave_mask, high = __dune_vm.xsave_mask >> 32, size = __dune_vm.xsave_size;
+	uint32_t low = __dune_process.xsave_mask, high = __dune_process.xsave_mask >> 32, size = __dune_process.xsave_size;
 	const uint32_t magic2 = FP_XSTATE_MAGIC2;
 
 	memset(area, 0, FPSTATE_HEADER);
@@ -367,7 +367,7 @@ static void save_vectors(char *area)
 	fp->sw_reserved = (struct _fpx_sw_bytes){
 		.magic1 = FP_XSTATE_MAGIC1,
 		.extended_size = size + sizeof(magic2),
-		.xfeatures = __dune_vm.xsave_mask,
+		.xfeatures = __dune_process.xsave_mask,
 		.xstate_size = size,
 	};
 	memcpy(area + size, &magic2, sizeof(magic2));
@@ -376,7 +376,7 @@ static void save_vectors(char *area)
 /* Bytes that save_vectors() needs, aligned to 64. */
 static unsigned long vectors_size(void)
 {
-	return __dune_vm.xsave_mask ? __dune_vm.xsave_size + sizeof(uint32_t) : FPSTATE_HEADER;
+	return __dune_process.xsave_mask ? __dune_process.xsave_size + sizeof(uint32_t) : FPSTATE_HEADER;
 }
 
 /* What the kernel would find at the end of a host handler that had interrupted the guest; the vector state is live. */
@@ -409,7 +409,7 @@ static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int si
 	uint64_t mask = ~(1UL << (signo - 1));
 	struct ucontext uc;
 
-	if (__dune_vm.filtered)
+	if (__dune_process.filtered)
 		__dune_die_by(signo, info);
 	__dune_signals_block();
 	__dune_signal_default(signo);
@@ -431,7 +431,7 @@ static void reset_action(struct sighand *sighand, int signo, const struct sigact
 		return;
 	if (signo == SIGSEGV || signo == SIGBUS)
 		__dune_signal_reset(sighand, signo);
-	else if (kept->handler == action->handler && (__dune_vm.filtered || __dune_signal_is_default(signo)))
+	else if (kept->handler == action->handler && (__dune_process.filtered || __dune_signal_is_default(signo)))
 		*kept = (struct sigaction_kernel){ 0 };
 }
 
@@ -485,24 +485,24 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
  * Where run->regs is all there is of the guest: have it call the handler of @first, unless that is NULL, and of the
  * signals that are kept.  The last one runs first.  Signals are blocked; if there is none it returns, with @mask.
  */
-static void call_handlers(struct dune_thread *t, const struct kept_signal *first, uint64_t mask)
+static void call_handlers(struct dune_thread *t, const struct pending_signal *first, uint64_t mask)
 {
 	char *area = __builtin_alloca_with_align(vectors_size(), 64 * 8);
-	struct kept_signal *kept = kept_signals(t);
+	struct pending_signal *kept = pending_signals(t);
 	struct ucontext uc;
 
 	t->run->immediate_exit = 0;
 	t->run->flags &= ~DUNE_RUN_WINDOW;
 	t->deferred = false;
 	__dune_watch(t);
-	if (!first && !t->nr_kept) {
+	if (!first && !t->nr_pending) {
 		__dune_signals_restore(mask);
 		return;
 	}
 	make_context(t, &uc, area, mask);
 	if (first)
 		call_handler(t, &first->info, &first->action, &uc, mask);
-	for (unsigned int i = 0; i < t->nr_kept; i++) {
+	for (unsigned int i = 0; i < t->nr_pending; i++) {
 		siginfo_t *info = &kept[i].info;
 
 		if (is_trap(info)) {	/* the call has not been made: RAX has its number */
@@ -512,7 +512,7 @@ static void call_handlers(struct dune_thread *t, const struct kept_signal *first
 		memcpy(&mask, &uc.uc_sigmask, sizeof(mask));
 		call_handler(t, info, &kept[i].action, &uc, mask);
 	}
-	t->nr_kept = 0;
+	t->nr_pending = 0;
 	uc.uc_mcontext.eflags = RFLAGS_IF;
 	__dune_host_sigreturn(&uc);
 }
@@ -528,7 +528,7 @@ void __dune_signals_resume(struct dune_thread *t)
 	if (!(t->run->event_info & DUNE_EVENT_VALID))
 		leave_call_entry(t);
 	own_interrupts_on(t);
-	if (t->nr_kept && !is_trap(&kept_signals(t)->info) && interrupts_off(t, t->run->regs.rflags)) {
+	if (t->nr_pending && !is_trap(&pending_signals(t)->info) && interrupts_off(t, t->run->regs.rflags)) {
 		t->run->immediate_exit = 0;
 		t->run->flags |= DUNE_RUN_WINDOW;
 		return;
@@ -566,7 +566,7 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 
 	if (signo != SIGSEGV && signo != SIGBUS) {
 		/* Taken away by another thread meanwhile: now it is the kernel's, at the end of the host handler. */
-		if (!__dune_vm.filtered && action->handler == (unsigned long)SIG_DFL && __dune_signal_is_default(signo))
+		if (!__dune_process.filtered && action->handler == (unsigned long)SIG_DFL && __dune_signal_is_default(signo))
 			dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
 		return;
 	}
@@ -622,7 +622,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 		__dune_restart_loop(t, host, in_force);
 		return;
 	}
-	if (!is_handler(&action) && touched && __dune_vm.filtered) {
+	if (!is_handler(&action) && touched && __dune_process.filtered) {
 		/* Make the access again, with the signal blocked: the kernel kills. */
 		memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
 		return;
@@ -674,7 +674,7 @@ static struct dune_thread *this_thread(void)
 {
 	unsigned long sp = (unsigned long)__builtin_frame_address(0);
 
-	if (sp - __dune_vm.region >= DUNE_GRANULE_SIZE)
+	if (sp - __dune_process.region >= DUNE_GRANULE_SIZE)
 		return NULL;
 	return area_thread(sp & -(unsigned long)AREA_SIZE);
 }
@@ -722,7 +722,7 @@ static void load_frame(struct dune_regs *r, const struct dune_tf *tf)
 	};
 }
 
-static void tell(const struct dune_thread *t, const struct raise *raise)
+static void report_exception(const struct dune_thread *t, const struct raise *raise)
 {
 	(void)t;
 	if (option(DUNE_OPT_QUIET))
@@ -740,7 +740,7 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 {
 	int signo = info->si_signo;
 	uint64_t mask = __dune_signals_block();
-	struct kept_signal now;
+	struct pending_signal now;
 
 	if (__dune_debug_stop(t, info)) {
 		t->trapno = 0;
@@ -751,7 +751,7 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 		mask = t->deferred_mask;
 	if (!__dune_has_handler(t->sighand, signo) || mask & 1UL << (signo - 1)) {
 		if (raise)
-			tell(t, raise);
+			report_exception(t, raise);
 		die_in_guest(t, signo, info, NULL);
 	}
 	now.info = *info;

@@ -12,7 +12,7 @@
 void abort(void);
 long syscall(long nr, ...);
 
-struct dune_vm __dune_vm;
+struct dune_process __dune_process;
 uint32_t __dune_nr_threads;
 ptent_t *pgroot;
 uintptr_t phys_limit;
@@ -48,9 +48,9 @@ long dune_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	long ret;
 
 	stub_calls[nr]++;
-	if (nr == __NR_ioctl && a == __dune_vm.fd && b == (long)DUNE_GET_GRANULE)
+	if (nr == __NR_ioctl && a == __dune_process.fd && b == (long)DUNE_GET_GRANULE)
 		return get_granule((struct dune_granule *)c);
-	if (nr == __NR_mmap && e == __dune_vm.fd) {
+	if (nr == __NR_mmap && e == __dune_process.fd) {
 		void *p = mmap((void *)a, b, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
 		if (p == MAP_FAILED)
@@ -131,19 +131,19 @@ void stub_begin(void)
 	unsigned long start = (unsigned long)mmap(NULL, 2 * size, PROT_NONE,
 						  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	__dune_vm.fd = 12345;
-	__dune_vm.ready = 1;
-	__dune_vm.nr_granules = STUB_GRANULES;
-	__dune_vm.region = (start + size - 1) & -size;
-	mprotect((void *)(__dune_vm.region + AREA_TRAP), REGION_TABLES_END - AREA_TRAP, PROT_READ | PROT_WRITE);
-	g.va = __dune_vm.region;
+	__dune_process.fd = 12345;
+	__dune_process.ready = 1;
+	__dune_process.nr_granules = STUB_GRANULES;
+	__dune_process.region = (start + size - 1) & -size;
+	mprotect((void *)(__dune_process.region + AREA_TRAP), REGION_TABLES_END - AREA_TRAP, PROT_READ | PROT_WRITE);
+	g.va = __dune_process.region;
 	if (get_granule(&g))
 		abort();
-	__dune_vm.region_gpa = g.gpa;
-	__dune_vm.full = true;
-	__dune_vm.root = pgroot = (ptent_t *)(__dune_vm.region + REGION_ROOT);
+	__dune_process.region_gpa = g.gpa;
+	__dune_process.full = true;
+	__dune_process.root = pgroot = (ptent_t *)(__dune_process.region + REGION_ROOT);
 	phys_limit = (uint64_t)STUB_GRANULES << DUNE_GRANULE_SHIFT;
-	__dune_granule_set(__dune_vm.region, g.gpa);
+	__dune_granule_set(__dune_process.region, g.gpa);
 }
 
 /* internal.h gives these names to memcpy() and memset(). */

@@ -3,8 +3,8 @@
 
 static uint64_t *memory(uint64_t pa)
 {
-	if (pa >= __dune_vm.region_gpa && pa < __dune_vm.region_gpa + (1UL << 30))
-		return (uint64_t *)(pa - __dune_vm.region_gpa + __dune_vm.region);
+	if (pa >= __dune_process.region_gpa && pa < __dune_process.region_gpa + (1UL << 30))
+		return (uint64_t *)(pa - __dune_process.region_gpa + __dune_process.region);
 	return (uint64_t *)pa;
 }
 
