@@ -3,7 +3,10 @@
  * Offsets for assembly.  This file is compiled to assembly and never linked;
  * build.mk makes asm-offsets.h of its "->" lines.
  */
-#include "internal.h"
+#include "guest/guest.h"
+#include "host/calls.h"
+#include "host/host.h"
+#include "host/signals.h"
 
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>

@@ -3,13 +3,19 @@
 # libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc
 
 LIBDUNE_VERSION := 1.0
-LIBDUNE_SRC := api/init.c threads/region.c api/enter.c memory/granule.c memory/page.c memory/walk.c \
-	memory/precise.c memory/map.c memory/lookup.c memory/merge.c memory/cow.c memory/scan.c \
-	memory/space.c guest/trap.c guest/ring3.c host/calls/table.c host/calls/output.c host/calls/clone.c \
-	host/calls/exec.c base/program.c host/signals/actions.c host/signals/deliver.c \
-	host/signals/sigreturn.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c \
-	base/format.c base/print.c api/handlers.c host/debug.c base/dump.c base/symbol.c base/procmap.c \
-	base/procmap-line.c guest/desc.c guest/entry.S host/run.S
+# The rooms, from the top: each may use those behind it (scripts/layers).
+LIBDUNE_API := api/init.c api/enter.c api/leave.S api/handlers.c
+LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/debug.c \
+	host/calls/table.c host/calls/output.c host/calls/clone.c host/calls/exec.c host/calls/seccomp.c \
+	host/calls/dispatch.c host/calls/listing.c \
+	host/signals/actions.c host/signals/deliver.c host/signals/sigreturn.c
+LIBDUNE_GUEST := guest/entry.S guest/trap.c guest/ring3.c guest/desc.c
+LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memory/precise.c memory/cow.c \
+	memory/merge.c memory/lookup.c memory/scan.c memory/space.c
+LIBDUNE_THREADS := threads/region.c threads/area.c
+LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/lock.c base/copy.c \
+	base/print.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c
+LIBDUNE_SRC := $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) $(LIBDUNE_BASE)
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
 LIBDUNE_OFFSETS := $(B)/libdune/asm-offsets.h
 
@@ -23,9 +29,9 @@ LIBDUNE_CFLAGS := -ffreestanding -mgeneral-regs-only -mno-red-zone -fno-stack-pr
 $(LIBDUNE_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
 $(LIBDUNE_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
 $(LIBDUNE_OBJ): | $(LIBDUNE_OFFSETS)
-$(B)/pic/libdune/guest/entry.o $(B)/pic/libdune/host/run.o: $(LIBDUNE_OFFSETS)
+$(patsubst %.S,$(B)/pic/libdune/%.o,$(filter %.S,$(LIBDUNE_SRC))): $(LIBDUNE_OFFSETS)
 
-$(LIBDUNE_OFFSETS): libdune/asm-offsets.c libdune/internal.h libdune/threads/layout.h libdune/include/dune.h libdune/include/dune-vm.h kern/uapi/linux/dune.h
+$(LIBDUNE_OFFSETS): libdune/asm-offsets.c $(wildcard libdune/*/*.h libdune/include/*.h) kern/uapi/linux/dune.h
 	$(call say,GEN)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(LIBDUNE_CPPFLAGS) $(CFLAGS) $(LIBDUNE_CFLAGS) -S -o $@.s $<

@@ -13,7 +13,7 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
-#include "internal.h"
+#include "host/calls.h"
 #include "preload.h"
 #include "base/program.h"
 

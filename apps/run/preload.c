@@ -4,7 +4,8 @@
  * mode before anything else of it runs, the constructors of its C library included.  So it
  * calls no library, needs none, and serves glibc and musl.
  */
-#include "internal.h"
+#include "host/calls.h"
+#include "host/host.h"
 #include "preload.h"
 
 #define OBJECT	"dune-preload.so"

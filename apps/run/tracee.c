@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "host/debug.h"
+#include "threads/debug.h"
 #include "tracee.h"
 
 #define RFLAGS_TF	0x100UL

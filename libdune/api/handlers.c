@@ -3,12 +3,12 @@
  * Calls that the C library has as well, for programs that take them from libdune: signal() and mmap(), and signals as
  * interrupts.  In Dune mode and outside.
  */
-#include "internal.h"
+#include "guest/guest.h"
+#include "host/signals.h"
 
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>
 
-#define SIGSET_SIZE	8
 #define USER_CS		0x33
 #define USER_SS		0x2b
 
@@ -75,11 +75,6 @@ static void run_handler(int signo, siginfo_t *info, void *context)
 	tf_of_context(&tf, c);
 	cb(&tf);
 	context_of_tf(c, &tf);
-}
-
-static long set_action(int signo, const struct sigaction_kernel *new, struct sigaction_kernel *old)
-{
-	return dune_syscall4(__NR_rt_sigaction, signo, new, old, SIGSET_SIZE);
 }
 
 PUBLIC int dune_register_signal_handler(int signum, dune_intr_cb cb)

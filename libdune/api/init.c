@@ -9,71 +9,15 @@
 #include <linux/mman.h>
 #include <linux/resource.h>
 
-#include "internal.h"
-#include "memory/vm.h"
+#include "guest/guest.h"
+#include "host/calls.h"
 
 #ifndef DUNE_DEVICE
 #define DUNE_DEVICE	"/dev/dune"
 #endif
 
-/*
- * Out of the way of programs, which often try all up to 255, and not above 319: a fork goes through all up to the next multiple
- * of 64, and what describes 512 of them is a page.
- */
-#define DUNE_FD		300
-
 #define bit_SMEP	(1U << 7)
 #define bit_SMAP	(1U << 20)
-
-struct dune_process __dune_process;
-
-PUBLIC ptent_t *pgroot;
-PUBLIC uintptr_t phys_limit, mmap_base, stack_base;
-
-/* By words, for CPUs on which only that is fast; then what is left. */
-void *memcpy(void *to, const void *from, size_t size)
-{
-	void *ret = to;
-	size_t words = size / 8;
-
-	size %= 8;
-	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
-	return ret;
-}
-
-void *memset(void *to, int byte, size_t size)
-{
-	void *ret = to;
-	size_t words = size / 8;
-
-	size %= 8;
-	__asm__ volatile("rep stosq" : "+D"(to), "+c"(words)
-			 : "a"((byte & 0xff) * 0x0101010101010101UL) : "memory");
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(byte) : "memory");
-	return ret;
-}
-
-/* Give the descriptor a high number if there is room; else it stays where it is. */
-int __dune_move_fd(int fd)
-{
-	unsigned long limits[2] = { 0 };
-	int wanted[] = { DUNE_FD, 200, 100, 20, 0 };
-	long ret;
-
-	if (!dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, limits) && limits[0] && limits[0] < 20)
-		wanted[ARRAY_SIZE(wanted) - 1] = limits[0] - 1;
-	for (unsigned int i = 0; i < ARRAY_SIZE(wanted); i++) {
-		if (!wanted[i])
-			break;
-		ret = dune_syscall3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, wanted[i]);
-		if (is_error(ret))
-			continue;
-		own_syscall1(__NR_close, fd);
-		return ret;
-	}
-	return fd;
-}
 
 static int check_cpu(void)
 {
@@ -216,6 +160,7 @@ PUBLIC int dune_init(bool map_full)
 	}
 	__dune_memory_mutex = &region_state()->mutex;
 	__dune_process.ready = true;
+	__dune_tracking_begins = __dune_outputs_begin;
 	__dune_trap_entries_choose();
 	__dune_ring3_call_choose();
 	return 0;

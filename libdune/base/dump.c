@@ -5,7 +5,7 @@
  */
 #include <linux/uio.h>
 
-#include "internal.h"
+#include "base/base.h"
 
 #define CODE_BEFORE	16
 #define CODE_BYTES	32
@@ -16,7 +16,7 @@ static size_t peek(void *to, unsigned long from, size_t size)
 {
 	struct iovec here = { to, size };
 	struct iovec there[2] = { { (void *)from, size } };
-	size_t first = PAGE_SIZE - from % PAGE_SIZE;
+	size_t first = PGSIZE - from % PGSIZE;
 	unsigned int parts = 1;
 	long ret;
 

@@ -2,7 +2,7 @@
 /*
  * A small printf formatter; pure.
  */
-#include "internal.h"
+#include "base/base.h"
 
 struct out {
 	char *buf;

@@ -2,7 +2,7 @@
 /*
  * Messages and the end of the process.
  */
-#include "internal.h"
+#include "base/base.h"
 
 #define STDOUT	1
 #define STDERR	2

@@ -4,7 +4,7 @@
  */
 #include <linux/fcntl.h>
 
-#include "internal.h"
+#include "base/base.h"
 #include "base/procmap.h"
 
 /* More than the kernel prints at once, and two lines. */

@@ -8,7 +8,7 @@
 #include <linux/fcntl.h>
 #include <linux/stat.h>
 
-#include "internal.h"
+#include "base/base.h"
 #include "base/program.h"
 
 /* asm/stat.h has what newfstatat() fills in, but clashes with others. */

@@ -5,7 +5,7 @@
  */
 #include <linux/fcntl.h>
 
-#include "internal.h"
+#include "base/base.h"
 
 #define SYMBOLS_AT_ONCE		64
 #define HEADERS_MAX		256	/* of segments; more have no sense */

@@ -2,7 +2,7 @@
 /*
  * Descriptor tables: the IDT of the process, GDT and TSS of each thread.
  */
-#include "internal.h"
+#include "guest/guest.h"
 
 /* SDM, "64-Bit IDT Gate Descriptors" */
 struct gate {

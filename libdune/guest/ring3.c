@@ -9,7 +9,7 @@
 #include <asm/prctl.h>
 #include <linux/sched.h>
 
-#include "internal.h"
+#include "guest/guest.h"
 
 #define RFLAGS_IF	0x200UL
 #define RFLAGS_FIXED	0x2UL

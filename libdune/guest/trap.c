@@ -5,8 +5,7 @@
  * A page fault for a granule that is not mapped yet is libdune's own business; all else goes
  * to the program's handler, or becomes the signal that it is outside Dune mode.
  */
-#include "internal.h"
-#include "memory/pgtable.h"
+#include "guest/guest.h"
 
 dune_intr_cb __dune_handlers[256];
 #define handlers	__dune_handlers

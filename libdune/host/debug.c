@@ -2,7 +2,7 @@
 /*
  * A program under a debugger in another process: debug.h.  HR3.
  */
-#include "internal.h"
+#include "host/host.h"
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));

@@ -14,15 +14,13 @@
  *  6. HR3	its result becomes the guest's RAX; DUNE_RUN.
  *  7. GR0	goes on behind its `syscall`; no code of ours runs there.
  *
- * There are two syscall instructions.  __dune_syscall_site makes the program's calls; __dune_own_site
- * those without which nothing goes on, DUNE_RUN above all, which a seccomp filter of the program's is
- * taught to let pass (seccomp.c).
+ * Its two syscall instructions are in base/sys.S.
  */
 #include "asm-offsets.h"
 #include "threads/layout.h"
 #include "base/cfi.h"
 
-	.section .text.hot, "ax", @progbits	/* HOT, internal.h */
+	.section .text.hot, "ax", @progbits	/* HOT, base.h */
 
 /* So backtraces go on into the guest: its registers are in struct dune_run, at RBX. */
 	.macro	guest_is_caller
@@ -67,54 +65,6 @@
 	saved_at 15, 0x77, UC_R15
 	saved_at 16, 0x77, UC_RIP
 	.endm
-
-/*
- * long dune_syscall(long nr, long a, long b, long c, long d, long e, long f)
- *
- * HR3 and GR0.  __dune_syscall_site takes the kernel's registers.
- */
-	.globl	dune_syscall, __dune_syscall_site
-	.type	dune_syscall, @function
-	.type	__dune_syscall_site, @function
-	.hidden	__dune_syscall_site
-	.balign	16
-dune_syscall:
-	.cfi_startproc
-	mov	%rdi, %rax
-	mov	%rsi, %rdi
-	mov	%rdx, %rsi
-	mov	%rcx, %rdx
-	mov	%r8, %r10
-	mov	%r9, %r8
-	mov	8(%rsp), %r9
-__dune_syscall_site:
-	syscall
-	ret
-	.cfi_endproc
-	.size	dune_syscall, . - dune_syscall
-
-/*
- * long __dune_own_syscall(long nr, long a, long b, long c, long d)
- *
- * HR3.  Only for what seccomp.c lets pass.  __dune_own_site takes the kernel's registers.
- */
-	.globl	__dune_own_syscall, __dune_own_site
-	.hidden	__dune_own_syscall, __dune_own_site
-	.type	__dune_own_syscall, @function
-	.type	__dune_own_site, @function
-	.balign	16
-__dune_own_syscall:
-	.cfi_startproc
-	mov	%rdi, %rax
-	mov	%rsi, %rdi
-	mov	%rdx, %rsi
-	mov	%rcx, %rdx
-	mov	%r8, %r10
-__dune_own_site:
-	syscall
-	ret
-	.cfi_endproc
-	.size	__dune_own_syscall, . - __dune_own_syscall
 
 /*
  * long __dune_enter_guest(struct dune_thread *t)
@@ -446,33 +396,6 @@ __dune_touch_write:
 	.globl	__dune_touch_end
 	.hidden	__dune_touch_end
 __dune_touch_end:
-
-/*
- * bool __dune_copy(void *to, const void *from, unsigned long size)
- *
- * HR3: copies from or to the program's memory, for a call in which a bad address means SIGSEGV, or in which the
- * address has been looked at.  Where SIGSEGV comes to libdune, deliver.c has the access return false instead; else it
- * ends the process, as it is to.
- */
-	.globl	__dune_copy, __dune_copy_failed
-	.hidden	__dune_copy, __dune_copy_failed
-	.type	__dune_copy, @function
-	.balign	16
-__dune_copy:
-	.cfi_startproc
-	mov	%rdx, %rcx
-	shr	$3, %rcx
-	rep movsq
-	mov	%edx, %ecx
-	and	$7, %ecx
-	rep movsb
-	mov	$1, %eax
-	ret
-__dune_copy_failed:
-	xor	%eax, %eax
-	ret
-	.cfi_endproc
-	.size	__dune_copy, . - __dune_copy
 
 /*
  * void __dune_run_anew(struct dune_thread *t)

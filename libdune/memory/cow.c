@@ -2,7 +2,7 @@
 /*
  * Copies on write, when the program's page-fault handler asks for them.
  */
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 /* The fault is answered by now: another thread was quicker, or it is that of an old translation. */
 static bool is_answered(ptent_t v, uint64_t fec)

@@ -5,7 +5,7 @@
  */
 #include <linux/mman.h>
 
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 static uint64_t *root(void)
 {
@@ -51,41 +51,6 @@ void __dune_granule_set(uint64_t va, uint64_t gpa)
  * Where such an entry is used first, by a program that has mapped something at the old address
  * again, nothing is behind it: the access fails, and __dune_granule_recheck() drops it.
  */
-static uint32_t first_mutex;
-uint32_t *__dune_memory_mutex = &first_mutex;
-
-/*
- * Rounds of waiting for who is about to let the lock go.  PAUSE takes between 10 and 140 cycles (Intel's optimization
- * manual, "Pause Latency in Skylake Client Microarchitecture").
- */
-#define SPINS	200
-
-#define YIELDS	4	/* before it sleeps; the first time so long: */
-#define SLEEP	50	/* us */
-
-/*
- * Who holds the lock may be off the CPU, for long, and may be waiting for this one.  No sched_yield(): a program's
- * filter would see it.  Each sleep is twice as long as the one before, for whoever wakes up takes the CPU from who is at work.
- */
-void __dune_mutex_wait(void)
-{
-	unsigned long sleep = 0;
-	int round = 0;
-
-	do {
-		for (int i = 0; i < SPINS && READ_ONCE(*__dune_memory_mutex); i++)
-			__builtin_ia32_pause();
-		if (!READ_ONCE(*__dune_memory_mutex))
-			continue;
-		if (dune_in_guest())
-			__dune_process.hypercall(DUNE_HC_YIELD, sleep, 0, 0);
-		else
-			own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_YIELD, sleep);
-		if (++round >= YIELDS)
-			sleep = !sleep ? SLEEP : 2 * sleep <= DUNE_YIELD_MAX ? 2 * sleep : sleep;
-	} while (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE));
-}
-
 /* HR3: map the kernel's table of what granule of the process each guest-physical one stands for, plus 1. */
 long __dune_map_owners(void)
 {

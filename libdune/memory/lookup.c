@@ -4,7 +4,7 @@
  *
  * Who gets a pointer to one may write there: no table on the way is shared.
  */
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 static int level_of(int create)
 {

@@ -5,7 +5,10 @@
  * A change of a range goes over it twice: first whatever needs memory, splits or copies tables, which changes nothing
  * that the CPU sees; then, without a way to fail, the entries.
  */
-#include "memory/vm.h"
+#include "memory/memory.h"
+
+void (*__dune_tracking_begins)(void);
+bool __dune_tracking;
 
 /* ---- arguments ---- */
 
@@ -177,7 +180,7 @@ static int __attribute__((noinline)) protect_slowly(ptent_t *root, uint64_t va, 
 	ret = space_begin(&s, root);
 	if (ret)
 		return ret;
-	__dune_outputs_begin();
+	tracking_begin();
 	ret = protect(&s, va, va + len, flags);
 	space_end(&s, va, len);
 	return ret;
@@ -207,7 +210,7 @@ static inline bool protect_quickly(uint64_t root_gpa, const ptent_t *root, uint6
 	ptent_t *e;
 
 	state = memory_lock_guest();
-	if (!vm_alone() || !vm_is_current(root_gpa) || !__dune_outputs_watched)
+	if (!vm_alone() || !vm_is_current(root_gpa) || !__dune_tracking)
 		goto unlock;
 	e = walk_quickly(root, va);
 	if (!e)
@@ -284,7 +287,7 @@ static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, pte
 	if (level)
 		flags |= PTE_PS;
 	if (!(flags & PTE_W))
-		__dune_outputs_begin();
+		tracking_begin();
 	while (va < end) {
 		ptent_t *e;
 

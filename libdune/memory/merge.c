@@ -2,7 +2,7 @@
 /*
  * Large leaves in the place of tables that map the same.
  */
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 /* The leaf that can take the place of the table @t of @level, or 0. */
 static ptent_t merged(const ptent_t *t, int level)

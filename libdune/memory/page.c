@@ -5,7 +5,7 @@
  */
 #include <linux/mman.h>
 
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 #define POOL_SIZE	(MAX_PAGES << PGSHIFT)
 

@@ -12,7 +12,7 @@
 #include <linux/mman.h>
 
 #include "base/procmap.h"
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 struct update {
 	struct space s;

@@ -4,7 +4,7 @@
  *
  * Most entries have none of them: what counts is how fast those are passed by.
  */
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 #define WORD		64
 
@@ -183,7 +183,7 @@ static long scan_range(ptent_t *root, void *va, size_t len, unsigned int flags, 
 	if (ret)
 		return ret;
 	if (flags & DUNE_VM_CLEAR)
-		__dune_outputs_begin();
+		tracking_begin();
 	ret = scan(&s, start, start + len, flags, &sc);
 	space_end(&s, start, len);
 	return ret ? ret : sc.count;

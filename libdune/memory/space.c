@@ -5,7 +5,7 @@
  * Where the CPU has process-context identifiers, each address space has one, and what the TLB knows of it outlives
  * a switch.  Pgroot's is 0; 1 is for roots that have none, of which nothing is kept.
  */
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 #define CR4_PCIDE	(1UL << 17)
 

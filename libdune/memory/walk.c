@@ -5,7 +5,7 @@
  * A page directory or a page table may be in several address spaces: its page's references say in how many.
  * Whoever changes an entry first makes a copy.  A PDPT is in one address space only.
  */
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 #define TABLE_BYTES	(TABLE_ENTRIES * sizeof(ptent_t))
 

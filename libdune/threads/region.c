@@ -10,7 +10,7 @@
  */
 #include <linux/mman.h>
 
-#include "memory/vm.h"
+#include "threads/threads.h"
 
 #define STACK_DISTANCE	(16 * DUNE_GRANULE_SIZE)
 

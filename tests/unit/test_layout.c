@@ -9,7 +9,7 @@
 
 #include "dune.h"
 #include "threads/layout.h"
-#include "memory/pgtable.h"
+#include "memory/pte.h"
 
 #define GRANULE	(1UL << 30)
 

@@ -12,8 +12,9 @@
 #include <linux/resource.h>
 #include <linux/sched.h>
 
-#include "internal.h"
-#include "memory/vm.h"
+#include "host/calls.h"
+#include "host/host.h"
+#include "host/signals.h"
 
 /* In the child: its vCPU goes on where @run stands, with result 0. */
 static void resume_guest(struct dune_thread *t, const struct dune_run *run)

@@ -4,7 +4,8 @@
  * instructions, DUNE_RUN's above all; so it is done here.  A thread that has it on is watched: the
  * trampoline forwards nothing without a look.  So is one for which a signal waits.  HR3.
  */
-#include "internal.h"
+#include "host/calls.h"
+#include "host/host.h"
 
 /* Newer than the headers of the oldest system that this builds on. */
 #define DISPATCH_OFF	0

@@ -12,8 +12,10 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 
-#include "internal.h"
 #include "base/program.h"
+#include "host/calls.h"
+#include "host/host.h"
+#include "host/signals.h"
 
 static char preload[PAGE_SIZE];
 static size_t preload_length;		/* 0: leave the environment alone */

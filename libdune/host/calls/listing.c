@@ -5,7 +5,7 @@
 #include <linux/fcntl.h>
 #include <linux/magic.h>
 
-#include "internal.h"
+#include "host/calls.h"
 
 /* struct linux_dirent64 of the kernel */
 struct entry {

@@ -19,7 +19,8 @@
 #include <linux/uio.h>
 #include <linux/time.h>
 
-#include "memory/vm.h"
+#include "host/calls.h"
+#include "memory/memory.h"
 
 _Static_assert(NR_SYSCALLS <= 0x10000, "numbers have 16 bits");
 
@@ -616,13 +617,9 @@ long __dune_sys_output(struct dune_thread *t)
 	return -ENOSYS;
 }
 
-bool __dune_outputs_watched;
-
 /* With the lock held, on both sides: from now on it matters what system calls write. */
 void __dune_outputs_begin(void)
 {
-	if (__dune_outputs_watched)
-		return;
 	for (unsigned int i = ARRAY_SIZE(outputs); i--; )
 		first_output[outputs[i].nr] = i + 1;
 	for (unsigned int i = 0; i < ARRAY_SIZE(outputs); i++) {
@@ -633,5 +630,4 @@ void __dune_outputs_begin(void)
 		functions[i] = *place;
 		__atomic_store_n(place, *place ? call_function : __dune_sys_output, __ATOMIC_RELEASE);
 	}
-	__dune_outputs_watched = true;
 }

@@ -23,7 +23,9 @@
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 
-#include "internal.h"
+#include "host/calls.h"
+#include "host/host.h"
+#include "host/signals.h"
 
 /* Areas for threads that the program may make without mprotect. */
 #define SPARE_AREAS	8

@@ -7,41 +7,16 @@
  */
 #include <linux/sched.h>
 
-#include "memory/vm.h"
+#include "host/signals.h"
 
 struct sighand __dune_sighand;
 
-#define ALL_SIGNALS		(~0UL)
-#define SIGSET_SIZE		8
 /*
  * SA_RESTART: the kernel decides whether a call is made again.  SA_ONSTACK is for threads that are not in Dune mode: of
  * the others it knows no alternate stack.
  */
 #define SA_KEPT			(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART | SA_ONSTACK)
 #define ALTSTACK_MIN		2048
-
-static long set_action(int signo, const struct sigaction_kernel *new, struct sigaction_kernel *old)
-{
-	return dune_syscall4(__NR_rt_sigaction, signo, new, old, SIGSET_SIZE);
-}
-
-static long set_mask(int how, const uint64_t *new, uint64_t *old)
-{
-	return own_syscall4(__NR_rt_sigprocmask, how, new, old, SIGSET_SIZE);
-}
-
-uint64_t __dune_signals_block(void)
-{
-	uint64_t all = ALL_SIGNALS, old = 0;
-
-	set_mask(SIG_SETMASK, &all, &old);
-	return old;
-}
-
-void __dune_signals_restore(uint64_t mask)
-{
-	set_mask(SIG_SETMASK, &mask, NULL);
-}
 
 /*
  * A call of the program's is about to be made that no signal may interrupt.  Only SIGSYS must come, which a seccomp
@@ -65,92 +40,6 @@ HOT void __dune_call_end(struct dune_thread *t)
 		__dune_signals_block();
 	else
 		__dune_signals_restore(t->calling_mask);
-}
-
-/* ---- death by a signal ---- */
-
-/*
- * By an exception, since a filter may forbid all calls: the kernel kills whose exception becomes a signal that is
- * blocked.  Returns if there is no such exception.
- */
-static void die_by_exception(int signo)
-{
-	__dune_signals_block();
-	switch (signo) {
-	case SIGILL:
-		__asm__ volatile("ud2");
-		break;
-	case SIGTRAP:
-		__asm__ volatile("int3");
-		break;
-	case SIGFPE:
-		__asm__ volatile("div %0" : : "r"(0) : "rax", "rdx", "cc");
-		break;
-	case SIGBUS:	/* an alignment check */
-		__asm__ volatile("pushfq; orl $0x40000, (%%rsp); popfq; movl 1(%%rsp), %%eax" : : : "rax", "memory");
-		break;
-	case SIGSEGV:
-		__asm__ volatile("hlt");
-		break;
-	}
-}
-
-void __dune_signal_default(int signo)
-{
-	const struct sigaction_kernel default_action = { 0 };
-
-	set_action(signo, &default_action, NULL);
-}
-
-/* Has the kernel that action? */
-bool __dune_signal_is_default(int signo)
-{
-	struct sigaction_kernel now;
-
-	return !set_action(signo, NULL, &now) && now.handler == (unsigned long)SIG_DFL;
-}
-
-/* Its default action, with this siginfo; @info NULL: as kill() sends it. */
-void __dune_die_by(int signo, const siginfo_t *info)
-{
-	uint64_t mask = 1UL << (signo - 1);
-	long pid, tid;
-
-	if (__dune_process.filtered)
-		die_by_exception(signo);
-	pid = dune_syscall0(__NR_getpid);
-	tid = dune_syscall0(__NR_gettid);
-	__dune_signal_default(signo);
-	if (info)
-		dune_syscall4(__NR_rt_tgsigqueueinfo, pid, tid, signo, info);
-	else
-		dune_syscall3(__NR_tgkill, pid, tid, signo);
-	set_mask(SIG_UNBLOCK, &mask, NULL);
-	/* Still here: the action is to ignore it, or this is an init that no signal kills. */
-	dune_syscall3(__NR_tgkill, pid, tid, SIGKILL);
-	for (;;)
-		dune_syscall1(__NR_exit_group, 128 + signo);
-}
-
-static void __attribute__((noreturn)) host_raise(int signo, int code, unsigned long addr)
-{
-	siginfo_t info;
-
-	memset(&info, 0, sizeof(info));
-	info.si_signo = signo;
-	info.si_code = code;
-	info.si_addr = (void *)addr;
-	__dune_die_by(signo, &info);
-}
-
-/* The signal that this exception is outside Dune mode. */
-void __dune_raise(int signo, int code, unsigned long addr)
-{
-	struct raise raise = { .signo = signo, .code = code, .addr = addr };
-
-	if (dune_in_guest())
-		__dune_process.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
-	host_raise(signo, code, addr);
 }
 
 /* ---- actions ---- */

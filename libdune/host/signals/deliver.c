@@ -13,7 +13,9 @@
  * first instruction where it can (__dune_signals_resume).  No system call is made for that but
  * rt_sigprocmask and rt_sigreturn, which a seccomp filter of the program's lets libdune make.  HR3.
  */
-#include "internal.h"
+#include "host/calls.h"
+#include "host/host.h"
+#include "host/signals.h"
 
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>

@@ -5,7 +5,9 @@
  * from then on all that is missing is in struct sigreturn: so a signal can come at any instruction, and none is
  * blocked.  HR3.
  */
-#include "internal.h"
+#include "host/calls.h"
+#include "host/host.h"
+#include "host/signals.h"
 
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>

@@ -2,7 +2,7 @@
 #ifndef STUBS_DUNE_STUBS_H
 #define STUBS_DUNE_STUBS_H
 
-#include "memory/vm.h"
+#include "memory/memory.h"
 
 #define STUB_GRANULES	(1U << 17)
 

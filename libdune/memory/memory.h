@@ -1,76 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files about pages and page tables share: page.c, walk.c, map.c, scan.c, space.c and granule.c.
+ * Pages and page tables.
  *
- * One lock is for all of it.  Whoever holds it must not meet an exception that GR0 handles: libdune's
+ * One lock is for all of it (base.h).  Whoever holds it must not meet an exception that GR0 handles: libdune's
  * granule, its data and the pool are mapped in every address space, and the stack is touched before.
  */
-#ifndef LIBDUNE_VM_H
-#define LIBDUNE_VM_H
+#ifndef LIBDUNE_MEMORY_H
+#define LIBDUNE_MEMORY_H
 
-#include "internal.h"
-#include "memory/pgtable.h"
+#include "memory/pte.h"
+#include "threads/threads.h"
 
 #pragma GCC visibility push(hidden)
 
-/* ---- the lock ---- */
+/* ---- map.c, scan.c ---- */
 
-#define RFLAGS_IF	0x200UL
-#define STACK_NEED	2048	/* bytes that whoever holds the lock may use */
+/*
+ * Called with the lock held, on both sides, before the program changes what an entry allows or clears a dirty bit: from
+ * then on it matters what system calls write.  dune_init() sets it.
+ */
+extern void (*__dune_tracking_begins)(void);
+/* It has been called. */
+extern bool __dune_tracking;
 
-extern uint32_t *__dune_memory_mutex;
-
-void __dune_mutex_wait(void);
-
-static inline void mutex_lock(void)
+static inline void tracking_begin(void)
 {
-	if (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
-		__dune_mutex_wait();
-}
-
-static inline void mutex_unlock(void)
-{
-	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
-}
-
-/* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
-static inline uint64_t memory_lock_guest(void)
-{
-	uint64_t state;
-
-	__asm__ volatile("pushfq; popq %0; cli; orb $0, %c1(%%rsp)"
-			 : "=r"(state) : "i"(-STACK_NEED) : "memory");
-	mutex_lock();
-	return state;
-}
-
-static inline void memory_unlock_guest(uint64_t state)
-{
-	mutex_unlock();
-	if (state & RFLAGS_IF)
-		__asm__ volatile("sti" : : : "memory");
-}
-
-/* Wherever it is. */
-static inline uint64_t memory_lock(void)
-{
-	uint64_t state;
-
-	if (dune_in_guest())
-		return memory_lock_guest();
-	state = __dune_signals_block();
-	mutex_lock();
-	return state;
-}
-
-static inline void memory_unlock(uint64_t state)
-{
-	if (dune_in_guest()) {
-		memory_unlock_guest(state);
+	if (__dune_tracking)
 		return;
-	}
-	mutex_unlock();
-	__dune_signals_restore(state);
+	__dune_tracking_begins();
+	__dune_tracking = true;
 }
 
 /* ---- page.c; with the lock held ---- */
@@ -97,57 +55,6 @@ static inline bool page_of_pool(physaddr_t pa)
 }
 
 /* ---- entries ---- */
-
-/*
- * What PTE_AVAIL says of an entry without PTE_P.  Below the PDPT, 0 is nothing; in a PDPT it is
- * a granule that was not touched yet, if the address space is full.
- */
-#define PTE_ABSENT	0x400UL		/* in a PDPT: nothing, by the program's wish */
-#define PTE_FILL	0x600UL		/* a first touch maps the process's memory here */
-#define PTE_HIDDEN	0x800UL		/* PERM_NONE: maps a page, for nobody */
-
-/* Of an entry that leads to a table: other address spaces may have it too. */
-#define PTE_SHARED	0x400UL
-
-/* Of a leaf: made by precise.c, at first with these permissions. */
-#define PTE_MADE	(1UL << 52)
-#define PTE_MADE_RO	(1UL << 53)
-#define PTE_MADE_NX	(1UL << 54)
-
-/* What dune_vm_mprotect() changes. */
-#define PTE_PERM	(PTE_P | PTE_W | PTE_U | PTE_PCD | PTE_COW | PTE_HIDDEN | PTE_NX | \
-			 PTE_USR1 | PTE_USR2 | PTE_USR3 | PTE_MADE | PTE_MADE_RO | PTE_MADE_NX)
-
-/* What the CPU notes in an entry. */
-#define PTE_NOTED	(PTE_A | PTE_D)
-
-#define LEVEL_PT	0
-#define LEVEL_PD	1
-#define LEVEL_PDPT	2
-#define LEVEL_ROOT	3
-
-static inline uint64_t level_size(int level)
-{
-	return 1UL << PDSHIFT(level);
-}
-
-static inline bool is_table(ptent_t v, int level)
-{
-	return level && (v & (PTE_P | PTE_PS)) == PTE_P;
-}
-
-/* Does a leaf map something?  Not for tables. */
-static inline bool is_mapped(ptent_t v)
-{
-	return v & (PTE_P | PTE_HIDDEN);
-}
-
-/* A leaf of precise.c's, which the program has not changed since. */
-static inline bool is_made(ptent_t v)
-{
-	return (v & (PTE_P | PTE_MADE | PTE_U | PTE_COW)) == (PTE_P | PTE_MADE) &&
-	       !(v & PTE_W) == !!(v & PTE_MADE_RO) && !(v & PTE_NX) == !(v & PTE_MADE_NX);
-}
 
 /* Tables are in the pool, where addresses are equal, and those of pgroot in libdune's granule. */
 static inline ptent_t *table_of(ptent_t v)
@@ -350,6 +257,31 @@ int __dune_check_range(uint64_t va, uint64_t len, uint64_t size);
 /* Does [start, end) touch what is libdune's own? */
 bool __dune_own_memory(uint64_t start, uint64_t end);
 
+/* ---- granules and the process's own memory map ---- */
+
+/* granule.c */
+void __dune_granule_set(uint64_t va, uint64_t gpa);
+/* Have the root lead to the table of @va's slot. */
+void __dune_pdpt_link(uint64_t va);
+long __dune_granule_map(uint64_t va);
+long __dune_granules_map(uint64_t first, uint64_t last);
+void __dune_granule_recheck(uint64_t gpa);
+long __dune_map_owners(void);
+long __dune_granule_request(uint64_t va);
+/* precise.c */
+int __dune_precise_begin(void);
+long __dune_precise_host(uint64_t *root, uint64_t va, uint64_t end);
+long __dune_precise_refresh(uint64_t va, uint32_t error);
+void __dune_precise_changed(uint64_t start, uint64_t length, int prot);
+/* With the lock of vm.h held: the place of a granule, or -errno. */
+long __dune_granule_get(uint64_t va);
+
+/* What DUNE_HC_FAULT returns for an access for which the kernel would send @signo; 0: it is resolved. */
+static inline unsigned int refusal(int signo, int code)
+{
+	return signo << 8 | code;
+}
+
 #pragma GCC visibility pop
 
-#endif /* LIBDUNE_VM_H */
+#endif /* LIBDUNE_MEMORY_H */

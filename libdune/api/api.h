@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Entering and leaving Dune mode.
+ */
+#ifndef LIBDUNE_API_H
+#define LIBDUNE_API_H
+
+#include "threads/threads.h"
+
+#pragma GCC visibility push(hidden)
+
+/* leave.S */
+int __dune_leave_guest(void);
+/* enter.c */
+void __dune_leave_finish(struct dune_thread *t);
+
+#pragma GCC visibility pop
+
+#endif /* LIBDUNE_API_H */

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all rooms use: the state of the process, system calls, the lock, messages, death.
+ *
+ * HR3 is the host's user mode, GR0 the guest's ring 0, GR3 its ring 3.  Code in both is
+ * part of this library; each function says where it runs unless both will do.
+ * Nothing here calls the C library, uses thread-local storage or touches a vector
+ * register: a program's are live whenever libdune runs.
+ *
+ * The rooms are api, host, guest, memory, threads and base; each may use those behind it, and no
+ * other (scripts/layers).
+ */
+#ifndef LIBDUNE_BASE_H
+#define LIBDUNE_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <asm/unistd.h>
+#include <linux/dune.h>
+#include <linux/errno.h>
+#include <linux/signal.h>
+
+#include "dune.h"
+
+struct dune_thread;
+
+/* What is declared here is reached without the global offset table. */
+#pragma GCC visibility push(hidden)
+
+#define PUBLIC		__attribute__((visibility("default")))
+
+/*
+ * What each fork runs, and with it each system call, lies side by side (in .text.hot, with all that is in assembly): the
+ * kernel maps the code of a new process by 64 KiB, and each such piece costs it 10,000 instructions.
+ */
+#define HOT		__attribute__((hot))
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define READ_ONCE(x)	(*(const volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, value)	(*(volatile __typeof__(x) *)&(x) = (value))
+
+/* The compiler may turn a copy or a clearing into these calls: give it ours. */
+void *memcpy(void *to, const void *from, size_t size) __asm__("__dune_memcpy");
+void *memset(void *to, int byte, size_t size) __asm__("__dune_memset");
+
+static inline bool is_error(long ret)
+{
+	return (unsigned long)ret > -4096UL;
+}
+
+/* May be replaced on the command line, for a test bed that has no ring 0. */
+#ifndef dune_in_guest
+#define dune_in_guest	dune_in_dune_mode
+#endif
+
+/* ---- the process ---- */
+
+/* One for each process; written by dune_init() and by the child of a fork. */
+struct dune_process {
+	int fd;			/* /dev/dune */
+	bool ready;		/* by dune_init() */
+	unsigned long region;	/* libdune's own granule: layout.h */
+	unsigned long region_gpa;
+	bool first_run_absent;	/* nothing is mapped where the first thread's struct dune_run goes */
+	uint64_t nr_granules;	/* of guest-physical memory */
+	uint32_t granule_round;	/* how often the kernel has taken some back */
+	bool granules_stale;	/* ... and page tables may have them still */
+	bool owners_mapped;	/* the kernel's table of them is mapped, in the region */
+	unsigned long lstar;	/* where SYSCALL goes in ring 0 */
+	unsigned long lstar_return;	/* RIP of an exit by SYSCALL in ring 0 */
+	unsigned long hypercall_return;	/* RIP of an exit by a hypercall */
+	long (*hypercall)(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
+	uint64_t xsave_mask;	/* what to save round a program's handler; 0: FXSAVE */
+	uint64_t xsave_size;
+	uint32_t options;	/* bits by DUNE_OPT_* */
+	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
+	bool full;		/* a first touch maps memory of the process: */
+	bool precise;		/* ... not whole granules, only what the process has there */
+	bool areas_left_out;	/* a fork leaves out the areas of other threads, and more: region.c */
+	bool guard_mapped;	/* ... and the guard page of the first thread, a mapping of its own */
+	bool filtered;		/* a seccomp filter of the program's may be in force */
+	ptent_t *switch_root;	/* pgroot, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
+	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
+	struct page *pages;
+	uint64_t nr_pages;
+	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
+};
+
+extern struct dune_process __dune_process;
+
+static inline bool option(unsigned int number)
+{
+	return __dune_process.options & 1U << number;
+}
+
+static inline bool canonical(unsigned long address)
+{
+	return (long)(address << 16) >> 16 == (long)address;
+}
+
+/* ---- system calls ---- */
+
+/*
+ * Calls that a filter of the program's does not see (seccomp.c, which knows each); they cannot serve to get round it.
+ * HR3.
+ */
+long __dune_own_syscall(long nr, long a, long b, long c, long d);
+#define own_syscall1(nr, a)			__dune_own_syscall(nr, (long)(a), 0, 0, 0)
+#define own_syscall3(nr, a, b, c)		__dune_own_syscall(nr, (long)(a), (long)(b), (long)(c), 0)
+#define own_syscall4(nr, a, b, c, d)		__dune_own_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d))
+
+/* All others are as good as the program's own; in GR0 they are forwarded like those. */
+#define dune_syscall0(nr)			dune_syscall(nr, 0, 0, 0, 0, 0, 0)
+#define dune_syscall1(nr, a)			dune_syscall(nr, (long)(a), 0, 0, 0, 0, 0)
+#define dune_syscall2(nr, a, b)			dune_syscall(nr, (long)(a), (long)(b), 0, 0, 0, 0)
+#define dune_syscall3(nr, a, b, c)		dune_syscall(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define dune_syscall4(nr, a, b, c, d)		dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define dune_syscall5(nr, a, b, c, d, e)	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+#define dune_syscall6(nr, a, b, c, d, e, f) \
+	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* Numbers from here on the kernel does not have. */
+#define NR_SYSCALLS	512
+
+extern const char __dune_syscall_site[], __dune_own_site[];
+#define SYSCALL_LENGTH	2
+#define VMCALL_LENGTH	3	/* VMMCALL too */
+
+/* copy.c: memory of the program's at an address that may be bad; 0 or -EFAULT. */
+int __dune_copy_in(void *to, unsigned long from, size_t size);
+bool __dune_can_write(unsigned long to, size_t size);
+int __dune_copy_out(unsigned long to, const void *from, size_t size);
+/* sys.S: HR3, where the address has been looked at or a fault means SIGSEGV; false: not all of it is there. */
+bool __dune_copy(void *to, const void *from, unsigned long size);
+extern const char __dune_copy_failed[];
+
+/* fd.c */
+int __dune_move_fd(int fd);
+
+/* Calls of libdune's own from GR0 to HR3, made like hypercalls. */
+#define PRIVATE_CALL(nr)	(0x6c69624400000000UL | (nr))
+#define PRIVATE_LEAVE		PRIVATE_CALL(0)
+#define PRIVATE_RAISE		PRIVATE_CALL(1)	/* RDI: struct raise */
+#define PRIVATE_MAP_OWNERS	PRIVATE_CALL(2)	/* RAX: 0 or -errno */
+#define PRIVATE_POOL_EXTEND	PRIVATE_CALL(3)	/* RDI: pages; RAX: 0 or -errno */
+#define PRIVATE_COPY_IN		PRIVATE_CALL(4)	/* RDI: to, RSI: from, RDX: size; RAX: 0 or -errno */
+#define PRIVATE_COPY_OUT	PRIVATE_CALL(5)	/* likewise */
+#define PRIVATE_PRECISE		PRIVATE_CALL(6)	/* __dune_precise_host(RDI, RSI, RDX) */
+
+static inline bool is_private(uint64_t nr)
+{
+	return nr - PRIVATE_LEAVE <= PRIVATE_PRECISE - PRIVATE_LEAVE;
+}
+
+/* An exception that has become a signal. */
+struct raise {
+	int signo;
+	int code;
+	unsigned long addr;
+	uint32_t vector;
+	const char *name;	/* of the vector */
+	const struct dune_tf *tf;	/* NULL: libdune itself cannot go on */
+};
+
+/* ---- signals ---- */
+
+#define NR_SIGNALS	64
+
+/* The kernel's own form. */
+struct sigaction_kernel {
+	unsigned long handler;
+	unsigned long flags;
+	unsigned long restorer;
+	uint64_t mask;
+};
+
+#define ALL_SIGNALS	(~0UL)
+#define SIGSET_SIZE	8
+
+/* mask.c: block all; returns the mask that was in force. */
+uint64_t __dune_signals_block(void);
+void __dune_signals_restore(uint64_t mask);
+
+/* A filter of the program's lets this pass. */
+static inline long set_mask(int how, const uint64_t *new, uint64_t *old)
+{
+	return own_syscall4(__NR_rt_sigprocmask, how, new, old, SIGSET_SIZE);
+}
+
+static inline long set_action(int signo, const struct sigaction_kernel *new, struct sigaction_kernel *old)
+{
+	return dune_syscall4(__NR_rt_sigaction, signo, new, old, SIGSET_SIZE);
+}
+
+/* die.c */
+void __dune_signal_default(int signo);
+bool __dune_signal_is_default(int signo);
+void __dune_die_by(int signo, const siginfo_t *info) __attribute__((noreturn));
+/* The signal that this exception is outside Dune mode. */
+void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noreturn));
+
+/* ---- the lock ---- */
+
+#define RFLAGS_IF	0x200UL
+#define STACK_NEED	2048	/* bytes that whoever holds the lock may use */
+
+extern uint32_t *__dune_memory_mutex;
+
+void __dune_mutex_wait(void);
+
+static inline void mutex_lock(void)
+{
+	if (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
+		__dune_mutex_wait();
+}
+
+static inline void mutex_unlock(void)
+{
+	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
+}
+
+/* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
+static inline uint64_t memory_lock_guest(void)
+{
+	uint64_t state;
+
+	__asm__ volatile("pushfq; popq %0; cli; orb $0, %c1(%%rsp)"
+			 : "=r"(state) : "i"(-STACK_NEED) : "memory");
+	mutex_lock();
+	return state;
+}
+
+static inline void memory_unlock_guest(uint64_t state)
+{
+	mutex_unlock();
+	if (state & RFLAGS_IF)
+		__asm__ volatile("sti" : : : "memory");
+}
+
+/* Wherever it is. */
+static inline uint64_t memory_lock(void)
+{
+	uint64_t state;
+
+	if (dune_in_guest())
+		return memory_lock_guest();
+	state = __dune_signals_block();
+	mutex_lock();
+	return state;
+}
+
+static inline void memory_unlock(uint64_t state)
+{
+	if (dune_in_guest()) {
+		memory_unlock_guest(state);
+		return;
+	}
+	mutex_unlock();
+	__dune_signals_restore(state);
+}
+
+/* ---- messages ---- */
+
+size_t __dune_format(char *buf, size_t size, const char *fmt, va_list args);
+void __dune_message(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* @text as it is, and a newline, to standard output. */
+void __dune_print_text(const char *text);
+/* To standard error, without the name of the library. */
+void __dune_print_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* procmap.c: call @cb for each mapping until it returns false; 0 or -errno */
+int __dune_procmap_each(bool (*cb)(const struct dune_procmap_entry *entry, void *arg), void *arg);
+typedef void (*procmap_found)(const struct dune_procmap_entry *entry, void *arg);
+bool __dune_procmap_find(unsigned long address, procmap_found found, void *arg);
+
+/* symbol.c: the name of the function at @offset in the file @path, and how far into it that is. */
+bool __dune_symbol(const char *path, uint64_t offset, char *name, size_t size, uint64_t *distance);
+
+/* dump.c */
+void __dune_dump(const struct dune_tf *tf);
+
+/* A message, then death by @signo. */
+void __dune_fatal(int signo, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+#pragma GCC visibility pop
+
+#endif /* LIBDUNE_BASE_H */

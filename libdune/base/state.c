@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What is known of the process; dune_init() finds it out.
+ */
+#include "base/base.h"
+
+struct dune_process __dune_process;
+
+PUBLIC ptent_t *pgroot;
+PUBLIC uintptr_t phys_limit, mmap_base, stack_base;

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ring 0 and ring 3 of the guest: its vectors, handlers of exceptions, sessions of ring 3.
+ */
+#ifndef LIBDUNE_GUEST_H
+#define LIBDUNE_GUEST_H
+
+#include "memory/memory.h"
+
+#pragma GCC visibility push(hidden)
+
+/*
+ * From dune_jump_to_user() to dune_ret_from_user(), on the stack of the former's caller.  The thread's other GS
+ * base points to tf.err of the current one.
+ */
+struct ring3_session {
+	struct dune_tf tf;		/* of ring 3's system calls */
+	unsigned long rbp;		/* of __dune_jump() */
+	struct dune_thread *thread;
+	struct ring3_session *previous;	/* the one that this one is in, or NULL */
+	unsigned long fs, gs;		/* the program's bases */
+	unsigned long outer_fs, outer_gs;	/* those of ring 3 in the previous session */
+	bool outer_ring3_bases;		/* dune_thread.ring3_bases before */
+	bool interrupted;		/* by a signal, whose handler has not returned; mask was in force */
+	uint64_t mask;
+	unsigned long trap_top, ist;	/* before */
+};
+
+/* ---- entry.S ---- */
+
+long __dune_hypercall_vmx(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
+long __dune_hypercall_svm(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
+extern const char __dune_hypercall_vmx_return[], __dune_hypercall_svm_return[];
+extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
+extern const char __dune_lstar_vmx_return[], __dune_lstar_svm_return[];
+extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[];
+extern const char __dune_trap_thunks[], __dune_full_thunks[];
+extern const char __dune_ring3_entry[], __dune_sysret[], __dune_ring3_resume[];
+int __dune_jump(const struct dune_tf *tf);
+void __dune_return(int ret) __attribute__((noreturn));
+void __dune_load(struct dune_tf *tf) __attribute__((noreturn));
+void __dune_bare_pgflt(struct dune_tf *tf);
+void __dune_full_pgflt(struct dune_tf *tf);
+long __dune_full_call(struct dune_tf *tf);
+void __dune_trap_wild(struct dune_tf *tf);
+void __dune_trap(struct dune_tf *tf, unsigned int vector);
+void __dune_trap_end(struct dune_tf *tf);
+void __dune_to_ring3(struct dune_tf *tf);
+
+/* trap.c */
+bool __dune_handles(unsigned int vector);
+/* dune_init() knows now what there is: the ways to handlers that were registered before it. */
+void __dune_trap_entries_choose(void);
+void __dune_ring3_call_choose(void);
+void __dune_call_saving(void (*call)(void *), void *arg);
+
+/* Whose IST entry for traps it is while one is under way, and while none is. */
+static inline unsigned long ist_nested(const struct dune_thread *t)
+{
+	return thread_area(t) + AREA_NESTED_END;
+}
+
+/* A trap goes back to RSP @sp in ring 0, or ring 3: is one under way there? */
+static inline void set_trap_state(struct dune_thread *t, bool user, unsigned long sp)
+{
+	bool inside = t->trap_top != t->trap_high || (!user && sp >= t->trap_low && sp <= t->trap_high);
+
+	t->tss.ist[0] = inside ? ist_nested(t) : t->trap_high;
+}
+
+/* ring3.c */
+void __dune_bases_to_program(struct dune_thread *t);
+void __dune_bases_to_ring3(struct dune_thread *t);
+int __dune_session_begin(const struct dune_tf *tf, struct ring3_session *s);
+void __dune_session_end(struct ring3_session *s);
+void __dune_session_resume(struct ring3_session *s);
+void __dune_session_interrupt(struct dune_thread *t, uint64_t mask);
+struct ring3_session *__dune_session(void);
+void __dune_ring3_entry_fault(struct dune_thread *t);
+/* GR0, with the stack pointer @sp: does a handler of a trap or of ring 3 run? */
+bool __dune_in_handler(unsigned long sp);
+void __dune_ring3_flags(struct dune_tf *tf);
+
+/* What SWAPGS loads.  Without a session 0: any other base costs the kernel WRMSRs round each DUNE_RUN. */
+static inline unsigned long session_gs(struct ring3_session *s)
+{
+	return s ? (unsigned long)s + offsetof(struct dune_tf, err) : 0;
+}
+
+/* desc.c */
+void __dune_fill_idt(void);
+void __dune_fill_gate(unsigned int vector);
+void __dune_fill_tss(struct dune_thread *t);
+void __dune_fill_gdt(struct dune_thread *t);
+
+#pragma GCC visibility pop
+
+#endif /* LIBDUNE_GUEST_H */

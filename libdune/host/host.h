@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HR3: the loop that runs the guest, vCPUs, and the exits.
+ */
+#ifndef LIBDUNE_HOST_H
+#define LIBDUNE_HOST_H
+
+#include "guest/guest.h"
+
+#pragma GCC visibility push(hidden)
+
+/* ---- run.S ---- */
+
+long __dune_enter_guest(struct dune_thread *t);
+void __dune_resume_host(const struct dune_regs *regs) __attribute__((noreturn));
+void __dune_exit_thread(long status, uint8_t *slot) __attribute__((noreturn));
+void __dune_thread_start(void);
+long __dune_vfork(unsigned long stack);
+void __dune_touch_read(unsigned long hva);
+void __dune_touch_write(unsigned long hva);
+void __dune_touch_end(void);
+void __dune_run_anew(struct dune_thread *t) __attribute__((noreturn));
+void __dune_run_masked(struct dune_thread *t, uint64_t mask) __attribute__((noreturn));
+void __dune_host_exit(struct dune_thread *t, long reason);
+long __dune_handle_call(struct dune_thread *t);
+extern const char __dune_run_loop[], __dune_run_return[];
+extern const char __dune_call_return[], __dune_run_again[], __dune_call_special[];
+extern const char __dune_output_call[], __dune_output_return[];
+uint8_t __dune_peek(const void *byte);
+
+/* ---- vcpu.c ---- */
+
+struct dune_thread *__dune_thread_alloc(void);
+int __dune_vcpu_create(struct dune_thread *t);
+void __dune_vcpu_destroy(struct dune_thread *t);
+
+/* ---- exits.c ---- */
+
+bool __dune_fault_to_guest(struct dune_thread *t, int signo, int code);
+
+/* ---- debug.c ---- */
+
+void __dune_debug_begin(void);
+bool __dune_debug_stop(struct dune_thread *t, const siginfo_t *info);
+
+#pragma GCC visibility pop
+
+#endif /* LIBDUNE_HOST_H */

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HR3: the program's signal handlers, which run in the guest.
+ */
+#ifndef LIBDUNE_SIGNALS_H
+#define LIBDUNE_SIGNALS_H
+
+#include "threads/threads.h"
+
+#pragma GCC visibility push(hidden)
+
+/* The program's handlers; those signals go to libdune's in the kernel.  SIG_DFL, SIG_IGN: it has none. */
+struct sighand {
+	struct sigaction_kernel actions[NR_SIGNALS + 1];
+	/* SIGSEGV and SIGBUS go to libdune's handler although the program has none. */
+	bool faults_caught;
+};
+
+/* A signal that has come, until a handler of the program's can run. */
+struct pending_signal {
+	siginfo_t info;
+	struct sigaction_kernel action;
+};
+
+/* One that waits for the guest to come out, and SIGSEGV, SIGBUS and SIGSYS, which are not blocked meanwhile. */
+#define PENDING_MAX	4
+
+static inline struct pending_signal *pending_signals(const struct dune_thread *t)
+{
+	return (struct pending_signal *)(thread_area(t) + AREA_PENDING);
+}
+
+/* If it is not shared with the thread that made this one. */
+static inline struct sighand *own_sighand(const struct dune_thread *t)
+{
+	return (struct sighand *)(thread_area(t) + AREA_SIGHAND);
+}
+
+void __dune_sigreturn(void);
+extern const char __dune_sigreturned[];
+void __dune_sigreturn_finish(struct dune_thread *t) __attribute__((noreturn));
+void __dune_host_sigreturn(const void *context) __attribute__((noreturn));
+void __dune_guest_sigreturn(const void *context) __attribute__((noreturn));
+
+extern struct sighand __dune_sighand;	/* that of the first thread */
+
+int __dune_signals_adopt(struct dune_thread *t);
+void __dune_signals_release(struct dune_thread *t);
+void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *parent, uint64_t flags);
+void __dune_host_handler(int signo, siginfo_t *info, void *context);
+void __dune_signal_reset(struct sighand *sighand, int signo);
+void __dune_call_again(struct dune_thread *t);
+void __dune_signals_resume(struct dune_thread *t);
+bool __dune_signals_first(struct dune_thread *t);
+void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info);
+void __dune_signal_exception(struct dune_thread *t, const struct raise *raise);
+void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error);
+void __dune_touch_begin(struct dune_thread *t);
+void __dune_touch_catch(struct dune_thread *t);
+void __dune_touch_done(struct dune_thread *t);
+
+/* No mask of the kernel's: SIGKILL cannot be blocked. */
+#define NO_MASK		(~0UL)
+
+/* Values that the kernel reads as SIG_DFL and SIG_IGN. */
+static inline bool is_handler(const struct sigaction_kernel *action)
+{
+	return action->handler > 1;
+}
+
+static inline bool __dune_has_handler(const struct sighand *sighand, int signo)
+{
+	return is_handler(&sighand->actions[signo]);
+}
+
+bool __dune_on_altstack(const struct altstack *s, unsigned long sp);
+void __dune_call_begin(struct dune_thread *t);
+void __dune_call_end(struct dune_thread *t);
+void __dune_faults_catch(struct sighand *sighand);
+long __dune_sys_sigaction(struct dune_thread *t);
+long __dune_sys_sigaltstack(struct dune_thread *t);
+
+struct ucontext;
+void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t mask);
+
+/* sigreturn.c */
+long __dune_sys_sigreturn(struct dune_thread *t);
+void __dune_sigreturn_settle(struct dune_thread *t, struct ucontext *host, bool trap);
+
+#pragma GCC visibility pop
+
+#endif /* LIBDUNE_SIGNALS_H */

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Thread areas: which are in use, by whom, and whose vCPU is whose.  HR3.
+ */
+#include <linux/mman.h>
+
+#include "threads/threads.h"
+
+static uint8_t slots[MAX_THREADS] = { SLOT_ZERO };	/* SLOT_*, atomic */
+static unsigned int slots_seen;		/* no slot from here on was ever used; atomic */
+uint32_t __dune_nr_threads;
+
+/*
+ * Whose vCPU each is: slot + 1, or 0.  Atomic.  The module hands out no vCPU of a thread that lives.  So when it hands out
+ * one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area is free.  Beside slots,
+ * in pages that a fork does not write and copy.
+ */
+static uint16_t vcpu_slots[MAX_THREADS] __attribute__((section(".data")));
+static unsigned int vcpus_seen;		/* all from here on are 0; atomic */
+
+static void raise_to(unsigned int *seen, unsigned int value)
+{
+	unsigned int old = READ_ONCE(*seen);
+
+	while (old < value)
+		if (__atomic_compare_exchange_n(seen, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			break;
+}
+
+static unsigned long slot_area(unsigned int slot)
+{
+	return __dune_process.region + slot_offset(slot);
+}
+
+static unsigned int thread_slot(const struct dune_thread *t)
+{
+	return offset_slot(thread_area(t) - __dune_process.region);
+}
+
+uint8_t *__dune_thread_slot(struct dune_thread *t)
+{
+	return &slots[thread_slot(t)];
+}
+
+static void area_free(unsigned int slot)
+{
+	__atomic_fetch_sub(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&slots[slot], SLOT_CLEAN, __ATOMIC_RELEASE);
+}
+
+/* vCPU @index belongs to the area @slot from now on.  Returns whether that of a dead thread became free. */
+static HOT bool vcpu_taken(unsigned int index, unsigned int slot)
+{
+	unsigned int before;
+
+	/* In the child of a fork it is so: write nothing, which would copy a page. */
+	if (index >= ARRAY_SIZE(vcpu_slots) || READ_ONCE(vcpu_slots[index]) == slot + 1)
+		return false;
+	raise_to(&vcpus_seen, index + 1);
+	before = __atomic_exchange_n(&vcpu_slots[index], slot + 1, __ATOMIC_ACQ_REL);
+	if (before)
+		area_free(before - 1);
+	return before;
+}
+
+HOT bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t)
+{
+	return vcpu_taken(index, thread_slot(t));
+}
+
+bool __dune_has_vcpu(const struct dune_thread *t)
+{
+	return t->index < ARRAY_SIZE(vcpu_slots) && READ_ONCE(vcpu_slots[t->index]) == thread_slot(t) + 1;
+}
+
+void __dune_vcpu_given_up(unsigned int index)
+{
+	if (index < ARRAY_SIZE(vcpu_slots))
+		__atomic_store_n(&vcpu_slots[index], 0, __ATOMIC_RELEASE);
+}
+
+/* Returns what @slot was before, SLOT_BUSY if it cannot be had. */
+static uint8_t slot_claim(unsigned int slot)
+{
+	uint8_t state = READ_ONCE(slots[slot]);
+
+	if (state == SLOT_BUSY ||
+	    !__atomic_compare_exchange_n(&slots[slot], &state, SLOT_BUSY, false,
+					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return SLOT_BUSY;
+	if (state == SLOT_NEW && __dune_region_open_area(slot_area(slot))) {
+		__atomic_store_n(&slots[slot], SLOT_NEW, __ATOMIC_RELEASE);
+		return SLOT_BUSY;
+	}
+	raise_to(&slots_seen, slot + 1);
+	return state;
+}
+
+/* Ask the module for a vCPU only to learn of a thread that is no more. */
+static bool find_dead(unsigned int slot)
+{
+	struct dune_vcpu_config config = { .tss_limit = sizeof(struct tss) - 1 };
+	bool found;
+
+	if (own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_CREATE_VCPU, &config))
+		return false;
+	found = vcpu_taken(config.index, slot);
+	__dune_vcpu_given_up(config.index);
+	own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, config.index);
+	return found;
+}
+
+static unsigned int claim_any(uint8_t *state)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < MAX_THREADS; slot++) {
+		*state = slot_claim(slot);
+		if (*state != SLOT_BUSY)
+			break;
+	}
+	return slot;
+}
+
+/* An area, and the thread in it as far as the layout says what it is; NULL if there is none, or no memory left. */
+struct dune_thread *__dune_area_alloc(void)
+{
+	struct dune_thread *t;
+	unsigned long area;
+	unsigned int slot;
+	uint8_t state;
+
+	do
+		slot = claim_any(&state);
+	while (slot == MAX_THREADS && find_dead(slot));
+	if (slot == MAX_THREADS)
+		return NULL;
+	area = slot_area(slot);
+	t = area_thread(area);
+	if (state == SLOT_CLEAN)
+		memset(t, 0, sizeof(*t));
+	t->run = (struct dune_run *)(area + AREA_RUN);
+	t->host_top = area + AREA_HOST_END;
+	t->trap_low = area + AREA_TRAP;
+	t->trap_high = area + AREA_TRAP_END;
+	t->trap_top = area + AREA_TRAP_END;
+	t->fd = __dune_process.fd;
+	t->cr3 = __dune_process.region_gpa + REGION_ROOT;
+	/* Before it enters: whoever changes a page table then flushes its TLB too. */
+	__atomic_fetch_add(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
+	return t;
+}
+
+void __dune_thread_free(struct dune_thread *t)
+{
+	area_free(thread_slot(t));
+}
+
+/* Have @nr areas for threads to come without a call of the kernel, as far as there is memory. */
+void __dune_thread_reserve(unsigned int nr)
+{
+	for (unsigned int slot = 0; nr && slot < MAX_THREADS; slot++) {
+		uint8_t state = READ_ONCE(slots[slot]);
+
+		if (state == SLOT_BUSY)
+			continue;
+		if (state == SLOT_NEW) {
+			if (slot_claim(slot) == SLOT_BUSY)
+				return;
+			__atomic_store_n(&slots[slot], SLOT_ZERO, __ATOMIC_RELEASE);
+		}
+		nr--;
+	}
+}
+
+void __dune_threads_inherit(void)
+{
+	__dune_region_inherit(READ_ONCE(slots_seen));
+}
+
+/* Is no other thread in Dune mode? */
+bool __dune_thread_alone(struct dune_thread *t)
+{
+	unsigned int end = READ_ONCE(slots_seen);
+
+	for (unsigned int slot = 0; slot < end; slot++)
+		if (READ_ONCE(slots[slot]) == SLOT_BUSY && &slots[slot] != __dune_thread_slot(t))
+			return false;
+	return true;
+}
+
+bool __dune_thread_in(uint64_t gpa)
+{
+	unsigned int end = READ_ONCE(slots_seen);
+
+	for (unsigned int slot = 0; slot < end; slot++)
+		if (READ_ONCE(slots[slot]) == SLOT_BUSY && READ_ONCE(area_thread(slot_area(slot))->cr3) == gpa)
+			return true;
+	return false;
+}
+
+/* Without mmap, which a filter may forbid: the page of a vCPU that is given up at once. */
+static void fill_hole_by_vcpu(unsigned int slot)
+{
+	struct dune_vcpu_config config = {
+		.tss_limit = sizeof(struct tss) - 1,
+		.run = slot_area(slot) + AREA_RUN,
+	};
+
+	if (!own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_CREATE_VCPU, &config))
+		own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, config.index);
+}
+
+static void fill_hole(unsigned long start, unsigned long end)
+{
+	if (start < end)
+		dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+/*
+ * In the child of a fork the other threads do not exist.  Nor do the pages that they shared with
+ * the kernel: plug the holes, or something of the program's may be put there.  All areas but the first, in which are
+ * the tables too, go back to what they were at the beginning, if they are there at all.
+ */
+HOT void __dune_threads_drop_others(struct dune_thread *t)
+{
+	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
+	bool gone = __dune_region_forked(t);
+	uint8_t free = __dune_process.filtered && !gone ? SLOT_CLEAN : SLOT_NEW;
+
+	for (unsigned int slot = 0; slot < end; slot++) {
+		if (t && slot == own)
+			continue;
+		if (__dune_process.filtered && !(slot && gone))
+			fill_hole_by_vcpu(slot);
+		if (slots[slot] != SLOT_NEW)
+			slots[slot] = slot ? free : SLOT_CLEAN;
+	}
+	if (!__dune_process.filtered) {
+		if (end && (!t || own))
+			fill_hole(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
+		if (!gone) {
+			if (own)
+				fill_hole(slot_area(1), slot_area(own));
+			fill_hole(slot_area(own + 1), slot_area(end));
+		}
+	}
+	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
+	for (unsigned int index = 0; index < vcpus_seen; index++)
+		if (vcpu_slots[index] && !(t && vcpu_slots[index] == own + 1))
+			__dune_vcpu_given_up(index);
+	/* Mostly it is so: write nothing. */
+	if (__dune_nr_threads != (t ? 1 : 0))
+		__dune_nr_threads = t ? 1 : 0;
+}

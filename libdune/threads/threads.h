@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where threads lie, and what each consists of.
+ */
+#ifndef LIBDUNE_THREADS_H
+#define LIBDUNE_THREADS_H
+
+#include "base/base.h"
+#include "threads/debug.h"
+#include "threads/layout.h"
+
+#pragma GCC visibility push(hidden)
+
+/* ---- the process ---- */
+
+/* What a fork writes, in a page that is copied anyway. */
+struct region_state {
+	uint32_t mutex;		/* base/lock.c */
+	bool forking;		/* ... is held by a thread that forks, and changes nothing */
+	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
+	unsigned long kept;	/* but for this one, or 0 */
+};
+
+static inline struct region_state *region_state(void)
+{
+	return (struct region_state *)(__dune_process.region + REGION_STATE);
+}
+
+/* ---- threads ---- */
+
+/* SDM, "64-Bit Task-State Segment" */
+struct tss {
+	uint32_t reserved0;
+	uint64_t rsp[3];
+	uint64_t reserved1;
+	uint64_t ist[7];
+	uint64_t reserved2;
+	uint16_t reserved3;
+	uint16_t io_bitmap;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct tss) == 0x68, "the TSS is 104 bytes");
+
+struct sighand;		/* host/signals.h */
+struct sigreturn;	/* host/signals/sigreturn.c */
+struct ring3_session;	/* guest/guest.h */
+
+struct altstack {
+	unsigned long sp;
+	int flags, reserved;
+	unsigned long size;
+};
+
+typedef long (*syscall_fn)(struct dune_thread *t);
+
+/* prctl(PR_SET_SYSCALL_USER_DISPATCH) */
+struct dispatch {
+	bool on;
+	unsigned long offset, length;	/* calls from here are not dispatched */
+	unsigned long selector;
+};
+
+/* A thread in Dune mode; lies in its area, so that any of its stacks leads to it. */
+struct dune_thread {
+	/* The system call that runs the guest, for the trampoline. */
+	unsigned long run_nr, run_arg0, run_arg1, run_arg2;
+	struct dune_run *run;
+	syscall_fn *table;		/* the trampoline forwards what is NULL there */
+	unsigned long lstar_return;	/* RIP of an exit by SYSCALL */
+	unsigned long host_top;		/* where the host stack begins */
+	unsigned long trap_low, trap_high;	/* the trap stack */
+	unsigned long trap_top;		/* where frames of nested traps from outside the trap stack go */
+	int fd;
+	uint32_t index;			/* of the vCPU */
+	struct sighand *sighand;
+	struct altstack altstack;	/* the program's; the kernel is told of none */
+	unsigned long fault_hva, fault_rip;	/* the last DUNE_EXIT_FAULT ... */
+	uint32_t fault_flags, fault_count;	/* ... and how often it came in a row */
+	/* An exec() under way: it can be abandoned and made again at any instruction. */
+	struct {
+		bool active;
+		int fd;			/* of the program for the loader, or -1 */
+		void *memory;
+		unsigned long size;
+	} exec;
+	const struct sigreturn *returning;	/* an rt_sigreturn under way, or NULL */
+	bool returned;			/* the kernel has done its part of it */
+	bool complete;			/* run->regs is the guest's whole state, HR3 has nothing to add */
+	uint8_t deferred;		/* signals are blocked until it is; deferred_mask is the program's */
+	uint8_t nr_pending;		/* how many there are of them: pending_signals() */
+	uint64_t deferred_mask;
+	bool calling;			/* a call of the program's is made with all signals but SIGSYS blocked; */
+	uint64_t calling_mask;		/* this is the program's */
+	bool strict;			/* seccomp's strict mode */
+	int strict_pid, strict_tid;
+	struct dispatch dispatch;
+	bool touching;			/* HR3 makes an access of the guest's, again if a signal comes before it */
+	uint64_t touch_mask;		/* then the program's, if SIGSEGV and SIGBUS were unblocked for that; else NO_MASK */
+	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
+	unsigned long trap_cr2;
+	uint32_t output_nr;		/* the system call that output.c is about */
+	bool vfork_child;		/* its parent frees the area */
+	bool ring3_bases;		/* FS and GS base are ring 3's; else those are here: */
+	unsigned long ring3_fs, ring3_gs;
+	unsigned long cr4_bits;		/* SMEP and SMAP, as its vCPU has them */
+	bool ring3_fs_set, ring3_gs_set;
+	struct ring3_session *session;	/* the current one, or NULL */
+	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
+	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
+	struct debug_stop debug;
+	struct tss tss;
+	struct dune_run boot;		/* what a new thread starts with */
+	char ist_pad[68];
+	uint64_t ist_mark __attribute__((packed, aligned(4)));	/* entry.S, "Two stacks" */
+	uint64_t boot_mask;		/* and its signal mask */
+};
+
+static inline struct dune_thread *area_thread(unsigned long area)
+{
+	return (struct dune_thread *)(area + AREA_THREAD);
+}
+
+/* A segment whose limit is where the thread's area lies in the region, in units of AREA_SIZE; ring 3 cannot see it. */
+#define SEL_AREA	(10 * 8)
+
+/* GR0: the calling thread, on whatever stack it is.  (SGDT would do as well, but for DUNE_OPT_STRICT.) */
+static inline struct dune_thread *current_thread(void)
+{
+	unsigned int area;
+
+	__asm__("lsl %1, %0" : "=r"(area) : "r"((unsigned int)SEL_AREA) : "cc");
+	return area_thread(__dune_process.region + (unsigned long)area * AREA_SIZE);
+}
+
+static inline unsigned long thread_area(const struct dune_thread *t)
+{
+	return (unsigned long)t - AREA_THREAD;
+}
+
+/* region.c */
+/* HR3: map nothing to [start, end), where nothing is; may be empty.  0 or -errno. */
+long __dune_reserve(unsigned long start, unsigned long end);
+/* Find room for libdune's granule.  0 or -errno. */
+long __dune_region_reserve(void);
+/* Round a fork by @t, in the parent, with the lock of the page tables; only if the first returns 0, not -errno. */
+long __dune_region_fork_begin(const struct dune_thread *t);
+void __dune_region_fork_end(const struct dune_thread *t);
+/* In the child: are the areas of all threads but @t, which may be NULL, gone? */
+bool __dune_region_forked(const struct dune_thread *t);
+/* Before anything may be mapped there: 0, or -errno if it is not reserved. */
+long __dune_region_complete(void);
+/* Before the pages of the pool are described there.  0 or -errno. */
+long __dune_region_hold_pool(void);
+/* Make the stacks of a thread area memory.  0 or -errno. */
+long __dune_region_open_area(unsigned long area);
+/* From now on a child has the areas of all @nr_areas threads, and never need reserve any. */
+void __dune_region_inherit(unsigned int nr_areas);
+
+/* area.c */
+/* An area and the thread in it, as far as the layout says what it is; NULL. */
+struct dune_thread *__dune_area_alloc(void);
+void __dune_thread_free(struct dune_thread *t);
+uint8_t *__dune_thread_slot(struct dune_thread *t);
+bool __dune_thread_alone(struct dune_thread *t);
+void __dune_thread_reserve(unsigned int nr);
+void __dune_threads_inherit(void);
+/* Is a thread in the address space with its root at @gpa? */
+bool __dune_thread_in(uint64_t gpa);
+/* How many areas are in use: no more threads can be in the guest.  Atomic. */
+extern uint32_t __dune_nr_threads;
+void __dune_threads_drop_others(struct dune_thread *t);
+/* vCPU @index is that of @t's area from now on; was it a dead thread's, whose area is free now? */
+bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t);
+bool __dune_has_vcpu(const struct dune_thread *t);
+void __dune_vcpu_given_up(unsigned int index);
+
+#pragma GCC visibility pop
+
+#endif /* LIBDUNE_THREADS_H */
