@@ -315,7 +315,7 @@ static int handle_exception(struct dune_vcpu *vcpu, struct dune_exit *exit)
 
 /* ---- The rest ------------------------------------------------------------------ */
 
-static int handle_nothing(struct dune_vcpu *vcpu, struct dune_exit *exit)
+static int handle_none(struct dune_vcpu *vcpu, struct dune_exit *exit)
 {
 	vcpu->flush_l1d = true;
 	return TO_GUEST;
@@ -361,22 +361,5 @@ static int handle_dead(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	return shut_down(vcpu, exit, DUNE_SHUTDOWN_HARDWARE);
 }
 
-dune_exit_handler * const dune_exit_handlers[X_NR_KINDS] = {
-	[X_NONE]		= handle_nothing,
-	[X_SKIP]		= handle_skip,
-	[X_INTERRUPT]		= handle_interrupt,
-	[X_HYPERCALL]		= handle_hypercall,
-	[X_CPUID]		= handle_cpuid,
-	[X_RDMSR]		= handle_rdmsr,
-	[X_WRMSR]		= handle_wrmsr,
-	[X_XSETBV]		= handle_xsetbv,
-	[X_TDP_FAULT]		= handle_tdp_fault,
-	[X_EXCEPTION]		= handle_exception,
-	[X_PRIVILEGED]		= handle_privileged,
-	[X_UNDEFINED]		= handle_undefined,
-	[X_WINDOW]		= handle_window,
-	[X_TRIPLE_FAULT]	= handle_triple_fault,
-	[X_BAD_STATE]		= handle_bad_state,
-	[X_UNKNOWN]		= handle_unknown,
-	[X_DEAD]		= handle_dead,
-};
+#define HANDLER(NAME, name) [X_##NAME] = handle_##name,
+dune_exit_handler * const dune_exit_handlers[X_NR_KINDS] = { DUNE_EXIT_KINDS(HANDLER) };

@@ -10,6 +10,8 @@
 #include <linux/static_call.h>
 #include <linux/types.h>
 
+#include "exit_kinds.h"
+
 struct dune_vcpu;
 struct dune_mmu;
 struct tdp_format;
@@ -17,28 +19,7 @@ struct tdp_format;
 /* The type of the operations below that have a static call. */
 void dune_hw_vcpu_fn(struct dune_vcpu *vcpu);
 
-/* What made the guest stop.  A vendor's run() reduces each hardware exit to one of these. */
-enum dune_exit_kind {
-	X_NONE,			/* dealt with already: enter again */
-	X_SKIP,			/* the instruction was done for the guest: go past it */
-	X_INTERRUPT,		/* the host has an interrupt to take */
-	X_HYPERCALL,		/* VMCALL or VMMCALL */
-	X_CPUID,
-	X_RDMSR,
-	X_WRMSR,
-	X_XSETBV,
-	X_TDP_FAULT,		/* ->tdp */
-	X_EXCEPTION,		/* intercepted, belongs to the guest: ->event */
-	X_PRIVILEGED,		/* an instruction that user mode may not use: #GP(0) */
-	X_UNDEFINED,		/* an instruction that the guest's CPU does not have: #UD */
-	X_WINDOW,		/* the guest can take an interrupt now */
-	X_TRIPLE_FAULT,
-	X_BAD_STATE,		/* the CPU refused to enter the guest */
-	X_UNKNOWN,		/* an exit that nobody asked for */
-	X_DEAD,			/* the hardware was turned off under us */
-	X_NR_KINDS
-};
-
+/* A vendor's run() reduces each hardware exit to one of these. */
 struct dune_exit {
 	enum dune_exit_kind kind;
 	u32 hw_reason;		/* the CPU's number of the exit, for traces and for DUNE_EXIT_SHUTDOWN */

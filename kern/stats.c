@@ -22,25 +22,8 @@ static const char * const stat_names[STAT_NR] = {
 	[STAT_YIELDS]		= "yields",
 };
 
-static const char * const exit_names[X_NR_KINDS] = {
-	[X_NONE]		= "exit_none",
-	[X_SKIP]		= "exit_skip",
-	[X_INTERRUPT]		= "exit_interrupt",
-	[X_HYPERCALL]		= "exit_hypercall",
-	[X_CPUID]		= "exit_cpuid",
-	[X_RDMSR]		= "exit_rdmsr",
-	[X_WRMSR]		= "exit_wrmsr",
-	[X_XSETBV]		= "exit_xsetbv",
-	[X_TDP_FAULT]		= "exit_tdp_fault",
-	[X_EXCEPTION]		= "exit_exception",
-	[X_PRIVILEGED]		= "exit_privileged",
-	[X_UNDEFINED]		= "exit_undefined",
-	[X_WINDOW]		= "exit_window",
-	[X_TRIPLE_FAULT]	= "exit_triple_fault",
-	[X_BAD_STATE]		= "exit_bad_state",
-	[X_UNKNOWN]		= "exit_unknown",
-	[X_DEAD]		= "exit_dead",
-};
+#define EXIT_NAME(NAME, name) [X_##NAME] = "exit_" #name,
+static const char * const exit_names[X_NR_KINDS] = { DUNE_EXIT_KINDS(EXIT_NAME) };
 
 static u64 sum(size_t offset)
 {

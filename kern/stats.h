@@ -4,7 +4,8 @@
 #define DUNE_STATS_H
 
 #include <linux/percpu.h>
-#include "hw.h"
+
+#include "exit_kinds.h"
 
 enum dune_stat {
 	STAT_RUNS,		/* DUNE_RUN calls */

@@ -11,24 +11,12 @@
 #include "hw.h"
 #include "vcpu.h"
 
-#define DUNE_EXIT_NAMES				\
-	{ X_NONE, "none" },			\
-	{ X_SKIP, "skip" },			\
-	{ X_INTERRUPT, "interrupt" },		\
-	{ X_HYPERCALL, "hypercall" },		\
-	{ X_CPUID, "cpuid" },			\
-	{ X_RDMSR, "rdmsr" },			\
-	{ X_WRMSR, "wrmsr" },			\
-	{ X_XSETBV, "xsetbv" },			\
-	{ X_TDP_FAULT, "tdp_fault" },		\
-	{ X_EXCEPTION, "exception" },		\
-	{ X_PRIVILEGED, "privileged" },		\
-	{ X_UNDEFINED, "undefined" },		\
-	{ X_WINDOW, "window" },			\
-	{ X_TRIPLE_FAULT, "triple_fault" },	\
-	{ X_BAD_STATE, "bad_state" },		\
-	{ X_UNKNOWN, "unknown" },		\
-	{ X_DEAD, "dead" }
+/* perf and trace-cmd read the format of an event: they need the numbers. */
+#define DUNE_EXIT_NUMBER(NAME, name) TRACE_DEFINE_ENUM(X_##NAME);
+DUNE_EXIT_KINDS(DUNE_EXIT_NUMBER)
+
+#define DUNE_EXIT_NAME(NAME, name) { X_##NAME, #name },
+#define DUNE_EXIT_NAMES DUNE_EXIT_KINDS(DUNE_EXIT_NAME) { X_NR_KINDS, "?" }
 
 TRACE_EVENT(dune_enter,
 	TP_PROTO(const struct dune_vcpu *vcpu),
