@@ -12,6 +12,7 @@
 
 #include "dev.h"
 #include "hw.h"
+#include "load.h"
 #include "vcpu.h"
 #include "vm.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* The device file. */
 #ifndef DUNE_DEV_H
 #define DUNE_DEV_H
 

@@ -11,6 +11,8 @@
 
 #include "exit.h"
 #include "hw.h"
+#include "load.h"
+#include "mmu/flush.h"
 #include "stats.h"
 #include "trace.h"
 #include "vcpu.h"
@@ -361,5 +363,6 @@ static int handle_dead(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	return shut_down(vcpu, exit, DUNE_SHUTDOWN_HARDWARE);
 }
 
-#define HANDLER(NAME, name) [X_##NAME] = handle_##name,
+#define HANDLER(NAME, name)	\
+	[X_##NAME] = handle_##name,
 dune_exit_handler * const dune_exit_handlers[X_NR_KINDS] = { DUNE_EXIT_KINDS(HANDLER) };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What made the guest stop: the one list of the kinds of exits.  The enumeration, the table of handlers, the counters and
- * the names in traces are made from it.  A kind in it needs handle_NAME() in exit.c, and a vendor's table that leads to it.
+ * What made the guest stop: the one list of the kinds of exits.  The enumeration, the table of handlers, the counters
+ * and the names in traces are made from it.  A kind in it needs handle_NAME() in exit.c, and a vendor's table that
+ * leads to it.
  */
 #ifndef DUNE_EXIT_KINDS_H
 #define DUNE_EXIT_KINDS_H

@@ -50,7 +50,8 @@ static int set_fpu_load(const char *text, const struct kernel_param *param)
 
 static const struct kernel_param_ops fpu_load_ops = { .set = set_fpu_load, .get = param_get_uint };
 module_param_cb(fpu_load, &fpu_load_ops, &fpu_load, 0644);
-MODULE_PARM_DESC(fpu_load, "who loads vector registers before a guest runs: 0 the best way there is, 1 the module, 2 the return to user mode");
+MODULE_PARM_DESC(fpu_load,
+	"loads vector registers before a guest runs: 0 whoever does it best, 1 the module, 2 the return to user mode");
 
 #ifdef DUNE_HAVE_FPSTATE
 

@@ -11,9 +11,8 @@ DECLARE_STATIC_KEY_FALSE(dune_fpu_by_module);
 void dune_fpu_init(void);
 
 /*
- * The thread has TIF_NEED_FPU_LOAD: load its registers.  Interrupts are off.  False: only the return to user mode can do
- * it, so go there and come again.  *ours becomes true if dune_fpu_give_back() must stand before
- * that return.
+ * The thread has TIF_NEED_FPU_LOAD: load its registers.  Interrupts are off.  False: only the return to user mode can
+ * do it, so go there and come again.  *ours becomes true if dune_fpu_give_back() must stand before that return.
  */
 bool dune_fpu_load(bool *ours);
 void dune_fpu_give_back(void);

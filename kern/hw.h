@@ -47,9 +47,7 @@ struct dune_hw_caps {
 	u64 cr4_allowed;		/* bits of CR4 that the guest may set itself */
 };
 
-/*
- * Grouped by lifetime.  A vendor answers upward only by return value.
- */
+/* Grouped by lifetime.  A vendor answers upward only by return value. */
 struct dune_hw_ops {
 	const char *name;
 	const char *kvm_module;
@@ -60,7 +58,10 @@ struct dune_hw_ops {
 	int (*check)(void);
 	int (*setup)(struct dune_hw_caps *caps);
 	void (*teardown)(void);
-	/* Stop using this CPU: called on it, before virtualization is turned off there.  Interrupts are off or all tasks are frozen. */
+	/*
+	 * Stop using this CPU: called on it, before virtualization is turned off there.  Interrupts are off or all
+	 * tasks are frozen.
+	 */
 	void (*cpu_disable)(void);
 
 	/*
@@ -107,20 +108,21 @@ struct dune_hw_ops {
 };
 
 extern const struct dune_hw_ops vmx_ops;
+extern const struct dune_hw_ops svm_ops;
 
 /* The operations on the way of every DUNE_RUN, without the indirect call, which a retpoline makes dear. */
 DECLARE_STATIC_CALL(dune_hw_vcpu_load, dune_hw_vcpu_fn);
 DECLARE_STATIC_CALL(dune_hw_vcpu_put, dune_hw_vcpu_fn);
 DECLARE_STATIC_CALL(dune_hw_run, dune_hw_vcpu_fn);
-extern const struct dune_hw_ops svm_ops;
 
 /* The one in use; set before the device exists. */
 extern const struct dune_hw_ops *dune_hw;
 extern struct dune_hw_caps dune_hw_caps;
 
-int dune_hw_init(void);
-void dune_hw_exit(void);
+/* The first of @vendors that the CPU has.  0 or -errno, after a line in the log. */
+int dune_hw_choose(const struct dune_hw_ops * const *vendors, unsigned int nr);
 
+/* Written by cpus.c. */
 DECLARE_PER_CPU(bool, dune_cpu_usable);
 
 /* False once virtualization is, or is about to be, off on this CPU.  Interrupts are off. */

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* What is done against which bug of the CPU, decided once; flushing the L1 data cache by hand. */
 #include <linux/cache.h>
 #include <linux/cpu.h>
 #include <linux/gfp.h>
@@ -46,7 +47,7 @@ int dune_spec_init(void)
 	if (spec->ibpb_user)
 		static_branch_enable(&dune_spec_ibpb_user);
 	if (spec->flush_l1d && cpu_smt_possible())
-		pr_warn_once("this CPU has the L1TF bug and SMT is on: a guest may read what a sibling thread has in its L1 data cache\n");
+		pr_warn_once("L1TF, and SMT is on: a guest may read what a sibling thread has in its L1 data cache\n");
 	return 0;
 }
 

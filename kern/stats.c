@@ -22,7 +22,8 @@ static const char * const stat_names[STAT_NR] = {
 	[STAT_YIELDS]		= "yields",
 };
 
-#define EXIT_NAME(NAME, name) [X_##NAME] = "exit_" #name,
+#define EXIT_NAME(NAME, name)	\
+	[X_##NAME] = "exit_" #name,
 static const char * const exit_names[X_NR_KINDS] = { DUNE_EXIT_KINDS(EXIT_NAME) };
 
 static u64 sum(size_t offset)

@@ -3,14 +3,9 @@
  * Virtual CPUs and DUNE_RUN, the outermost of three levels: this one may sleep; the vendor's
  * run() has interrupts off; vmenter.S is the guest's door.
  */
-#include <linux/delay.h>
-#include <linux/moduleparam.h>
 #include <linux/nospec.h>
-#include <linux/percpu.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/smp.h>
-#include <linux/topology.h>
 #include <linux/uaccess.h>
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
@@ -18,15 +13,11 @@
 #include "exit.h"
 #include "fpu.h"
 #include "hw.h"
-#include "spec.h"
+#include "load.h"
+#include "mmu/flush.h"
 #include "stats.h"
 #include "trace.h"
 #include "vcpu.h"
-
-/* Of which VM this CPU runs a guest at this moment. */
-static DEFINE_PER_CPU(struct dune_mmu *, running_mmu);
-/* The id of the last VM that ran here.  Its address would not do: the next VM may get the same memory. */
-static DEFINE_PER_CPU(u64, last_vm);
 
 /* ---- Creation ------------------------------------------------------------ */
 
@@ -201,132 +192,6 @@ int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index)
 	return error;
 }
 
-/* ---- Coming to a CPU and leaving it ---------------------------------------- */
-
-/* The descriptor from which the vDSO's getcpu() takes the limit: data, ring 3, 32 bits. */
-static u64 cpunode_descriptor(int cpu)
-{
-	u32 limit = cpu | cpu_to_node(cpu) << 12;
-
-	return 0x0040f50000000000ULL | (limit & 0xffff) | (u64)(limit & 0xf0000) << 32;
-}
-
-/*
- * The thread has come to another CPU than it ran the vCPU on last, or to one that was switched off meanwhile.  Interrupts
- * are off, but for a while.
- */
-static noinline void vcpu_migrate(struct dune_vcpu *vcpu)
-{
-	preempt_disable();
-	local_irq_enable();
-	vcpu->run->gdt[DUNE_SEL_CPUNODE >> 3] = cpunode_descriptor(smp_processor_id());
-	dune_hw->vcpu_migrate(vcpu);
-	dune_stat(STAT_MIGRATIONS);
-	local_irq_disable();
-	preempt_enable();
-}
-
-static noinline void barrier_between_vms(struct dune_vcpu *vcpu)
-{
-	if (this_cpu_read(last_vm) != vcpu->vm->id) {
-		this_cpu_write(last_vm, vcpu->vm->id);
-		dune_ibpb();
-	}
-}
-
-/*
- * From here to vcpu_leave() the guest's part of the CPU's state is in the CPU, so the thread
- * stays on it: interrupts are off, but for moments in which preemption is.
- */
-static __always_inline void vcpu_come(struct dune_vcpu *vcpu)
-{
-	local_irq_disable();
-	if (unlikely(READ_ONCE(vcpu->cpu) != raw_smp_processor_id()))
-		vcpu_migrate(vcpu);
-	if (static_branch_unlikely(&dune_spec_ibpb))
-		barrier_between_vms(vcpu);
-	vcpu->flush_l1d = true;
-	vcpu->dirty |= VCPU_DIRTY_HOST;
-	static_call(dune_hw_vcpu_load)(vcpu);
-}
-
-static __always_inline void vcpu_leave(struct dune_vcpu *vcpu)
-{
-	static_call(dune_hw_vcpu_put)(vcpu);
-	if (static_branch_unlikely(&dune_spec_ibpb_user))
-		dune_ibpb();
-	local_irq_enable();
-}
-
-void dune_vcpu_park(struct dune_vcpu *vcpu)
-{
-	vcpu_leave(vcpu);
-}
-
-void dune_vcpu_unpark(struct dune_vcpu *vcpu)
-{
-	vcpu_come(vcpu);
-}
-
-/*
- * The caller waits for another thread of the process, which may be off its CPU.  Asleep it leaves the CPU to
- * those of a lower priority too; but who wakes up interrupts whom it waits for.
- */
-int dune_yield(unsigned long microseconds)
-{
-	if (microseconds > DUNE_YIELD_MAX)
-		return -EINVAL;
-	dune_stat(STAT_YIELDS);
-	if (microseconds)
-		usleep_range(microseconds, 2 * microseconds);
-	else
-		yield();
-	return 0;
-}
-
-/* ---- Interrupting guests ----------------------------------------------------- */
-
-static void do_nothing(void *unused)
-{
-}
-
-static bool runs_guest_of(int cpu, void *mmu)
-{
-	return READ_ONCE(per_cpu(running_mmu, cpu)) == mmu;
-}
-
-void dune_kick_cpus(struct dune_mmu *mmu)
-{
-	int cpu;
-
-	for_each_online_cpu(cpu) {
-		if (runs_guest_of(cpu, mmu)) {
-			dune_stat(STAT_KICKS);
-			on_each_cpu_cond_mask(runs_guest_of, do_nothing, mmu, true, cpu_online_mask);
-			return;
-		}
-	}
-}
-
-/*
- * Announce the guest, then look whether translations went stale: whoever makes them so does it
- * in the opposite order (dune_mmu_flush_all() and the notifier).
- */
-static __always_inline void flush_if_behind(struct dune_vcpu *vcpu)
-{
-	struct dune_mmu *mmu = &vcpu->vm->mmu;
-	u64 *flushed = this_cpu_ptr(mmu->flushed_gen), gen;
-
-	this_cpu_write(running_mmu, mmu);
-	smp_mb();
-	gen = atomic64_read(&mmu->tlb_gen);
-	if (unlikely(*flushed != gen)) {
-		dune_hw->flush_tlb(vcpu);
-		*flushed = gen;
-		dune_stat(STAT_TLB_FLUSHES);
-	}
-}
-
 /* ---- The loop ------------------------------------------------------------------ */
 
 #ifdef _TIF_NEED_RESCHED_LAZY
@@ -370,6 +235,14 @@ static __always_inline bool must_prepare(struct dune_vcpu *vcpu)
 	       READ_ONCE(vcpu->run->immediate_exit);
 }
 
+static __always_inline void flush_if_behind(struct dune_vcpu *vcpu)
+{
+	if (unlikely(mmu_enter_guest(&vcpu->vm->mmu))) {
+		dune_hw->flush_tlb(vcpu);
+		dune_stat(STAT_TLB_FLUSHES);
+	}
+}
+
 /* Loaded.  DUNE_EXIT_* or -errno. */
 static __always_inline int run_loop(struct dune_vcpu *vcpu)
 {
@@ -384,7 +257,7 @@ static __always_inline int run_loop(struct dune_vcpu *vcpu)
 		trace_dune_enter(vcpu);
 		flush_if_behind(vcpu);
 		static_call(dune_hw_run)(vcpu);
-		this_cpu_write(running_mmu, NULL);
+		mmu_leave_guest();
 		dune_stat_exit(vcpu->exit.kind);
 		trace_dune_exit(vcpu);
 		result = dune_handle_exit(vcpu);
@@ -521,9 +394,9 @@ long notrace dune_vcpu_run(struct dune_vm *vm, unsigned long index)
 	result = import_state(vcpu);
 	if (likely(!result)) {
 		dune_stat(STAT_RUNS);
-		vcpu_come(vcpu);
+		dune_vcpu_load(vcpu);
 		result = run_loop(vcpu);
-		vcpu_leave(vcpu);
+		dune_vcpu_put(vcpu);
 		export_state(vcpu);
 		vcpu->run->exit_reason = result;
 	}

@@ -60,15 +60,6 @@ struct dune_vcpu *dune_vcpu_find(struct dune_vm *vm, unsigned long index);
 /* DUNE_RUN: DUNE_EXIT_*, or -errno. */
 long dune_vcpu_run(struct dune_vm *vm, unsigned long index);
 
-/*
- * A handler that may sleep does so between these two, with the CPU's state the host's own.
- */
-void dune_vcpu_park(struct dune_vcpu *vcpu);
-void dune_vcpu_unpark(struct dune_vcpu *vcpu);
-
-/* DUNE_YIELD; 0 or -EINVAL. */
-int dune_yield(unsigned long microseconds);
-
 /* cpuid.c */
 void dune_emulate_cpuid(struct dune_regs *regs);
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* The life of an address space that an open file of /dev/dune stands for. */
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/rcupdate.h>
@@ -59,8 +60,8 @@ struct dune_vm *dune_vm_create(void)
 	struct dune_vm *vm;
 
 	/*
-	 * mm_take_all_locks() gives up at any signal: also at SIGSTOP and the freezer, which no program can block, and which
-	 * must make no difference to it.
+	 * mm_take_all_locks() gives up at any signal: also at SIGSTOP and the freezer, which no program can block,
+	 * and which must make no difference to it.
 	 */
 	if (IS_ERR(mn))
 		return mn == ERR_PTR(-EINTR) ? ERR_PTR(-ERESTARTNOINTR) : ERR_CAST(mn);

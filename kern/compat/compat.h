@@ -108,9 +108,9 @@ static __always_inline void dune_guest_exit_irqoff(void)
 }
 
 /*
- * A machine check in the guest, which the CPU reported instead of taking it; interrupts are off.  The kernel is told that
- * it was in user mode, where it can often recover by a signal to the thread.  After an instruction of ours it would
- * see one in the kernel, and panic at the same; but older kernels have no other way.
+ * A machine check in the guest, which the CPU reported instead of taking it; interrupts are off.  The kernel is told
+ * that it was in user mode, where it can often recover by a signal to the thread.  After an instruction of ours it
+ * would see one in the kernel, and panic at the same; but older kernels have no other way.
  */
 static inline void dune_take_machine_check(void)
 {

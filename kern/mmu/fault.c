@@ -21,6 +21,7 @@
 #include <asm/pgtable.h>
 
 #include "../compat/mmu.h"
+#include "flush.h"
 #include "mmu.h"
 
 static_assert(MMU_WRITE == TDP_WRITE && MMU_EXEC == TDP_EXEC);
@@ -41,8 +42,8 @@ struct mmu_fault {
 };
 
 /*
- * The entry of @mm's page table that maps @va, or 0, and its level; @last, if that is 1, the table it is in.  Interrupts are
- * off, which keeps page-table pages from being freed, as for get_user_pages_fast().
+ * The entry of @mm's page table that maps @va, or 0, and its level; @last, if that is 1, the table it is in.
+ * Interrupts are off, which keeps page-table pages from being freed, as for get_user_pages_fast().
  *
  * Only the last entry counts: Linux gives those above it all permissions (but sets NX
  * in the top one when it keeps two tables against Meltdown).
@@ -209,8 +210,9 @@ static void map_around(struct dune_mmu *mmu, const struct mmu_fault *fault)
 }
 
 /* Not part of map_locked(), so that what has no neighbours does not pay for them. */
-static noinline int map_with_neighbours(struct dune_mmu *mmu, const struct mmu_fault *fault, const struct tdp_leaf *leaf,
-					struct tdp_cache *cache, struct list_head *garbage)
+static noinline int map_with_neighbours(struct dune_mmu *mmu, const struct mmu_fault *fault,
+					const struct tdp_leaf *leaf, struct tdp_cache *cache,
+					struct list_head *garbage)
 {
 	int r = tdp_map(&mmu->tdp, cache, fault->gpa, leaf, garbage);
 
@@ -411,8 +413,9 @@ int dune_mmu_fault(struct dune_mmu *mmu, u64 gpa, u32 access, int fast, u64 *hva
 			if (signal_pending(current))
 				return -EINTR;
 			/*
-			 * Who invalidates the address may be off the CPU, and of a lower priority: as long as this thread runs
-			 * that would not end.  Twice as long each time, for whoever wakes up takes the CPU from who is at work.
+			 * Who invalidates the address may be off the CPU, and of a lower priority: as long as this
+			 * thread runs that would not end.  Twice as long each time, for whoever wakes up takes the
+			 * CPU from who is at work.
 			 */
 			if (r == -EAGAIN)
 				usleep_range(FIRST_WAIT << (round - 2), FIRST_WAIT << (round - 1));

@@ -38,7 +38,7 @@ struct granule_table {
 	bool stale;		/* a copy: its user's page table may map what is not in here; the caller's */
 	/* va granule -> its place; leaves come as needed */
 	struct granule_place *forward[GRANULE_NR_LEAVES];
-	DECLARE_BITMAP(leaves, GRANULE_NR_LEAVES);	/* which there are: few, and all are gone through at each fork */
+	DECLARE_BITMAP(leaves, GRANULE_NR_LEAVES);	/* which there are: few; each fork goes through them */
 	/*
 	 * gpa granule -> va granule + 1, or 0; pages come as needed, user space may
 	 * have them mapped

@@ -8,6 +8,7 @@
 #include <asm/processor.h>
 
 #include "../msr.h"
+#include "flush.h"
 #include "mmu.h"
 
 static bool device_memory = true;

@@ -45,10 +45,8 @@ struct dune_mmu {
 	unsigned long invalidate_end;
 
 	/*
-	 * Bumped (under lock) by whatever makes a translation invalid.  A CPU compares
-	 * it with *per_cpu_ptr(flushed_gen) after it has announced that it is about to
-	 * run a guest of this VM, and flushes if it is behind.  Starts at 1,
-	 * flushed_gen at 0: the root's page may have been that of another VM.
+	 * Of the flush protocol (flush.c).  tlb_gen is bumped (under lock) by whatever makes a translation invalid.
+	 * It starts at 1, flushed_gen at 0: the root's page may have been that of another VM.
 	 */
 	atomic64_t tlb_gen;
 	atomic64_t kicked_gen;		/* no CPU runs with older translations; no lock */
@@ -134,36 +132,12 @@ int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from, u32 round
 /* The page of the table that DUNE_MMAP_GRANULES maps, or NULL; a reference is taken.  May sleep. */
 struct page *dune_mmu_granule_page(struct dune_mmu *mmu, unsigned long pgoff);
 
-/*
- * Make every CPU that runs a guest of this VM flush before it runs it again; none runs
- * with a stale translation after return.  Does not sleep; interrupts are on.
- */
-void dune_mmu_flush_all(struct dune_mmu *mmu);
-
 /* Within kern/mmu. */
-
-/* Under mmu->lock: translations became invalid. */
-static inline void mmu_make_stale(struct dune_mmu *mmu)
-{
-	atomic64_inc(&mmu->tlb_gen);
-}
-
-/*
- * Without mmu->lock: wait until no CPU runs with translations that were stale at @gen,
- * which is tlb_gen as read under the lock.
- */
-void mmu_wait_flushed(struct dune_mmu *mmu, u64 gen);
 
 /*
  * Under mmu->lock, which is released and taken again between granules: unmap the process's addresses [start, end).
  * @gone: they will not be mapped again, so tables for them are of no more use.  True when CPUs must flush.
  */
 bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_head *garbage);
-
-/*
- * Provided by vcpu.c: interrupt every CPU that runs a guest of @mmu now, and wait until
- * each has left it.  Preemption is off, interrupts are on.
- */
-void dune_kick_cpus(struct dune_mmu *mmu);
 
 #endif

@@ -10,44 +10,13 @@
  *    next access faults.
  *  - invalidate_range (later: arch_invalidate_secondary_tlbs) is for devices that walk
  *    the process's page table itself, and must flush when the CPU does.
- *
- * Flush protocol.  A CPU that is about to enter a guest announces it, executes a full
- * barrier, and compares tlb_gen.  We zap, bump tlb_gen, execute a full barrier, and
- * look at the announcements.  So either the CPU sees the new generation and flushes, or
- * we see the CPU and interrupt it.
  */
 #include <linux/mm.h>
-#include <linux/preempt.h>
 
+#include "flush.h"
 #include "mmu.h"
 
 #define TABLES_KEPT	64	/* besides as many as the kernel has for the process */
-
-void mmu_wait_flushed(struct dune_mmu *mmu, u64 gen)
-{
-	s64 kicked = atomic64_read_acquire(&mmu->kicked_gen);
-
-	if ((u64)kicked >= gen)
-		return;
-	/* Zaps and tlb_gen before the announcements; pairs with the entry into a guest. */
-	smp_mb();
-	preempt_disable();
-	dune_kick_cpus(mmu);
-	preempt_enable();
-
-	while ((u64)kicked < gen) {
-		s64 old = atomic64_cmpxchg(&mmu->kicked_gen, kicked, gen);
-
-		if (old == kicked)
-			break;
-		kicked = old;
-	}
-}
-
-void dune_mmu_flush_all(struct dune_mmu *mmu)
-{
-	mmu_wait_flushed(mmu, atomic64_inc_return(&mmu->tlb_gen));
-}
 
 /* Of one granule. */
 static bool zap_granule(struct dune_mmu *mmu, u64 gpa, u64 size, bool gone, struct list_head *garbage)
@@ -81,8 +50,9 @@ bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_he
 }
 
 /*
- * An empty table is kept for the next mapping there.  But who goes through its address space, and unmaps what is behind it,
- * would keep one for each 2 MiB, which no OOM killer counts.  The kernel's own tables for all that is mapped it does count.
+ * An empty table is kept for the next mapping there.  But who goes through its address space, and unmaps what is
+ * behind it, would keep one for each 2 MiB, which no OOM killer counts.  The kernel's own tables for all that is
+ * mapped it does count.
  */
 static bool has_many_tables(const struct dune_mmu *mmu)
 {

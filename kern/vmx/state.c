@@ -133,9 +133,9 @@ static noinline void restore_selectors(struct vmx_vcpu *vmx)
 	}
 	if (vmx->gs) {
 		/*
-		 * The task's descriptor may have gone since.  The #GP comes with the task's GS base active, and the entry of
-		 * #GP puts that right only where the kernel's own function does this; the selector is 0 then.  It
-		 * clobbers the inactive base.
+		 * The task's descriptor may have gone since.  The #GP comes with the task's GS base active, and the
+		 * entry of #GP puts that right only where the kernel's own function does this; the selector is 0
+		 * then.  It clobbers the inactive base.
 		 */
 		load_gs_index(vmx->gs);
 		write_inactive_gs_base(vmx->gs_base);
@@ -147,7 +147,10 @@ static noinline void restore_selectors(struct vmx_vcpu *vmx)
 void notrace vmx_vcpu_load(struct dune_vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	/* The kernel's per-CPU base is active; SWAPGS's other one is the task's, and in the guest the guest's other one. */
+	/*
+	 * The kernel's per-CPU base is active; SWAPGS's other one is the task's, and in the guest the guest's other
+	 * one.
+	 */
 	u64 fs_base = read_fs_base(), gs_base = read_inactive_gs_base();
 
 	load_msrs(vmx);

@@ -3,8 +3,8 @@
  * The VMCS: its memory, which CPU has it, and its fields.
  *
  * KVM uses VMCSs on the same CPUs and knows nothing of ours.  So ours is current
- * only while interrupts are off, unless none was before: acquire() and release() in vmx.c.  And KVM's clean-up at reboot, suspend and CPU offline
- * does not cover ours: each CPU keeps a list of those that it may have cached.
+ * only while interrupts are off, unless none was before: acquire() and release() in vmx.c.  And KVM's clean-up at
+ * reboot, suspend and CPU offline does not cover ours: each CPU keeps a list of those that it may have cached.
  */
 #include <linux/gfp.h>
 #include <linux/idr.h>

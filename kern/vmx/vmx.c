@@ -214,8 +214,8 @@ static __always_inline void write_state(struct vmx_vcpu *vmx)
 	if (unlikely(dirty & ~(VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS | VCPU_DIRTY_HOST)))
 		write_rare_state(vmx, dirty);
 	/*
-	 * The shadow of STI or MOV SS was that of the instruction left behind; and with one, the CPU refuses some values
-	 * of IF and TF (SDM, "Checks on Guest Non-Register State").
+	 * The shadow of STI or MOV SS was that of the instruction left behind; and with one, the CPU refuses some
+	 * values of IF and TF (SDM, "Checks on Guest Non-Register State").
 	 */
 	if (dirty & (VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS))
 		vmwrite(GUEST_INTERRUPTIBILITY_INFO, 0);

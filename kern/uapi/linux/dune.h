@@ -88,7 +88,7 @@ struct dune_regs {
 
 /* Why DUNE_RUN came back: its result, and dune_run.exit_reason. */
 #define DUNE_EXIT_SYSCALL	1	/* VMCALL in ring 0 that is no hypercall; RIP is behind it */
-#define DUNE_EXIT_INTR		2	/* a signal or other work is pending, or immediate_exit was set: do it, run again */
+#define DUNE_EXIT_INTR		2	/* a signal or other work is pending, or immediate_exit: do it, run again */
 #define DUNE_EXIT_FAULT		3	/* an access that the kernel could not resolve: dune_run.fault */
 #define DUNE_EXIT_SHUTDOWN	4	/* the guest cannot go on: dune_run.shutdown */
 #define DUNE_EXIT_WINDOW	5	/* DUNE_RUN_WINDOW was asked for, and IF is 1 now */
@@ -138,7 +138,7 @@ struct dune_run {
 	__u32 event_error;		/* in, out */
 	__u32 cpl;			/* in, out: 0 or 3; setting another loads CS and SS */
 	__u32 flags;			/* in: DUNE_RUN_* */
-	__u32 immediate_exit;		/* in: not 0: DUNE_EXIT_INTR before the guest runs; never cleared by the kernel */
+	__u32 immediate_exit;		/* in: not 0: DUNE_EXIT_INTR before the guest runs; not cleared */
 	__u32 exit_reason;		/* out: DUNE_EXIT_* */
 	union {
 		struct {
@@ -179,8 +179,8 @@ struct dune_granule {
 #define DUNE_DESTROY_VCPU	_IO(DUNE_IOC, 0x02)	/* argument: index */
 #define DUNE_RUN		_IO(DUNE_IOC, 0x03)	/* argument: index; result: DUNE_EXIT_* */
 #define DUNE_GET_GRANULE	_IOWR(DUNE_IOC, 0x04, struct dune_granule)
-#define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: O_CLOEXEC or 0, and a round; result: a new file descriptor */
-#define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, at most DUNE_YIELD_MAX; 0: only let others have the CPU */
+#define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: O_CLOEXEC or 0, a round; result: a descriptor */
+#define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, or 0: only let others run */
 
 /* Above its flags: how often DUNE_GET_GRANULE had given EAGAIN when the process was forked (modulo 1 << 32). */
 #define DUNE_ATTACH_ROUND_SHIFT	32
@@ -202,7 +202,7 @@ struct dune_granule {
 #define DUNE_HC(nr)		(0x44554e4500000000ULL | (nr))
 #define DUNE_HC_GET_GRANULE	DUNE_HC(0)	/* RDI: va.  RAX: gpa */
 #define DUNE_HC_FLUSH_TLB	DUNE_HC(1)	/* flush the TLB of every vCPU of this process; done when it returns */
-#define DUNE_HC_FAULT		DUNE_HC(2)	/* RDI: va, RSI: DUNE_FAULT_{READ,WRITE,EXEC}: DUNE_EXIT_FAULT with hva = gva = va */
+#define DUNE_HC_FAULT		DUNE_HC(2)	/* RDI: va, RSI: DUNE_FAULT_*.  DUNE_EXIT_FAULT, hva = gva = va */
 #define DUNE_HC_YIELD		DUNE_HC(3)	/* RDI: as DUNE_YIELD */
 
 /* CPUID leaf that says that this is Dune mode: EAX = highest Dune leaf, EBX ECX EDX = "DuneDuneDune". */
