@@ -40,8 +40,8 @@ BENCHES :=
 .PHONY: all
 all: libs programs modules
 
-# A fresh machine gets its packages before anything is built.
-GOALS_WITHOUT_SETUP := clean help
+# A fresh machine gets its packages before anything is built, but for what takes no more than a compiler.
+GOALS_WITHOUT_SETUP := clean distclean help libs programs install uninstall modules_install
 ifneq ($(filter-out $(GOALS_WITHOUT_SETUP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell scripts/setup >&2 && echo done),done)
 $(error scripts/setup failed)
@@ -56,6 +56,20 @@ endif
 .PHONY: libs programs
 libs: $(LIBS)
 programs: $(PROGRAMS)
+
+# ---- installing ----
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+RELEASE ?= $(shell uname -r)
+
+.PHONY: install uninstall modules_install
+install: libs programs
+install uninstall:
+	$(Q)DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install $(if $(filter uninstall,$@),--uninstall) $(B)
+
+modules_install:
+	$(Q)DESTDIR='$(DESTDIR)' scripts/module --install $(RELEASE)
 
 # ---- objects ----
 
@@ -82,7 +96,7 @@ $(B)/pic/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -D__ASSEMBLY__ $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
 
--include $(shell [ ! -d $(B) ] || find $(B)/obj $(B)/pic $(B)/tests $(B)/bench -name '*.d' 2>/dev/null)
+-include $(shell [ ! -d $(B) ] || find $(B)/obj $(B)/pic $(B)/tests $(B)/bench -name '*.d' -type f 2>/dev/null)
 
 # ---- the module ----
 
@@ -142,6 +156,8 @@ help:
 	@echo 'make                    libraries, programs and the module for 6.1'
 	@echo 'make modules KERNEL=V   the module for Debian kernel V: $(KERNELS)'
 	@echo 'make modules-all        the module for all of them, anew; a warning fails'
+	@echo 'make install            programs, libraries, headers, man pages; make uninstall takes them away. DESTDIR= PREFIX='
+	@echo 'make modules_install    the module, for the running kernel; for others RELEASE=R or =6.1. DESTDIR='
 	@echo 'make tests              build what make check runs'
 	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 #
-# libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc
+# libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc; libdune-elf is the part with libelf
 
 LIBDUNE_VERSION := 1.0
+LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
 # The rooms, from the top: each may use those behind it (scripts/layers).
 LIBDUNE_API := api/init.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/debug.c \
@@ -38,29 +39,35 @@ $(LIBDUNE_OFFSETS): libdune/asm-offsets.c $(wildcard libdune/*/*.h libdune/inclu
 	$(Q)sed -n 's/^->\([^ ]*\) \$$*\(.*\)/#define \1 \2/p' $@.s > $@
 
 # With libelf and the C library: in the static library a member that is linked when it is used, and not
-# in the shared one.
-LIBDUNE_ELF := $(B)/pic/libdune/api/elf.o
+# in the shared one. Where there is no libelf, the rest is built.
+LIBDUNE_ELF := $(if $(shell echo '#include <libelf.h>' | $(CC) -E - 2>&1 >/dev/null),,$(B)/pic/libdune/api/elf.o)
 $(LIBDUNE_ELF): CPPFLAGS += -Ilibdune
 
-LIBS += $(B)/lib/libdune.a $(B)/lib/libdune-elf.a $(B)/lib/libdune.so $(B)/lib/pkgconfig/libdune.pc
+LIBS += $(B)/lib/libdune.a $(B)/lib/libdune.so $(B)/lib/pkgconfig/libdune.pc
+LIBS += $(if $(LIBDUNE_ELF),$(B)/lib/libdune-elf.a $(B)/lib/pkgconfig/libdune-elf.pc)
 
 $(B)/lib/libdune.a: $(LIBDUNE_OBJ) $(LIBDUNE_ELF)
 $(B)/lib/libdune-elf.a: $(LIBDUNE_ELF)
 $(B)/lib/libdune.a $(B)/lib/libdune-elf.a:
 	$(call say,AR)
+	$(if $(LIBDUNE_ELF),,@echo '  without dune_elf_...(): there is no libelf.h (libelf-dev)')
 	@mkdir -p $(@D)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(B)/lib/libdune.so: $(LIBDUNE_OBJ) libdune/libdune.map
+$(B)/lib/libdune.so.$(LIBDUNE_VERSION): $(LIBDUNE_OBJ) libdune/libdune.map
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-soname,libdune.so.1 -Wl,-z,defs -Wl,-z,now -Wl,-z,relro \
+	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-soname,$(LIBDUNE_SONAME) -Wl,-z,defs -Wl,-z,now -Wl,-z,relro \
 		-Wl,--version-script=libdune/libdune.map -o $@ $(LIBDUNE_OBJ)
-	$(Q)ln -sf libdune.so $(@D)/libdune.so.1
 
-PREFIX ?= /usr/local
-$(B)/lib/pkgconfig/libdune.pc: libdune/libdune.pc.in libdune/build.mk
+$(B)/lib/libdune.so: $(B)/lib/libdune.so.$(LIBDUNE_VERSION)
+	$(Q)ln -sfn $(<F) $(@D)/$(LIBDUNE_SONAME)
+	$(Q)ln -sfn $(LIBDUNE_SONAME) $@
+
+# They lead to where things are built; scripts/install puts other paths in.
+$(B)/lib/pkgconfig/%.pc: libdune/%.pc.in libdune/build.mk
 	$(call say,GEN)
 	@mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(LIBDUNE_VERSION)|' $< > $@
+	$(Q)sed -e 's|@PREFIX@|$(CURDIR)|' -e 's|@LIBDIR@|$${pcfiledir}/..|' \
+		-e 's|@INCLUDEDIR@|$(abspath libdune/include)|' -e 's|@VERSION@|$(LIBDUNE_VERSION)|' $< > $@

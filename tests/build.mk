@@ -106,6 +106,18 @@ $(LINK_TESTS): apps/hello/hello.c $(LIBDUNE_A) | $(B)/lib/libdune.so
 	@mkdir -p $(@D)
 	$(Q)$(firstword $(LINK)) -Ilibdune/include $< -o $@ $(wordlist 2,99,$(LINK)) $(if $(findstring -ldune,$(LINK)),,$(LIBDUNE_A))
 
+# What `make install` puts somewhere else, and a program that is built with that.
+INSTALLED := $(T)/installed/opt/dune
+GUEST_TESTS += $(T)/link/hello-installed
+$(INSTALLED)/lib/pkgconfig/libdune.pc: scripts/install $(LIBS) $(PROGRAMS) $(wildcard libdune/include/*.h libdune/*.pc.in)
+	$(call say,INSTALL)
+	$(Q)DESTDIR=$(T)/installed PREFIX=/opt/dune scripts/install $(B)
+$(T)/link/hello-installed: apps/hello/hello.c $(INSTALLED)/lib/pkgconfig/libdune.pc
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $< -Wl,-rpath,/opt/dune/lib \
+		$$(PKG_CONFIG_LIBDIR=$(INSTALLED)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(T)/installed pkg-config --cflags --libs libdune)
+
 GUEST_TESTS += $(T)/link/where $(T)/link/respawn
 $(T)/link/where $(T)/link/respawn: $(T)/link/%: tests/link/%.c
 	$(call say,TEST)
