@@ -134,7 +134,9 @@ _Static_assert(AREA_THREAD % 64 == 0 && AREA_HOST_END % 16 == 0, "they are align
 _Static_assert(REGION_AREAS % AREA_SIZE == 0 && REGION_AREAS / AREA_SIZE + MAX_THREADS <= 0x10000,
 	       "a limit of 16 bits says where an area lies");
 _Static_assert(AREA_PENDING + PENDING_MAX * sizeof(struct pending_signal) <= AREA_SIGHAND, "signals that wait have their place");
-_Static_assert(offsetof(struct dune_thread, ist_mark) == offsetof(struct dune_thread, tss.ist[0]) + IST_SIZE,
-	       "entry.S finds the mark where it would find the IST entry");
+_Static_assert(offsetof(struct dune_thread, nested_mark) == offsetof(struct dune_thread, tss.ist[0]) + IST_SIZE &&
+	       offsetof(struct dune_thread, session_mark) == offsetof(struct dune_thread, tss.ist[0]) - SESSION_DOWN,
+	       "entry.S finds the marks where it would find the IST entry");
+_Static_assert(SESSION_DOWN % 16 == 0, "the CPU aligns the stack to 16 bytes");
 _Static_assert(offsetof(struct ring3_session, tf) == 0, "the frame of a call begins the session");
 _Static_assert(sizeof(struct dune_tf) <= IST_SIZE, "an IST stack holds a frame");

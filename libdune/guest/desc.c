@@ -58,7 +58,8 @@ void __dune_fill_tss(struct dune_thread *t)
 	t->tss.rsp[0] = t->trap_high;
 	t->tss.ist[IST_DBLFLT - 1] = thread_area(t) + AREA_HOST_END + IST_SIZE;
 	t->tss.ist[IST_TRAP - 1] = t->trap_high;
-	t->ist_mark = -IST_SIZE;
+	t->nested_mark = NESTED_MARK;
+	t->session_mark = SESSION_MARK;
 	t->tss.io_bitmap = sizeof(t->tss);	/* behind the limit: no ports */
 }
 

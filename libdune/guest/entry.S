@@ -269,21 +269,31 @@ __dune_ring3_resume:
 /* ---- exceptions and interrupts ---- */
 
 /*
- * Two stacks take the frame that the CPU pushes, and the first IST entry of the TSS says which:
+ * Three places take the frame that the CPU pushes, and the first IST entry of the TSS says which:
  *
  *  - the top of the trap stack, when no trap is under way: the frame stays there and the handler runs
  *    below it;
- *  - a small one, when one is: the frame goes to the trap stack, below what was interrupted, at once.
+ *  - SESSION_DOWN below that, when besides the thread has a session: the exception may be one of ring 3;
+ *  - a small stack, when a trap is under way: the frame goes to the trap stack, below what was interrupted, at once.
  *
- * The IST entry is at a known distance from the frame on the first one, so `add` there switches to
- * the second.  On the second it meets another word at that distance, T_IST_MARK, which overflows: that
- * tells the two apart.  A handler that never returns (longjmp) leaves the second in force, and the
+ * The IST entry is at a known distance from the frame in the first place, so `add` there switches to
+ * the small stack.  In the others it meets other words at that distance, marks that overflow; one becomes 0, one
+ * does not: that tells the three apart.  So what comes from ring 3 is known without a look at the frame, and costs the
+ * others nothing.  A handler that never returns (longjmp) leaves the small stack in force, and the
  * next trap puts that right.
+ *
+ * From ring 3 a gate brings IOPL 1, which in a handler would make its system calls those of ring 3: it is cleared, with
+ * all other flags.
  *
  * Nothing between the entry and the call can raise an exception: it touches only libdune's
  * granule, mapped from the start.
  */
 #define FRAME_IST	(AREA_THREAD + T_IST1 - (AREA_TRAP_END - TF_SIZE))
+
+	.macro	clear_flags
+	push	$RFLAGS_FIXED
+	popfq
+	.endm
 
 	.macro	pop_registers
 	pop	%rdi
@@ -307,6 +317,13 @@ __dune_ring3_resume:
 	.if	\vector != 8 && (\vector < 10 || \vector > 14) && \vector != 17 && \vector != 21 && \vector != 29 && \vector != 30
 	push	$0
 	.endif
+	.endm
+
+	.macro	begin_in_session
+	movq	$SESSION_MARK, FRAME_IST(%rsp)
+	addq	$IST_SIZE + SESSION_DOWN, FRAME_IST + SESSION_DOWN(%rsp)
+	clear_flags
+	mov	%rsp, %rdi
 	.endm
 
 /*
@@ -343,6 +360,7 @@ __dune_trap_stubs:
 	add	$8, %rsp			/* the error code */
 	iretq
 1:	mov	$vector, %eax
+	jnz	in_session
 	jmp	nested
 	.endif
 	.set	vector, vector + 1
@@ -367,7 +385,7 @@ interrupt:
 	push_registers_below_rax
 	cld
 	addq	$IST_SIZE, FRAME_IST(%rsp)
-	jc	nested
+	jc	1f
 	mov	%rsp, %rdi
 	mov	%eax, %esi
 	call	trap_full
@@ -390,29 +408,67 @@ to_ring3:
 	call	__dune_to_ring3
 	jmp	load_frame
 
+/* EAX: the vector.  RSP: a frame SESSION_DOWN below the top of the trap stack, where the IST entry points. */
+1:	jz	nested
+	begin_in_session
+	mov	%eax, %esi
+	call	trap_full
+	jmp	1f
+
+in_session:
+	begin_in_session
+	lea	__dune_trap_table(%rip), %rcx
+	call	*(%rcx,%rax,8)
+1:	lea	TF_SIZE(%rsp), %rax
+	mov	%rax, FRAME_IST + SESSION_DOWN(%rsp)
+	testb	$3, TF_CS(%rsp)
+	jz	1f
+	/* What __dune_to_ring3() does. */
+	mov	TF_RIP(%rsp), %rax
+	sar	$47, %rax
+	inc	%rax
+	cmp	$1, %rax
+	ja	to_ring3
+	mov	TF_RFLAGS(%rsp), %eax
+	and	$RFLAGS_RING3, %eax
+	or	$RFLAGS_RING3_SET | RFLAGS_FIXED, %eax
+	mov	%rax, TF_RFLAGS(%rsp)
+	movw	$SEL_USER_CS, TF_CS(%rsp)
+	movw	$SEL_USER_DS, TF_SS(%rsp)
+	pop_registers
+	add	$8, %rsp
+	iretq
+1:	andq	$~RFLAGS_IOPL, TF_RFLAGS(%rsp)
+	jmp	load_frame
+
 /*
- * EAX: the vector.  RSP: a frame on the second stack.  Copy it and leave this stack: from then on it
+ * EAX: the vector.  RSP: a frame on the small stack.  Copy it and leave this stack: from then on it
  * is free for the next one.  The frame goes
  *	- below the interrupted RSP, if that was in ring 0 on the trap stack;
  *	- at trap_top otherwise, and always at the top for a double fault, which nothing survives.
  */
 double_fault:
 	push_registers_below_rax
-	cld
-	jmp	1f
-nested:
-	movq	$-IST_SIZE, FRAME_IST(%rsp)
-1:	mov	%rsp, %rsi
+	clear_flags
+	mov	%rsp, %rsi
 	mov	%rsp, %rbx
 	and	$-AREA_SIZE, %rbx
 	add	$AREA_THREAD, %rbx		/* struct dune_thread */
-
 	mov	T_TRAP_HIGH(%rbx), %rcx
-	cmp	$VECTOR_DBLFLT, %eax
-	je	.Lplace
+	jmp	.Lplace
+.Lfrom_ring3:
+	clear_flags
+	jmp	.Lplace
+nested:
+	movq	$NESTED_MARK, FRAME_IST(%rsp)
+	mov	%rsp, %rsi
+	mov	%rsp, %rbx
+	and	$-AREA_SIZE, %rbx
+	add	$AREA_THREAD, %rbx
+
 	mov	T_TRAP_TOP(%rbx), %rcx
 	testb	$3, TF_CS(%rsi)
-	jnz	.Lplace
+	jnz	.Lfrom_ring3
 	mov	TF_RSP(%rsi), %rdi
 	cmp	T_TRAP_LOW(%rbx), %rdi
 	jb	.Lplace

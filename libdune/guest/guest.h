@@ -60,12 +60,18 @@ static inline unsigned long ist_nested(const struct dune_thread *t)
 	return thread_area(t) + AREA_NESTED_END;
 }
 
+/* The same while none is and the thread has a session. */
+static inline unsigned long ist_session(const struct dune_thread *t)
+{
+	return t->trap_high - SESSION_DOWN;
+}
+
 /* A trap goes back to RSP @sp in ring 0, or ring 3: is one under way there? */
 static inline void set_trap_state(struct dune_thread *t, bool user, unsigned long sp)
 {
 	bool inside = t->trap_top != t->trap_high || (!user && sp >= t->trap_low && sp <= t->trap_high);
 
-	t->tss.ist[0] = inside ? ist_nested(t) : t->trap_high;
+	t->tss.ist[0] = inside ? ist_nested(t) : user || t->session ? ist_session(t) : t->trap_high;
 }
 
 /* ring3.c */

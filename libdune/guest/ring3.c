@@ -12,7 +12,6 @@
 #include "guest/guest.h"
 
 #define RFLAGS_IF	0x200UL
-#define RFLAGS_FIXED	0x2UL
 
 #define CR4_SMEP	(1UL << 20)
 #define CR4_SMAP	(1UL << 21)

@@ -387,5 +387,7 @@ void __dune_trap_end(struct dune_tf *tf)
 
 	if (tf->cs & 3)
 		__dune_ring3_flags(tf);
+	else		/* it may have come from ring 3 */
+		tf->rflags &= ~(uint64_t)RFLAGS_IOPL;
 	set_trap_state(t, tf->cs & 3, tf->rsp);
 }

@@ -57,6 +57,13 @@
 /* Frames leave these stacks at once. */
 #define IST_SIZE	512
 
+/* How much lower on the trap stack frames begin while the thread has a session: entry.S. */
+#define SESSION_DOWN	48
+
+/* IST_SIZE added to them overflows, and leaves 0 or not. */
+#define NESTED_MARK	-IST_SIZE
+#define SESSION_MARK	-1
+
 /* The least that must be left below a trap's frame. */
 #define TRAP_RESERVE	0x3000
 
@@ -64,6 +71,8 @@
 #define STUB_SIZE	128
 #define CLAC_LENGTH	3
 
+/* The bit that is always set. */
+#define RFLAGS_FIXED	0x2
 /* Flags of ring 3: IOPL 1, by which its system calls are told from those of ring 0; and IF. */
 #define RFLAGS_IOPL1	0x1000
 #define RFLAGS_IOPL	0x3000

@@ -107,11 +107,14 @@ struct dune_thread {
 	struct ring3_session *session;	/* the current one, or NULL */
 	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
 	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
-	struct debug_stop debug;
+	/* Read and written in the place of tss.ist[0]: entry.S, "Three places". */
+	uint64_t session_mark __attribute__((packed, aligned(4)));
+	uint32_t mark_pad;
 	struct tss tss;
 	struct dune_run boot;		/* what a new thread starts with */
-	char ist_pad[68];
-	uint64_t ist_mark __attribute__((packed, aligned(4)));	/* entry.S, "Two stacks" */
+	struct debug_stop debug;
+	char nested_pad[40];
+	uint64_t nested_mark __attribute__((packed, aligned(4)));	/* likewise */
 	uint64_t boot_mask;		/* and its signal mask */
 };
 
