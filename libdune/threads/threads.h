@@ -129,10 +129,11 @@ static inline struct dune_thread *area_thread(unsigned long area)
 /* GR0: the calling thread, on whatever stack it is.  (SGDT would do as well, but for DUNE_OPT_STRICT.) */
 static inline struct dune_thread *current_thread(void)
 {
-	unsigned int area;
+	static const uint16_t selector = SEL_AREA;
+	unsigned long area;
 
-	__asm__("lsl %1, %0" : "=r"(area) : "r"((unsigned int)SEL_AREA) : "cc");
-	return area_thread(__dune_process.region + (unsigned long)area * AREA_SIZE);
+	__asm__("lsl %1, %0" : "=r"(area) : "m"(selector) : "cc");
+	return area_thread(__dune_process.region + area * AREA_SIZE);
 }
 
 static inline unsigned long thread_area(const struct dune_thread *t)
