@@ -15,7 +15,7 @@ LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memo
 	memory/merge.c memory/lookup.c memory/scan.c memory/space.c
 LIBDUNE_THREADS := threads/region.c threads/area.c
 LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/lock.c base/copy.c \
-	base/print.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c
+	base/print.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c base/syscalls.c
 LIBDUNE_SRC := $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) $(LIBDUNE_BASE)
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
 LIBDUNE_OFFSETS := $(B)/libdune/asm-offsets.h

@@ -122,9 +122,6 @@ long __dune_own_syscall(long nr, long a, long b, long c, long d);
 #define dune_syscall6(nr, a, b, c, d, e, f) \
 	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
-/* Numbers from here on the kernel does not have. */
-#define NR_SYSCALLS	512
-
 extern const char __dune_syscall_site[], __dune_own_site[];
 #define SYSCALL_LENGTH	2
 #define VMCALL_LENGTH	3	/* VMMCALL too */

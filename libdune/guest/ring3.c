@@ -9,6 +9,7 @@
 #include <asm/prctl.h>
 #include <linux/sched.h>
 
+#include "base/syscalls.h"
 #include "guest/guest.h"
 
 #define RFLAGS_IF	0x200UL
@@ -535,10 +536,8 @@ static long pass_sigaction(struct dune_thread *t, struct dune_tf *tf, const long
 	return pass(t, call);
 }
 
-static long pass_ring3_call(struct dune_thread *t, struct dune_tf *tf)
+static long pass_own_way(struct dune_thread *t, struct dune_tf *tf, const long call[7])
 {
-	const long call[7] = { tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf) };
-
 	switch (tf->rax) {
 	case __NR_clone:
 		return pass_clone(t, tf, (uint32_t)ARG0(tf), ARG1(tf));
@@ -550,15 +549,21 @@ static long pass_ring3_call(struct dune_thread *t, struct dune_tf *tf)
 		return pass_arch_prctl(t, tf);
 	case __NR_rt_sigaction:
 		return pass_sigaction(t, tf, call);
-	case __NR_clone3:	/* C libraries take clone then */
-	case __NR_rt_sigreturn:	/* there is no frame of a signal in ring 3 */
-	case __NR_sigaltstack:
-		return -ENOSYS;
 	}
-	/* libdune's own calls, from ring 0 to HR3 */
-	if (tf->rax >= NR_SYSCALLS)
+	return -ENOSYS;
+}
+
+static long pass_ring3_call(struct dune_thread *t, struct dune_tf *tf)
+{
+	const long call[7] = { tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf) };
+	unsigned int flags = call_of(tf->rax)->flags;
+
+	/* Numbers beyond the table are libdune's own calls, from ring 0 to HR3. */
+	if (tf->rax >= NR_SYSCALLS || flags & CALL_NOSYS)
 		return -ENOSYS;
-	return pass(t, call);
+	if (flags & CALL_PERM)
+		return -EPERM;
+	return flags & CALL_OWN ? pass_own_way(t, tf, call) : pass(t, call);
 }
 
 PUBLIC void dune_passthrough_syscall(struct dune_tf *tf)

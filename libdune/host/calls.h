@@ -5,6 +5,7 @@
 #ifndef LIBDUNE_CALLS_H
 #define LIBDUNE_CALLS_H
 
+#include "base/syscalls.h"
 #include "threads/threads.h"
 
 #pragma GCC visibility push(hidden)
@@ -19,7 +20,7 @@ extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
 /* output.c */
 long __dune_output_check(struct dune_thread *t);
 void __dune_output_mark(struct dune_thread *t);
-long __dune_sys_output(struct dune_thread *t);
+long __dune_sys_look(struct dune_thread *t);
 void __dune_outputs_begin(void);
 
 /* listing.c */

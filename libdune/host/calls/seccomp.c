@@ -146,7 +146,21 @@ long __dune_set_filter(struct dune_thread *t, __u64 *arg)
 
 bool __dune_strict_allows(unsigned int nr)
 {
-	return nr == __NR_read || nr == __NR_write || nr == __NR_exit || nr == __NR_rt_sigreturn;
+	return call_of(nr)->flags & CALL_STRICT;
+}
+
+#define STRICT_MAX	8	/* calls that it allows */
+
+/* Let pass what the table allows; the number is in A. */
+static struct sock_filter *write_strict_calls(struct sock_filter *to)
+{
+	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++) {
+		if (!__dune_strict_allows(nr))
+			continue;
+		*to++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1);
+		*to++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	}
+	return to;
 }
 
 /*
@@ -156,34 +170,36 @@ bool __dune_strict_allows(unsigned int nr)
 long __dune_set_strict(struct dune_thread *t)
 {
 	const int pid = dune_syscall0(__NR_getpid), tid = dune_syscall0(__NR_gettid);
-	enum { ARCH = PREFIX, NR = PREFIX + 2, IS_KILL = PREFIX + 8, KILL = PREFIX + 14, GOOD = PREFIX + 15, END = PREFIX + 16 };
-	struct sock_filter filter[END] = {
-		LOAD(ARCH, DATA(arch)),
-		EQUAL(ARCH + 1, AUDIT_ARCH_X86_64, NR, KILL),
-		LOAD(NR, DATA(nr)),
-		EQUAL(NR + 1, __NR_read, GOOD, NR + 2),
-		EQUAL(NR + 2, __NR_write, GOOD, NR + 3),
-		EQUAL(NR + 3, __NR_exit, GOOD, NR + 4),
-		EQUAL(NR + 4, __NR_rt_sigreturn, GOOD, NR + 5),
-		EQUAL(NR + 5, __NR_tgkill, IS_KILL, KILL),
-
-		LOAD(IS_KILL, LOW(args[0])),
-		EQUAL(IS_KILL + 1, (unsigned int)pid, IS_KILL + 2, KILL),
-		LOAD(IS_KILL + 2, LOW(args[1])),
-		EQUAL(IS_KILL + 3, (unsigned int)tid, IS_KILL + 4, KILL),
-		LOAD(IS_KILL + 4, LOW(args[2])),
-		EQUAL(IS_KILL + 5, SIGKILL, GOOD, KILL),
-
+	enum { KILL = 7, GOOD = 8 };
+	const struct sock_filter head[] = {
+		LOAD(0, DATA(arch)),
+		EQUAL(1, AUDIT_ARCH_X86_64, 3, 2),
+		[2] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
+		LOAD(3, DATA(nr)),
+	};
+	const struct sock_filter tail[] = {
+		EQUAL(0, __NR_tgkill, 1, KILL),
+		LOAD(1, LOW(args[0])),
+		EQUAL(2, (unsigned int)pid, 3, KILL),
+		LOAD(3, LOW(args[1])),
+		EQUAL(4, (unsigned int)tid, 5, KILL),
+		LOAD(5, LOW(args[2])),
+		EQUAL(6, SIGKILL, GOOD, KILL),
 		[KILL] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
 		[GOOD] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	const struct sock_fprog program = { .len = END, .filter = filter };
+	struct sock_filter filter[PREFIX + ARRAY_SIZE(head) + 2 * STRICT_MAX + ARRAY_SIZE(tail)], *end;
+	struct sock_fprog program = { .filter = filter };
 	long ret;
 
 	/* In place of a filter there is no strict mode, nor in place of strict mode a filter. */
 	if (dune_syscall1(__NR_prctl, PR_GET_SECCOMP))
 		return -EINVAL;
 	write_prefix(filter, t->fd);
+	memcpy(filter + PREFIX, head, sizeof(head));
+	end = write_strict_calls(filter + PREFIX + ARRAY_SIZE(head));
+	memcpy(end, tail, sizeof(tail));
+	program.len = end + ARRAY_SIZE(tail) - filter;
 	prepare(t);
 	dune_syscall5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	ret = dune_syscall5(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);

@@ -240,55 +240,11 @@ static long sys_nospc(struct dune_thread *t)
 	return -ENOSPC;
 }
 
-/* Newer than the headers of the oldest system that this builds on. */
-#define NR_pkey_mprotect	329
-#define NR_map_shadow_stack	453
-#define NR_mseal		462
-
 /* What is absent is forwarded by the trampoline without a look; output.c adds some. */
 syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
-	[__NR_clone] = __dune_sys_clone,
-	[__NR_clone3] = __dune_sys_clone3,
-	[__NR_fork] = __dune_sys_fork,
-	[__NR_vfork] = __dune_sys_vfork,
-	[__NR_execve] = __dune_sys_execve,
-	[__NR_execveat] = __dune_sys_execveat,
-	[__NR_exit] = __dune_sys_exit,
-
-	[__NR_rt_sigaction] = __dune_sys_sigaction,
-	[__NR_rt_sigreturn] = __dune_sys_sigreturn,
-	[__NR_sigaltstack] = __dune_sys_sigaltstack,
-
-	[__NR_mmap] = sys_mmap,
-	[__NR_munmap] = sys_munmap,
-	[__NR_mprotect] = sys_mprotect,
-	[NR_pkey_mprotect] = sys_mprotect,
-	[__NR_madvise] = sys_range,
-	[__NR_mremap] = sys_mremap,
-	[__NR_remap_file_pages] = sys_range,
-	[__NR_shmat] = sys_shmat,
-	[NR_mseal] = sys_range,
-
-	[__NR_close] = sys_fd0,
-	[__NR_dup] = sys_fd0,
-	[__NR_fcntl] = sys_fd0,
-	[__NR_dup2] = sys_dup2,
-	[__NR_dup3] = sys_dup2,
-	[__NR_close_range] = sys_close_range,
-	[__NR_getdents64] = __dune_sys_output,
-	[__NR_fstat] = __dune_sys_output,
-	[__NR_newfstatat] = __dune_sys_output,
-	[__NR_statx] = __dune_sys_output,
-
-	[__NR_arch_prctl] = sys_arch_prctl,
-	[__NR_prctl] = sys_prctl,
-	[__NR_seccomp] = sys_seccomp,
-	[__NR_rseq] = sys_nosys,
-	[__NR_modify_ldt] = sys_nosys,
-	[NR_map_shadow_stack] = sys_nosys,
-	[__NR_iopl] = sys_perm,
-	[__NR_ioperm] = sys_perm,
-	[__NR_pkey_alloc] = sys_nospc,
+#define CALL(number, name, function, ...)	[number] = function,
+#include "base/syscalls-table.h"
+#undef CALL
 };
 
 /* ---- dispatch ---- */
@@ -387,7 +343,7 @@ HOT long __dune_handle_call(struct dune_thread *t)
 	/* Beyond the table are the x32 calls: the same ones, past this table. */
 	if (nr >= NR_SYSCALLS)
 		ret = -ENOSYS;
-	else if (__dune_syscall_table[nr] == __dune_sys_output)
+	else if (__dune_syscall_table[nr] == __dune_sys_look)
 		ret = __dune_output_check(t);
 	else if (__dune_syscall_table[nr])
 		ret = __dune_syscall_table[nr](t);
@@ -395,7 +351,7 @@ HOT long __dune_handle_call(struct dune_thread *t)
 		ret = FORWARD_CALL;
 	if (ret == FORWARD_CALL)
 		return forward_from_loop(t);
-	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_output && !ret)
+	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_look && !ret)
 		return 1;
 	t->run->regs.rax = ret;
 	return 0;

@@ -242,33 +242,21 @@ static void fill_context(struct dune_thread *t, struct sigcontext *to, const str
 	};
 }
 
-/* These wait under a mask of their own, which is in force until the handler returns. */
+/* Some calls wait under a mask of their own, which is in force until the handler returns. */
 static bool waiting_mask(const struct dune_regs *r, unsigned long nr, uint64_t *mask)
 {
-	unsigned long address = 0, at = 0;	/* of the mask, or where that is said */
+	const struct arguments args = arguments_of(r);
 
-	switch (nr) {
-	case __NR_rt_sigsuspend:
-		address = r->rdi;
-		break;
-	case __NR_ppoll:
-		address = r->r10;
-		break;
-	case __NR_epoll_pwait:
-	case 441:	/* epoll_pwait2 */
-		address = r->r8;
-		break;
-	case __NR_pselect6:
-	case 333:	/* io_pgetevents */
-		at = r->r9;
-		break;
-	case 426:	/* io_uring_enter, with IORING_ENTER_EXT_ARG or without */
-		*(r->r10 & 8 ? &at : &address) = r->r8;
-		break;
+	for_each_operand(o, call_of(nr)) {
+		unsigned long address = args.value[o->arg];
+
+		if ((o->kind != MASK && o->kind != MASK_AT) || !operand_concerns(o, args.value) || !address)
+			continue;
+		if (o->kind == MASK_AT && __dune_copy_in(&address, address, sizeof(address)))
+			return false;
+		return address && !__dune_copy_in(mask, address, sizeof(*mask));
 	}
-	if (at && __dune_copy_in(&address, at, sizeof(address)))
-		return false;
-	return address && !__dune_copy_in(mask, address, sizeof(*mask));
+	return false;
 }
 
 static uint64_t handler_mask(int signo, const struct sigaction_kernel *action, uint64_t in_force)
