@@ -43,6 +43,9 @@ $(T)/abi/%: tests/abi/%.c $(LIBDUNE_A)
 $(T)/guest/mem-aslr: CFLAGS += -fPIE
 $(T)/guest/mem-aslr: STATIC := -static-pie
 
+# It walks libdune's table of system calls.
+$(T)/guest/ring3-descriptor: CPPFLAGS += -Ilibdune
+
 # Guests made directly on the ABI.
 RAW_TESTS := $(filter $(T)/abi/% $(T)/guest/hostile-% $(T)/guest/cpu-% $(T)/guest/life-kvm,$(GUEST_TESTS))
 $(RAW_TESTS): tests/lib/raw.c tests/lib/raw-stubs.S

@@ -117,4 +117,23 @@ static inline struct arguments arguments_of(const struct dune_regs *r)
 	return (struct arguments){ { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 } };
 }
 
+/* ---- structures of the kernel ---- */
+
+/* struct user_msghdr */
+struct message {
+	uint64_t name;
+	int32_t name_length, pad1;
+	uint64_t vector, nr_vectors;
+	uint64_t control, control_length;
+	uint32_t flags, pad2;
+};
+
+/* struct mmsghdr */
+struct counted_message {
+	struct message message;
+	uint32_t length, pad;
+};
+
+#define MESSAGES_MAX	1024	/* the kernel looks at no more */
+
 #endif /* LIBDUNE_SYSCALLS_H */

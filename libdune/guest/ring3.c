@@ -462,6 +462,11 @@ PUBLIC void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb)
 
 /* ---- passing a call on ---- */
 
+PUBLIC bool dune_fd_is_ours(int fd)
+{
+	return __dune_process.ready && fd == __dune_process.fd;
+}
+
 /* The call with the program's bases, and signals let in: it may wait. */
 static long pass(struct dune_thread *t, const long call[7])
 {
@@ -479,7 +484,8 @@ static long pass(struct dune_thread *t, const long call[7])
 	return ret;
 }
 
-#define CLONE_NOT_FOR_USER	(CLONE_THREAD | CLONE_SIGHAND)
+/* With a common descriptor table the child's descriptor of libdune's could be had by the parent, and come back. */
+#define CLONE_NOT_FOR_USER	(CLONE_THREAD | CLONE_SIGHAND | CLONE_FILES)
 
 /* A child with memory of its own, a copy of all rings; vfork only waits. */
 static long pass_clone(struct dune_thread *t, struct dune_tf *tf, unsigned long flags, unsigned long stack)
@@ -536,6 +542,112 @@ static long pass_sigaction(struct dune_thread *t, struct dune_tf *tf, const long
 	return pass(t, call);
 }
 
+/*
+ * ---- libdune's descriptor ----
+ *
+ * By it ring 3 would set ring 0's registers.  So no call that is passed on takes it, and none makes another descriptor of
+ * its file.  What is looked at in memory is copied first: other threads of ring 3 can change it.  poll(), select()
+ * and aio are left alone, as the file has nothing for them.
+ */
+
+static bool takes_ours(const struct call_row *row, const long call[7])
+{
+	struct arguments args;
+
+	memcpy(&args, call + 1, sizeof(args));
+	for_each_operand(o, row)
+		if (o->kind == DESCRIPTOR && operand_concerns(o, args.value) && dune_fd_is_ours(args.value[o->arg]))
+			return true;
+	return false;
+}
+
+/* Of any size, as the kernel takes it: SECCOMP_IOCTL_NOTIF_ADDFD, which names a descriptor in a structure. */
+#define IOCTL_NAME_MASK		0xffffU
+#define IOCTL_ADDFD		0x2103U
+
+static long pass_ioctl(struct dune_thread *t, const long call[7])
+{
+	return (call[2] & IOCTL_NAME_MASK) == IOCTL_ADDFD ? -EPERM : pass(t, call);
+}
+
+/* struct cmsghdr, and what follows it */
+struct control {
+	uint64_t length;
+	int32_t level, type;
+	int32_t fds[];
+};
+
+#define SOL_SOCKET	1
+#define SCM_RIGHTS	1
+
+#define CONTROL_MAX	4096	/* SCM_RIGHTS takes 253 descriptors */
+
+/* What is out of order here the kernel refuses too. */
+static bool sends_ours(const char *controls, uint64_t size)
+{
+	for (uint64_t at = 0; size - at >= sizeof(struct control); ) {
+		const struct control *c = (const struct control *)(controls + at);
+
+		if (c->length < sizeof(*c) || c->length > size - at)
+			return false;
+		for (uint64_t i = 0; i < (c->length - sizeof(*c)) / sizeof(c->fds[0]); i++)
+			if (c->level == SOL_SOCKET && c->type == SCM_RIGHTS && dune_fd_is_ours(c->fds[i]))
+				return true;
+		at += (c->length + 7) & -8UL;
+		if (at > size)
+			return false;
+	}
+	return false;
+}
+
+/* Copy the message at @from with its control messages: 0, or -errno, also if they send libdune's descriptor. */
+static long copy_message(struct message *to, char controls[CONTROL_MAX], unsigned long from)
+{
+	long ret = __dune_copy_in(to, from, sizeof(*to));
+
+	if (ret || !to->control_length)
+		return ret;
+	if (to->control_length > CONTROL_MAX)
+		return -ENOBUFS;
+	ret = __dune_copy_in(controls, to->control, to->control_length);
+	to->control = (unsigned long)controls;
+	if (!ret && sends_ours(controls, to->control_length))
+		ret = -EBADF;
+	return ret;
+}
+
+static long pass_sendmsg(struct dune_thread *t, const long call[7])
+{
+	char controls[CONTROL_MAX] __attribute__((aligned(8)));
+	struct message message;
+	long ret = copy_message(&message, controls, call[2]);
+
+	return ret ? ret : pass(t, (const long[7]){ call[0], call[1], (long)&message, call[3] });
+}
+
+/* One after the other, as the kernel does it; the result is how many have gone, or the error of the first. */
+static long pass_sendmmsg(struct dune_thread *t, const long call[7])
+{
+	char controls[CONTROL_MAX] __attribute__((aligned(8)));
+	unsigned int n = (unsigned int)call[3] < MESSAGES_MAX ? call[3] : MESSAGES_MAX;
+	struct counted_message m;
+	unsigned long at = call[2];
+	long ret;
+
+	if (!n)
+		return pass(t, call);
+	for (unsigned int i = 0; i < n; i++, at += sizeof(m)) {
+		ret = copy_message(&m.message, controls, at);
+		if (!ret)
+			ret = pass(t, (const long[7]){ call[0], call[1], (long)&m, 1, call[4] });
+		if (ret == 1)
+			ret = __dune_copy_out(at + offsetof(struct counted_message, length), &m.length, sizeof(m.length));
+		if (ret)
+			return i ? i : ret;
+	}
+	return n;
+}
+
 static long pass_own_way(struct dune_thread *t, struct dune_tf *tf, const long call[7])
 {
 	switch (tf->rax) {
@@ -549,6 +661,12 @@ static long pass_own_way(struct dune_thread *t, struct dune_tf *tf, const long c
 		return pass_arch_prctl(t, tf);
 	case __NR_rt_sigaction:
 		return pass_sigaction(t, tf, call);
+	case __NR_ioctl:
+		return pass_ioctl(t, call);
+	case __NR_sendmsg:
+		return pass_sendmsg(t, call);
+	case __NR_sendmmsg:
+		return pass_sendmmsg(t, call);
 	}
 	return -ENOSYS;
 }
@@ -556,14 +674,16 @@ static long pass_own_way(struct dune_thread *t, struct dune_tf *tf, const long c
 static long pass_ring3_call(struct dune_thread *t, struct dune_tf *tf)
 {
 	const long call[7] = { tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf) };
-	unsigned int flags = call_of(tf->rax)->flags;
+	const struct call_row *row = call_of(tf->rax);
 
-	/* Numbers beyond the table are libdune's own calls, from ring 0 to HR3. */
-	if (tf->rax >= NR_SYSCALLS || flags & CALL_NOSYS)
+	/* Beyond the table are libdune's own calls, from ring 0 to HR3; of what has no row nobody knows what it takes. */
+	if (!(row->flags & CALL_KNOWN) || row->flags & CALL_NOSYS)
 		return -ENOSYS;
-	if (flags & CALL_PERM)
+	if (row->flags & CALL_PERM)
 		return -EPERM;
-	return flags & CALL_OWN ? pass_own_way(t, tf, call) : pass(t, call);
+	if (takes_ours(row, call))
+		return -EBADF;
+	return row->flags & CALL_OWN ? pass_own_way(t, tf, call) : pass(t, call);
 }
 
 PUBLIC void dune_passthrough_syscall(struct dune_tf *tf)

@@ -17,6 +17,7 @@
 #ifndef DUNE_USER_H
 #define DUNE_USER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -24,6 +25,14 @@ extern "C" {
 #endif
 
 struct dune_tf;
+
+/**
+ * dune_fd_is_ours - is @fd libdune's descriptor of /dev/dune?
+ *
+ * Who can use it decides what ring 0 does.  So whoever makes system calls for ring 3 in another way than by
+ * dune_passthrough_syscall() refuses it in all of them (-EBADF).  The number can change in the child of a fork.
+ */
+bool dune_fd_is_ours(int fd);
 
 /**
  * dune_jump_to_user - run ring 3 from the registers in @tf on
@@ -95,6 +104,9 @@ void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb);
  *  - clone3, clone of a thread, rt_sigreturn, sigaltstack and rt_sigaction with a handler are -ENOSYS: ring 3 has
  *    threads and handlers as far as the program makes them;
  *  - arch_prctl sets and reads the FS and GS base of ring 3;
+ *  - libdune's descriptor is -EBADF in each call that takes one, and in SCM_RIGHTS, which is looked at in a copy.
+ *    io_uring, clone with CLONE_FILES, and numbers that libdune knows no call of are -ENOSYS; pidfd_getfd and
+ *    SECCOMP_IOCTL_NOTIF_ADDFD are -EPERM;
  *  - execve replaces the process, exit ends the thread.
  */
 void dune_passthrough_syscall(struct dune_tf *tf);

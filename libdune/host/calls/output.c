@@ -14,8 +14,6 @@
 #include "host/calls.h"
 #include "memory/memory.h"
 
-/* struct mmsghdr */
-#define MMSGHDR		64
 /* struct semid_ds */
 #define SEMID		104
 
@@ -76,15 +74,6 @@ static int each_vector(struct dune_thread *t, uint64_t vector, uint64_t n, uint6
 	}
 	return ret;
 }
-
-/* struct user_msghdr of the kernel; struct mmsghdr is one and an int, padded. */
-struct message {
-	uint64_t name;
-	int32_t name_length, pad1;
-	uint64_t vector, nr_vectors;
-	uint64_t control, control_length;
-	uint32_t flags, pad2;
-};
 
 static int each_of_message(struct dune_thread *t, uint64_t at, uint64_t limit, page_fn fn)
 {
@@ -184,10 +173,12 @@ static int each_output(struct dune_thread *t, const struct operand *o, const str
 	case SIZE_MESSAGE:
 		return each_of_message(t, pointer, most, fn);
 	case SIZE_MESSAGES:
-		for (uint64_t i = 0; !ret && i < n && i < most && i < 1024; i++) {
-			ret = each_of_message(t, pointer + i * MMSGHDR, ~0UL, fn);
+		for (uint64_t i = 0; !ret && i < n && i < most && i < MESSAGES_MAX; i++) {
+			uint64_t at = pointer + i * sizeof(struct counted_message);
+
+			ret = each_of_message(t, at, ~0UL, fn);
 			if (!ret)
-				ret = each_page(t, pointer + i * MMSGHDR, MMSGHDR, fn);
+				ret = each_page(t, at, sizeof(struct counted_message), fn);
 		}
 		return ret;
 	case SIZE_BITS:
