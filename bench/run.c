@@ -381,7 +381,7 @@ int main(int argc, char **argv)
 		print_head(machine);
 	/*
 	 * Where nothing is timed, tracepoints stay open from here on: an emulator of several CPUs may hang when the kernel
-	 * changes its code for them (doc/testing.md, "QEMU's stale code").
+	 * changes its code for them (doc/emulators.md, "QEMU's stale code").
 	 */
 	if (!strcmp(unit, "counts"))
 		bench_counters_open();

@@ -468,8 +468,9 @@ static int leave_first_cpu(void)
 }
 
 /*
- * An interrupt that QEMU has lost comes with the next one (doc/testing.md); the timer of an idle CPU sends none. While an
- * alarm is set, the kernel has the HPET interrupt 64 times in a second to compare the time.
+ * An interrupt that QEMU has lost comes with the next one (doc/emulators.md); the timer of an
+ * idle CPU sends none. While an alarm is set, the kernel has the HPET interrupt 64 times in a
+ * second to compare the time.
  */
 static void rtc_on(void)
 {

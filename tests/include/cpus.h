@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The CPUs that a test may use.  It numbers them from 0: of the machine's, it may not be given the first
- * (doc/testing.md, "QEMU's first CPU").
+ * (doc/emulators.md, "QEMU's first CPU").
  */
 #ifndef CPUS_H
 #define CPUS_H
