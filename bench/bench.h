@@ -50,8 +50,8 @@ struct bench_case {
 	/* After sample @i; neither timed nor counted. */
 	void (*after)(unsigned int i);
 	/*
-	 * A sample is the mean of so many calls but the longest fifth, in which the timer's interrupt may be: for what has more
-	 * than one length, since a median jumps between those.
+	 * A sample is the mean of so many calls but the longest fifth, in which the timer's interrupt may be: for
+	 * what has more than one length, since a median jumps between those.
 	 */
 	unsigned int mean_of;		/* 0 is 1 */
 	/* What nobody counts, for the model; in each sample: */
@@ -99,8 +99,8 @@ extern enum side bench_side;
 void bench_skip(const char *why) __attribute__((noreturn));
 
 /*
- * On the side of Dune mode put dune-run, which is on PATH or the case is skipped, before the words of a command. There is
- * room for one more, and NULL at their end.
+ * On the side of Dune mode put dune-run, which is on PATH or the case is skipped, before the words of a command.
+ * There is room for one more, and NULL at their end.
  */
 void bench_by_dune_run(char **words);
 

@@ -7,7 +7,8 @@
 #define COUNTED		15	/* samples at most in the pass that counts */
 #define FEW		40	/* samples */
 #define CALLS_MAX	20	/* in each */
-#define STAGGER_BITS	19	/* a little more than the ticks between two interrupts of the timer where they are instructions */
+/* A little more than the ticks between two interrupts of the timer where they are instructions. */
+#define STAGGER_BITS	19
 
 uint64_t bench_work, bench_clock;
 const struct bench_case *bench_current;

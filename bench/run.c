@@ -9,8 +9,8 @@
  * --unit is what the time-stamp counter counts: instructions; cycles; or "counts": nothing that is of use (an emulator
  * with several CPUs), so that only what happens is shown.
  *
- * The second form, numbers all of them, is the measuring process of a case whose program the dynamic linker starts: the same program,
- * linked dynamically.
+ * The second form, numbers all of them, is the measuring process of a case whose program the dynamic linker starts:
+ * the same program, linked dynamically.
  *
  * --check compares the medians with those in FILE (bench/baseline.tsv) instead: a line for each path that has
  * become more than 3% longer, and exit status 1 if there is one.
@@ -27,9 +27,10 @@
 
 #include "bench.h"
 
-static const struct bench_group * const groups[] = {
-	&bench_calls, &bench_faults, &bench_traps, &bench_appel, &bench_ring3, &bench_tables,
-	&bench_alternatives, &bench_dirty, &bench_enter, &bench_processes, &bench_scaling, &bench_flush, &bench_programs,
+static const struct bench_group *const groups[] = {
+	&bench_calls,	&bench_faults,	     &bench_traps,    &bench_appel, &bench_ring3,
+	&bench_tables,	&bench_alternatives, &bench_dirty,    &bench_enter, &bench_processes,
+	&bench_scaling, &bench_flush,	     &bench_programs,
 };
 
 static const char * const side_names[NR_SIDES] = {
@@ -380,8 +381,8 @@ int main(int argc, char **argv)
 	else
 		print_head(machine);
 	/*
-	 * Where nothing is timed, tracepoints stay open from here on: an emulator of several CPUs may hang when the kernel
-	 * changes its code for them (doc/emulators.md, "QEMU's stale code").
+	 * Where nothing is timed, tracepoints stay open from here on: an emulator of several CPUs may hang when the
+	 * kernel changes its code for them (doc/emulators.md, "QEMU's stale code").
 	 */
 	if (!strcmp(unit, "counts"))
 		bench_counters_open();

@@ -2,9 +2,9 @@
 /*
  * Appel and Li's two benchmarks of virtual memory for user programs, with 100 pages.
  *
- * appel1: protect each of 100 pages, by a call each; then write to each: the handler of the fault makes that page writable
- * and protects another one.  appel2: protect all of them at once; then write to each: the handler makes it writable.
- * All of it is timed, the protecting too.
+ * appel1: protect each of 100 pages, by a call each; then write to each: the handler of the fault makes that page
+ * writable and protects another one. appel2: protect all of them at once; then write to each: the handler makes it
+ * writable. All of it is timed, the protecting too.
  *
  * An ordinary program uses mprotect() and SIGSEGV; that program is run in Dune mode too, as it is.  A program that
  * knows of Dune can use dune_vm_mprotect(), or the entries of its page table, which it has looked up once.
@@ -242,7 +242,10 @@ static uint64_t appel_entries(unsigned int i)
 }
 
 #define LINUX(name, sample)		{ name, WHERE_BOTH, 40, PAGES, begin_signals, prepare_signals, sample }
-#define DUNE(name, begin, sample)	{ name, WHERE_DUNE, 200, PAGES, begin, prepare_dune, sample, .guest_traps = PAGES }
+#define DUNE(name, begin, sample)                                                               \
+	{                                                                                       \
+		name, WHERE_DUNE, 200, PAGES, begin, prepare_dune, sample, .guest_traps = PAGES \
+	}
 
 static const struct bench_case cases[] = {
 	LINUX("appel1, mprotect() and SIGSEGV",				appel1_signals),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Which pages were written?  Of `pages` mapped ones `dirty` are written, evenly spread; a sample forgets what was written
- * before, writes, and finds the pages.  Dune's scan forgets as it finds, by one call, so that there is no first step.
+ * Which pages were written? Of `pages` mapped ones `dirty` are written, evenly spread; a sample forgets what was
+ * written before, writes, and finds the pages. Dune's scan forgets as it finds, by one call, so that there is no
+ * first step.
  */
 #include <dune.h>
 #include <fcntl.h>
@@ -340,8 +341,11 @@ static uint64_t track_async(unsigned int i)
 
 /* Where few pages are written, the first sample, which splits mappings, is another thing than those after it. */
 #define SAMPLES(samples, written)	((written) < 1000 && (samples) < 15 ? 15 : (samples))
-#define ONE(name, where, samples, begin, sample, after, mapped, written)	\
-	{ name, where, SAMPLES(samples, written), written, begin, NULL, sample, after, .pages = mapped, .dirty = written }
+#define ONE(name, where, samples, begin, sample, after, mapped, written)                                      \
+	{                                                                                                     \
+		name, where, SAMPLES(samples, written), written, begin, NULL, sample, after, .pages = mapped, \
+											     .dirty = written \
+	}
 
 #define KIND(...)			\
 	ONE(__VA_ARGS__, 1 << 10, 1024),	\

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Threads, processes, a system call and signals to oneself: in this static program, which has nothing else, and in an ordinary one, which
- * the dynamic linker has started, as it is and by dune-run.
+ * Threads, processes, a system call and signals to oneself: in this static program, which has nothing else, and in an
+ * ordinary one, which the dynamic linker has started, as it is and by dune-run.
  */
 #include <pthread.h>
 #include <signal.h>

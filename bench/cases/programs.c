@@ -99,8 +99,8 @@ PROGRAM(python, "/usr/bin/python3", 3, "-S", "-c",
 PROGRAM(python_nothing, "/usr/bin/python3", 0, "-S", "-c", "pass")
 
 /*
- * redis-server, as it is or by dune-run, with redis-benchmark outside Dune mode in both: what differs is the server.  The
- * figure is that of both, from the start of redis-benchmark to its end, with the kernel's part.
+ * redis-server, as it is or by dune-run, with redis-benchmark outside Dune mode in both: what differs is the server.
+ * The figure is that of both, from the start of redis-benchmark to its end, with the kernel's part.
  */
 #define SERVER	"/usr/bin/redis-server"
 #define CLIENT	"/usr/bin/redis-benchmark"
@@ -152,7 +152,9 @@ static void start_server(char *port)
 static void begin_redis(char *pipelined)
 {
 	static char port[16];
-	char *line[] = { CLIENT, "-p", port, "-n", "1000", "-c", "10", "-P", pipelined, "-t", "set,get", "--csv", NULL };
+	char *line[] = {
+		CLIENT, "-p", port, "-n", "1000", "-c", "10", "-P", pipelined, "-t", "set,get", "--csv", NULL
+	};
 
 	need(SERVER);
 	need(CLIENT);

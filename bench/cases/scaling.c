@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Several threads at once, each with the same number of operations: ticks from their start to the end of the last one, for
- * each operation of all.  With one CPU the figure is flat unless threads stand in each other's way; with as many CPUs
- * as threads it falls as the work is shared.
+ * Several threads at once, each with the same number of operations: ticks from their start to the end of the last
+ * one, for each operation of all. With one CPU the figure is flat unless threads stand in each other's way; with as
+ * many CPUs as threads it falls as the work is shared.
  */
 #include <dune.h>
 #include <fcntl.h>
@@ -48,8 +48,9 @@ static void protect(unsigned char *own)
 	unsigned long right = 0;
 
 	for (unsigned long i = 0; i < operations; i++)
-		right += !(in_dune ? dune_vm_mprotect(pgroot, own + i % 2 * PAGE, PAGE, i & 2 ? PERM_R : PERM_R | PERM_W) :
-			   mprotect(own + i % 2 * PAGE, PAGE, i & 2 ? PROT_READ : PROT_READ | PROT_WRITE));
+		right += !(
+			in_dune ? dune_vm_mprotect(pgroot, own + i % 2 * PAGE, PAGE, i & 2 ? PERM_R : PERM_R | PERM_W) :
+				  mprotect(own + i % 2 * PAGE, PAGE, i & 2 ? PROT_READ : PROT_READ | PROT_WRITE));
 	__atomic_fetch_add(&bench_work, right, __ATOMIC_RELAXED);
 }
 
@@ -112,10 +113,10 @@ static void begin_map(void)
 }
 
 /*
- * How often the kernel's allocator leaves its shortest path depends on which objects of the caches behind a mapping are in
- * use, which changes slowly and outlives a sample: 2% in long waves, whose phase is the luck of the boot.  Each sample
- * begins with partial slabs in order instead (Linux, ABI/testing/sysfs-kernel-slab, "shrink").  Not each kernel has
- * each cache; only root may.
+ * How often the kernel's allocator leaves its shortest path depends on which objects of the caches behind a mapping
+ * are in use, which changes slowly and outlives a sample: 2% in long waves, whose phase is the luck of the boot. Each
+ * sample begins with partial slabs in order instead (Linux, ABI/testing/sysfs-kernel-slab, "shrink"). Not each kernel
+ * has each cache; only root may.
  */
 static void order_slabs(void)
 {
@@ -143,7 +144,8 @@ static void map_areas(unsigned int i)
 		if (areas[k])
 			must(!munmap(areas[k], (AREA_PAGES + 1) * PAGE));
 		/* With a page between them that is not mapped. */
-		areas[k] = mmap(NULL, (AREA_PAGES + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		areas[k] = mmap(NULL, (AREA_PAGES + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				0);
 		must(areas[k] != MAP_FAILED && !mprotect(areas[k] + AREA_PAGES * PAGE, PAGE, PROT_NONE) &&
 		     !madvise(areas[k], AREA_PAGES * PAGE, MADV_NOHUGEPAGE));
 		if (work != first_writes)
@@ -162,9 +164,9 @@ static uint64_t all_at_once(unsigned int i)
 }
 
 /*
- * The cheap ones more often, so that each sample is several timer interrupts long.  How many of these come while a lock is
- * held is chance, and costs the other threads a few rounds each.  Samples lie in two clusters then, between which a median
- * jumps: hence fewer of them there, each the mean of several.
+ * The cheap ones more often, so that each sample is several timer interrupts long. How many of these come while a
+ * lock is held is chance, and costs the other threads a few rounds each. Samples lie in two clusters then, between
+ * which a median jumps: hence fewer of them there, each the mean of several.
  */
 #define ONE(name, begin, ops, samples, mean, n)	\
 	{ name, WHERE_BOTH, samples, (n) * (ops), begin, map_areas, all_at_once, .threads = n, .mean_of = mean }

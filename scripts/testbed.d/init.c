@@ -209,7 +209,8 @@ static void say_addresses(void)
 	while (symbols && fgets(line, sizeof(line), symbols)) {
 		if (!strstr(line, " _text\n"))
 			continue;
-		say(FRAME_KLOG, "testbed: kernel's .text at 0x%.16s, module's at %s\n", line, module ? strtok(module, "\n") : "none");
+		say(FRAME_KLOG, "testbed: kernel's .text at 0x%.16s, module's at %s\n", line,
+		    module ? strtok(module, "\n") : "none");
 		break;
 	}
 	if (symbols)
@@ -483,7 +484,10 @@ static void rtc_on(void)
 		close(fd);
 }
 
-/* They go to one CPU. Each gets them for a while, by a process on the first one, whose timer is not lost as no guest runs there. */
+/*
+ * They go to one CPU. Each gets them for a while, by a process on the first one, whose timer is not lost as no guest
+ * runs there.
+ */
 static void rtc_to_each(int cpus)
 {
 	cpu_set_t first;

@@ -9,8 +9,8 @@
  * our stdout and stderr as it comes, the kernel log to the file KLOG, and one
  * line to the file OUTCOME: "exit N", "died", "timeout" (SECONDS in all, or
  * SILENCE seconds without a sign of life), "absent" (PID 1 has not said a word in BOOT
- * seconds), "again" (another kernel came up after it) or "stopped" (by a signal to us). The emulator runs on a terminal of its own (Bochs needs one) whose text is dropped; with -t on
- * ours, where Ctrl-C is for the emulator.
+ * seconds), "again" (another kernel came up after it) or "stopped" (by a signal to us). The emulator runs on a
+ * terminal of its own (Bochs needs one) whose text is dropped; with -t on ours, where Ctrl-C is for the emulator.
  *
  * When the time is out, QUESTION is typed on the emulator's terminal, and what
  * it says to that goes to the file STATE: where its CPUs are.
@@ -319,7 +319,8 @@ int main(int argc, char **argv)
 	argc -= our_terminal;
 	argv += our_terminal;
 	if (argc < 10) {
-		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE BOOT QUESTION STATE EMULATOR [ARG...]\n");
+		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE BOOT QUESTION STATE EMULATOR "
+				"[ARG...]\n");
 		return 2;
 	}
 	prctl(PR_SET_PDEATHSIG, SIGTERM);	/* our caller takes the emulator with it */

@@ -146,8 +146,9 @@ static void map_granule(uint64_t va)
 {
 	void *want = (void *)va;
 
-	DIE_UNLESS(mmap(want, RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
-		   want, "mmap");
+	DIE_UNLESS(mmap(want, RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+			0) == want,
+		   "mmap");
 }
 
 /* Its page table may have @va at @old, where its parent has something else now. */
@@ -167,7 +168,8 @@ static void check_attached_late(uint64_t va, uint64_t old, uint64_t kept, uint64
 		CHECK_EQUAL(granule_of(fd, va, &gpa), 0, "a granule from before the fork");
 		CHECK_EQUAL(gpa, old, "where it is");
 	} else {
-		CHECK_EQUAL(owner[old >> DUNE_GRANULE_SHIFT], 0, "whose the place is that the parent has given to another");
+		CHECK_EQUAL(owner[old >> DUNE_GRANULE_SHIFT], 0,
+			    "whose the place is that the parent has given to another");
 		CHECK_EQUAL(granule_of(fd, va, &gpa), -EAGAIN, "a granule that the parent has lost since the fork");
 		CHECK_EQUAL(granule_of(fd, va, &gpa), 0, "it, when the page table has forgotten it");
 		CHECK_EQUAL(owner[gpa >> DUNE_GRANULE_SHIFT], (va >> DUNE_GRANULE_SHIFT) + 1, "whose the new place is");

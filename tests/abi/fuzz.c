@@ -90,12 +90,15 @@ static void any_ioctl(uint64_t *seed)
 	if ((uint32_t)command == DUNE_RUN)
 		return;		/* any_run() restores the thread's bases */
 	result = raw_ioctl(vm.fd, command, argument);
-	CHECK(result >= 0 || is_known_error(result), "ioctl %#lx of %#lx: %ld", command, (unsigned long)argument, result);
+	CHECK(result >= 0 || is_known_error(result), "ioctl %#lx of %#lx: %ld", command, (unsigned long)argument,
+	      result);
 }
 
 static void any_map(uint64_t *seed)
 {
-	static const int prots[] = { PROT_READ, PROT_READ | PROT_WRITE, PROT_NONE, PROT_READ | PROT_EXEC, PROT_WRITE, 7 };
+	static const int prots[] = {
+		PROT_READ, PROT_READ | PROT_WRITE, PROT_NONE, PROT_READ | PROT_EXEC, PROT_WRITE, 7
+	};
 	uint64_t offset = raw_random(seed) & 3 ? (raw_random(seed) & 15) << 12 : interesting(seed);
 	size_t length = raw_random(seed) & 3 ? RAW_PAGE : interesting(seed) & 0xffffff;
 	int flags = raw_random(seed) & 7 ? MAP_SHARED : MAP_PRIVATE;
@@ -139,7 +142,8 @@ static void any_memory(uint64_t *seed)
 /* By a system call, as another thread may just take the memory away. */
 static void any_code(uint64_t *seed)
 {
-	if (pread(code_fd, scratch + raw_random(seed) % (SCRATCH_SIZE - 4096), 4096, raw_random(seed) % (CODE_SIZE - 4096)) < 0)
+	if (pread(code_fd, scratch + raw_random(seed) % (SCRATCH_SIZE - 4096), 4096,
+		  raw_random(seed) % (CODE_SIZE - 4096)) < 0)
 		CHECK(errno == EFAULT, "pread: %s", strerrorname_np(errno));
 }
 

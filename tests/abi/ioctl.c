@@ -45,7 +45,8 @@ static void check_unknown(void)
 	static const unsigned long known[] = {
 		DUNE_GET_INFO, DUNE_CREATE_VCPU, DUNE_DESTROY_VCPU, DUNE_RUN, DUNE_GET_GRANULE, DUNE_ATTACH, DUNE_YIELD,
 	};
-	static const unsigned int sizes[] = { 0, 1, 4, 8, 15, 16, 17, 63, 64, 71, 72, 88, 95, 96, 97, 104, 112, 4096, 0x3fff };
+	static const unsigned int sizes[] = { 0,  1,  4,  8,  15, 16,  17,  63,	  64,	 71,
+					      72, 88, 95, 96, 97, 104, 112, 4096, 0x3fff };
 	static const unsigned int directions[] = { _IOC_NONE, _IOC_READ, _IOC_WRITE, _IOC_READ | _IOC_WRITE };
 
 	for (unsigned int nr = 0; nr < 256; nr++)
@@ -248,7 +249,8 @@ static void check_attach(void)
 	/* One file for each address space. */
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, 0), -EBUSY, "DUNE_ATTACH in the same process");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, O_CLOEXEC), -EBUSY, "DUNE_ATTACH in the same process");
-	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, ~0UL << DUNE_ATTACH_ROUND_SHIFT), -EBUSY, "DUNE_ATTACH in the same process");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, ~0UL << DUNE_ATTACH_ROUND_SHIFT), -EBUSY,
+		    "DUNE_ATTACH in the same process");
 	for (unsigned int i = 0; i < 100; i++)
 		CHECK_ERRNO(open("/dev/dune", O_RDWR | O_CLOEXEC), EBUSY, "a second open");
 }

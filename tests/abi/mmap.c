@@ -127,7 +127,8 @@ static void check_granules(void)
 
 	/* Nothing is behind the table. */
 	for (uint64_t beyond = 0; beyond < 64; beyond = beyond * 2 + 1) {
-		page = mmap(NULL, RAW_PAGE, PROT_READ, MAP_SHARED, vm.fd, DUNE_MMAP_GRANULES + size + beyond * RAW_PAGE);
+		page = mmap(NULL, RAW_PAGE, PROT_READ, MAP_SHARED, vm.fd,
+			    DUNE_MMAP_GRANULES + size + beyond * RAW_PAGE);
 		if (page == MAP_FAILED)
 			continue;
 		CHECK_EQUAL(signal_of_read(page), SIGBUS, "signal behind the granules");

@@ -127,7 +127,8 @@ static void check_fields(void)
 /* Flags that no program may have are not there; those it may have are. */
 static void check_rflags(void)
 {
-	static const uint64_t kept = 0xcd5 | 7 << 12 | 1 << 18 | 1 << 21;	/* no TF, IF: see below; IOPL, NT, AC, ID */
+	/* no TF, IF: see below; IOPL, NT, AC, ID */
+	static const uint64_t kept = 0xcd5 | 7 << 12 | 1 << 18 | 1 << 21;
 
 	for (unsigned int bit = 0; bit < 64; bit++) {
 		uint64_t value = 1ULL << bit;
@@ -325,7 +326,8 @@ static void check_window(void)
 	vcpu.run->flags = DUNE_RUN_WINDOW;
 	vcpu.run->event_info = DUNE_EVENT_VALID | DUNE_EVENT_HARD | 6;
 	raw_outcome(&vcpu, &outcome);
-	CHECK(outcome.kind == RAW_EXCEPTION && outcome.vector == 6, "an event and a window: %s", raw_name(&outcome, text));
+	CHECK(outcome.kind == RAW_EXCEPTION && outcome.vector == 6, "an event and a window: %s",
+	      raw_name(&outcome, text));
 	vcpu.run->flags = 0;
 
 	/* Ring 3 has IF = 1 and STI's shadow as well. */
@@ -338,8 +340,8 @@ static void check_window(void)
 }
 
 /*
- * A fault in the shadow of STI. What user space changes then must not make a state that the CPU refuses: SDM, "Checks on
- * Guest Non-Register State", has the shadow depend on IF and TF.
+ * A fault in the shadow of STI. What user space changes then must not make a state that the CPU refuses: SDM, "Checks
+ * on Guest Non-Register State", has the shadow depend on IF and TF.
  */
 static void check_shadow(void)
 {

@@ -128,8 +128,8 @@ static void refused(const char *where, int error, const char *says)
 	log_lines(text);
 	result = load();
 	lines = log_lines(text);
-	CHECK(result == error, "loading with %s: %s, expected %s", where, result ? strerrorname_np(-result) : "succeeds",
-	      strerrorname_np(-error));
+	CHECK(result == error, "loading with %s: %s, expected %s", where,
+	      result ? strerrorname_np(-result) : "succeeds", strerrorname_np(-error));
 	CHECK(lines == 1 && strstr(text, says), "loading with %s: %u lines in the log, \"%s\"", where, lines, text);
 	CHECK(access("/dev/dune", F_OK), "loading with %s leaves /dev/dune", where);
 	if (!result)
@@ -267,14 +267,17 @@ static void check_unload(void)
 
 static void check_fakes(void)
 {
-	static const char *const fakes[] = { "/dev/null", "/dev/zero", "/dev/tty", "/tmp/fake", "/tmp/fifo", "/dev/full" };
+	static const char *const fakes[] = {
+		"/dev/null", "/dev/zero", "/dev/tty", "/tmp/fake", "/tmp/fifo", "/dev/full"
+	};
 
 	close(open("/tmp/fake", O_CREAT | O_RDWR, 0600));
 	mkfifo("/tmp/fifo", 0600);
 	for (unsigned int i = 0; i < sizeof(fakes) / sizeof(fakes[0]); i++) {
 		if (access(fakes[i], F_OK))
 			continue;
-		CHECK(!mount(fakes[i], "/dev/kvm", NULL, MS_BIND, NULL), "mount of %s: %s", fakes[i], strerrorname_np(errno));
+		CHECK(!mount(fakes[i], "/dev/kvm", NULL, MS_BIND, NULL), "mount of %s: %s", fakes[i],
+		      strerrorname_np(errno));
 		if (!strcmp(fakes[i], "/dev/tty"))
 			refused(fakes[i], -ENXIO, "cannot open /dev/kvm");	/* no terminal */
 		else

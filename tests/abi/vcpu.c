@@ -13,8 +13,25 @@ static struct raw_vm vm;
 static void check_range(unsigned long existing)
 {
 	unsigned long bad[] = {
-		existing, existing + 1, 63, 64, 4095, 4096, 4097, 65535, 65536, 1UL << 20, (1UL << 20) - 1,
-		1UL << 31, (1UL << 32) - 1, 1UL << 32, (1UL << 32) + existing - 1, 1UL << 51, 1UL << 52, 1UL << 63, ~0UL,
+		existing,
+		existing + 1,
+		63,
+		64,
+		4095,
+		4096,
+		4097,
+		65535,
+		65536,
+		1UL << 20,
+		(1UL << 20) - 1,
+		1UL << 31,
+		(1UL << 32) - 1,
+		1UL << 32,
+		(1UL << 32) + existing - 1,
+		1UL << 51,
+		1UL << 52,
+		1UL << 63,
+		~0UL,
 	};
 
 	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

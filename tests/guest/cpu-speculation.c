@@ -4,8 +4,8 @@
  * where the L1 data cache is to be flushed it is: before an entry after a system call, and not after an exit that the
  * module answers without doing anything else.
  *
- * The time-stamp counter has to count instructions for the latter (vmx), and no emulated CPU has IBPB, IBRS or the command
- * that flushes: of these it is only tested that they are not taken for there.
+ * The time-stamp counter has to count instructions for the latter (vmx), and no emulated CPU has IBPB, IBRS or the
+ * command that flushes: of these it is only tested that they are not taken for there.
  */
 #include <cpuid.h>
 #include <dune.h>

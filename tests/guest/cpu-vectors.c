@@ -64,8 +64,9 @@ __attribute__((target("xsave"))) static void keep(struct shared *self, unsigned 
 				 "fninit"
 				 : [found] "+m"(found)
 				 : [wanted] "m"(wanted), [components] "i"(COMPONENTS), "a"(COMPONENTS), "d"(0)
-				 : "rbx", "rcx", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
-				   "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+				 : "rbx", "rcx", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
+				   "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+				   "xmm15");
 		_mm_setcsr(0x1f80);
 		FAIL_UNLESS(same(IMAGE_MXCSR, IMAGE_MXCSR + 4), self);
 		FAIL_UNLESS(same(IMAGE_ST, IMAGE_XMM), self);

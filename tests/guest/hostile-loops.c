@@ -223,7 +223,8 @@ static void try(const struct loop *loop)
 	while (!waitpid(pid, &status, WNOHANG) && check_seconds() - begin < 10)
 		usleep(1000);
 	end = check_seconds();
-	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status %#x, expected SIGKILL", loop->name, status);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status %#x, expected SIGKILL", loop->name,
+	      status);
 	CHECK(end - begin < SECONDS_TO_DIE, "%s: dies after %.1f s", loop->name, end - begin);
 }
 

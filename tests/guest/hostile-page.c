@@ -149,6 +149,7 @@ int main(void)
 	CHECK_EQUAL(error, 0, "DUNE_CREATE_VCPU");
 	raw_load(&vcpu, "\x90", 1, 0);
 	raw_outcome(&vcpu, &o);
-	CHECK(o.kind == RAW_CALL && o.rip == (uintptr_t)vcpu.code + 1 + VMCALL_LENGTH, "afterwards: %s", raw_name(&o, text));
+	CHECK(o.kind == RAW_CALL && o.rip == (uintptr_t)vcpu.code + 1 + VMCALL_LENGTH, "afterwards: %s",
+	      raw_name(&o, text));
 	return check_result();
 }

@@ -72,8 +72,9 @@ static void check_fault(uint64_t gpa, uint64_t va, uint32_t access)
 	faults++;
 	/* AMD's CPUs do not tell the linear address. */
 	CHECK(run->fault.gpa >> 12 == gpa >> 12 && run->fault.flags & access &&
-	      (run->fault.flags & DUNE_FAULT_GVA ? run->fault.gva == WINDOW + gpa :
-	       vm.info.vendor == DUNE_VENDOR_SVM && !run->fault.gva), "a fault at gpa %#lx: says gpa %#lx, gva %#lx, flags %#x", (unsigned long)gpa,
+		      (run->fault.flags & DUNE_FAULT_GVA ? run->fault.gva == WINDOW + gpa :
+							   vm.info.vendor == DUNE_VENDOR_SVM && !run->fault.gva),
+	      "a fault at gpa %#lx: says gpa %#lx, gva %#lx, flags %#x", (unsigned long)gpa,
 	      (unsigned long)run->fault.gpa, (unsigned long)run->fault.gva, run->fault.flags);
 	if (va == ~0ULL)
 		CHECK(run->fault.flags & DUNE_FAULT_NO_GRANULE && !run->fault.hva, "gpa %#lx: hva %#lx, flags %#x",
@@ -137,7 +138,8 @@ static void write_at(uint64_t gpa)
 	vcpu.run->regs.rsi = WINDOW + gpa;
 	raw_outcome(&vcpu, &o);
 	if (o.kind == RAW_CALL) {
-		CHECK(map >= 0 && maps[map].writable, "gpa %#lx (%#lx) was written", (unsigned long)gpa, (unsigned long)va);
+		CHECK(map >= 0 && maps[map].writable, "gpa %#lx (%#lx) was written", (unsigned long)gpa,
+		      (unsigned long)va);
 		return;
 	}
 	CHECK(o.kind == RAW_FAULT, "a write to gpa %#lx: %s", (unsigned long)gpa, raw_name(&o, text));
@@ -174,12 +176,14 @@ static void all_at(uint64_t gpa)
 static void map_everything(void)
 {
 	unsigned int nr_tables = (vm.info.nr_granules + 511) / 512;
-	char *tables = mmap(NULL, nr_tables * RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	char *tables = mmap(NULL, nr_tables * RAW_PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	struct dune_granule granule = { .va = (uintptr_t)tables };
 	uint64_t *root = (uint64_t *)(vm.block + RAW_ROOT * RAW_PAGE), gpa;
 
 	DIE_UNLESS(tables != MAP_FAILED && !ioctl(vm.fd, DUNE_GET_GRANULE, &granule), "page table");
-	DIE_UNLESS((uintptr_t)tables >> 30 == ((uintptr_t)tables + nr_tables * RAW_PAGE - 1) >> 30, "page table in one granule");
+	DIE_UNLESS((uintptr_t)tables >> 30 == ((uintptr_t)tables + nr_tables * RAW_PAGE - 1) >> 30,
+		   "page table in one granule");
 	gpa = granule.gpa + ((uintptr_t)tables & (DUNE_GRANULE_SIZE - 1));
 	for (uint64_t i = 0; i < vm.info.nr_granules; i++)
 		((uint64_t *)tables)[i] = i << DUNE_GRANULE_SHIFT | PTE_LEAF | PTE_PS;
@@ -228,7 +232,8 @@ static void walk_granule(uint32_t g)
 /* What is read-only, and what cannot be accessed at all, stays so. */
 static void check_permissions(void)
 {
-	char *pages = mmap(NULL, 4 * RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	char *pages = mmap(NULL, 4 * RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
+			   0);
 	struct dune_granule granule = { .va = (uintptr_t)pages };
 	uint64_t gpa;
 

@@ -250,7 +250,9 @@ static void check_tables(void)
 /* An exception whose stack has no page-table entry cannot be delivered, nor can the next. */
 static void check_wild_stacks(void)
 {
-	static const uint64_t stacks[] = { NOWHERE, 0x8000000000000000, 0, 8, ~0ULL, 0xffff800000000000, 0x00007fffffffffff + 1ULL };
+	static const uint64_t stacks[] = {
+		NOWHERE, 0x8000000000000000, 0, 8, ~0ULL, 0xffff800000000000, 0x00007fffffffffff + 1ULL
+	};
 	struct raw_outcome o;
 	char text[80];
 
@@ -266,7 +268,10 @@ static void check_wild_stacks(void)
 			if (way == 0)
 				vcpu.run->regs.rsp = stacks[i];
 			raw_outcome(&vcpu, &o);
-			/* Below address 0x10 is the end of the address space; 0 to 8 lies in a granule that exists, without memory. */
+			/*
+			 * Below address 0x10 is the end of the address space; 0 to 8 lies in a granule that exists,
+			 * without memory.
+			 */
 			CHECK((o.kind == RAW_SHUTDOWN && vcpu.run->shutdown.code == DUNE_SHUTDOWN_TRIPLE) ||
 			      (o.kind == RAW_FAULT && vcpu.run->fault.flags & DUNE_FAULT_WRITE),
 			      "a stack at %#lx, way %u: %s", (unsigned long)stacks[i], way, raw_name(&o, text));
@@ -295,7 +300,8 @@ static void check_missing_stack(void)
 		      "an exception without a stack: %s", raw_name(&o, text));
 		CHECK_EQUAL(vcpu.run->event_info, DUNE_EVENT_VALID | DUNE_EVENT_HARD | 6, "the event in flight");
 	}
-	CHECK(mmap(page, RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page, "mmap");
+	CHECK(mmap(page, RAW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page,
+	      "mmap");
 	raw_outcome(&vcpu, &o);
 	CHECK(o.kind == RAW_EXCEPTION && o.vector == 6 && o.rip == (uintptr_t)vcpu.code &&
 	      o.rsp == (uintptr_t)page + RAW_PAGE, "the exception with a stack: %s", raw_name(&o, text));
@@ -309,7 +315,8 @@ static void check_modes(void)
 {
 	/* pushq %rax; pushq %rdx; lretq */
 	static const char go[] = "\x50\x52\x48\xcb";
-	char *low = mmap(NULL, RAW_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	char *low = mmap(NULL, RAW_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT,
+			 -1, 0);
 	struct raw_outcome o;
 	char text[80];
 
@@ -326,7 +333,8 @@ static void check_modes(void)
 	/* An address that such code cannot have: the CPU refuses it, or faults. */
 	vcpu.run->regs.rip = (uintptr_t)vcpu.code;
 	raw_outcome(&vcpu, &o);
-	CHECK(o.kind == RAW_SHUTDOWN || o.kind == RAW_EXCEPTION || o.kind == RAW_FAULT, "32-bit code above 4 GiB: %s", raw_name(&o, text));
+	CHECK(o.kind == RAW_SHUTDOWN || o.kind == RAW_EXCEPTION || o.kind == RAW_FAULT, "32-bit code above 4 GiB: %s",
+	      raw_name(&o, text));
 	vcpu.run->event_info = 0;
 	raw_load(&vcpu, "\x90", 1, 3);
 	raw_outcome(&vcpu, &o);
@@ -337,7 +345,8 @@ static void check_modes(void)
 	fresh(0);
 	vcpu.run->gdt[11] = 0x00afbb000000ffff;
 	vcpu.run->gdt[12] = 0x00cfb3000000ffff;
-	raw_load(&vcpu, "\x6a\x61\x57\x50\x52\x48\xcb", 7, 0);	/* pushq $0x61; pushq %rdi; pushq %rax; pushq %rdx; lretq */
+	/* pushq $0x61; pushq %rdi; pushq %rax; pushq %rdx; lretq */
+	raw_load(&vcpu, "\x6a\x61\x57\x50\x52\x48\xcb", 7, 0);
 	vcpu.run->regs.rdi = vcpu.stack_top - 1024;
 	vcpu.run->regs.rax = 0x59;
 	vcpu.run->regs.rdx = (uintptr_t)low;

@@ -72,7 +72,10 @@ static int watch(void)
 	return syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
 }
 
-/* The same on the ABI, where a KVM guest runs between two exits of ours; with a breakpoint in the host's debug registers. */
+/*
+ * The same on the ABI, where a KVM guest runs between two exits of ours; with a breakpoint in the host's debug
+ * registers.
+ */
 static void registers_program(struct shared *self)
 {
 	/* mov %cr2, %rax; mov %rcx, %cr2; rdtscp; the VMCALL comes behind it */

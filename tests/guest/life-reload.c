@@ -147,7 +147,9 @@ int main(void)
 		proc_wait(workers[i]);
 	}
 	CHECK_EQUAL(shared->failed, 0, "the line that failed");
-	printf("opened %lu, entered %lu, forked %lu, killed %lu\n", shared->opened, shared->entered, shared->forked, shared->killed);
-	CHECK(shared->opened > 5 && shared->entered > 20 && shared->forked > 5 && shared->killed > 5, "too little was done");
+	printf("opened %lu, entered %lu, forked %lu, killed %lu\n", shared->opened, shared->entered, shared->forked,
+	       shared->killed);
+	CHECK(shared->opened > 5 && shared->entered > 20 && shared->forked > 5 && shared->killed > 5,
+	      "too little was done");
 	return check_result();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * A thread of high priority needs a page of a range that one of low priority, on the same CPU, is in the midst of unmapping: it
- * waits, and leaves the CPU to the other meanwhile.
+ * A thread of high priority needs a page of a range that one of low priority, on the same CPU, is in the midst of
+ * unmapping: it waits, and leaves the CPU to the other meanwhile.
  */
 #include "mem.h"
 
@@ -72,8 +72,8 @@ int main(void)
 	took = seconds(CLOCK_MONOTONIC) - took;
 	__atomic_store_n(&done, true, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	printf("%.0f ms, of which the other thread had %.0f; it met it %u times, and waited %.0f ms at most\n", took * 1e3,
-	       used * 1e3, met, longest * 1e3);
+	printf("%.0f ms, of which the other thread had %.0f; it met it %u times, and waited %.0f ms at most\n",
+	       took * 1e3, used * 1e3, met, longest * 1e3);
 	fflush(stdout);
 	if (!met && longest < 1e-3)
 		FAIL("nothing was needed while it was unmapped");

@@ -94,7 +94,10 @@ static uint64_t change_and_access(unsigned int number, void *argument)
 		map(w->p, PAGE, RW, memory == MEMORY_PRIVATE ? MAP_PRIVATE : MAP_SHARED, w->fd);
 	}
 	CHECK(!mprotect(w->p, PAGE, from));
-	/* With protection keys PROT_EXEC cannot be read; but what the guest has executed, it can: second-level tables know no less. */
+	/*
+	 * With protection keys PROT_EXEC cannot be read; but what the guest has executed, it can: second-level tables
+	 * know no less.
+	 */
 	if (from != PROT_EXEC || to != PROT_EXEC || action != ACTION_READ)
 		touch(w->p, from);
 	CHECK(!mprotect(w->p, PAGE, to));

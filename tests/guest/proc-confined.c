@@ -299,7 +299,9 @@ static void born_in_cgroup(void)
 	CHECK_ERRNO(syscall(SYS_clone3, &args, sizeof(args)), EBADF, "CLONE_INTO_CGROUP with a closed descriptor");
 }
 
-/* The kernel says much when it kills for want of memory, and the testbed takes that for a fault: so it is not tested. */
+/*
+ * The kernel says much when it kills for want of memory, and the testbed takes that for a fault: so it is not tested.
+ */
 static void cgroup(void)
 {
 	mkdir("/root/cgroup", 0755);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Descriptors: fcntl, dup and close find none that the program has not opened; and there is none that it may not close or put
- * something in place of.  It goes on in Dune mode afterwards, and so do its children.
+ * Descriptors: fcntl, dup and close find none that the program has not opened; and there is none that it may not
+ * close or put something in place of.  It goes on in Dune mode afterwards, and so do its children.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -162,7 +162,9 @@ static void sent(void)
 		.header = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS },
 	};
 	struct iovec byte = { "x", 1 };
-	struct msghdr message = { .msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	int sockets[2], fd = 1;
 	char c;
 

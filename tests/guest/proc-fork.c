@@ -319,7 +319,8 @@ static void handlers(void)
 
 	sigaction(SIGUSR1, &action, NULL);
 	CHECK_EQUAL(IN_CHILD(raise(SIGUSR1)), EXITED(60), "the parent's handler in the child");
-	CHECK_EQUAL(IN_CHILD(signal(SIGUSR1, SIG_IGN); raise(SIGUSR1); _exit(62)), EXITED(62), "the child's own action");
+	CHECK_EQUAL(IN_CHILD(signal(SIGUSR1, SIG_IGN); raise(SIGUSR1); _exit(62)), EXITED(62),
+		    "the child's own action");
 	pid = vfork();
 	if (!pid) {
 		action.sa_handler = SIG_IGN;

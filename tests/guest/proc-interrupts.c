@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Signals while interrupts are off, as ring 0 can have them: they wait for the end of a handler of traps, which can make
- * system calls meanwhile; but where the program has left them off, they come at the latest with its next one.
+ * Signals while interrupts are off, as ring 0 can have them: they wait for the end of a handler of traps, which can
+ * make system calls meanwhile; but where the program has left them off, they come at the latest with its next one.
  */
 #include <asm/prctl.h>
 #include <fcntl.h>
@@ -103,7 +103,8 @@ static void repair(int signo, siginfo_t *info, void *context)
 {
 	(void)signo;
 	(void)context;
-	CHECK_EQUAL(mprotect((void *)((unsigned long)info->si_addr & -4096UL), 4096, PROT_READ | PROT_WRITE), 0, "mprotect");
+	CHECK_EQUAL(mprotect((void *)((unsigned long)info->si_addr & -4096UL), 4096, PROT_READ | PROT_WRITE), 0,
+		    "mprotect");
 }
 
 /* Its fault does not wait for the end of the trap, while SIGALRM does. */

@@ -372,7 +372,8 @@ static void limits(void)
 			__asm__ volatile("");
 	}
 	CHECK_EQUAL(wait4(pid, &(int){ 0 }, 0, &usage), pid, "wait4");
-	CHECK(usage.ru_utime.tv_sec * 1000000L + usage.ru_utime.tv_usec > 800000, "time of a child that RLIMIT_CPU ended: %ld us",
+	CHECK(usage.ru_utime.tv_sec * 1000000L + usage.ru_utime.tv_usec > 800000,
+	      "time of a child that RLIMIT_CPU ended: %ld us",
 	      usage.ru_utime.tv_sec * 1000000L + usage.ru_utime.tv_usec);
 }
 

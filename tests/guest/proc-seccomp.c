@@ -494,7 +494,8 @@ static void with_threads(unsigned int killed)
 		usleep(50000);
 		syscall(SYS_exit_group, check_failures ? 1 : 45)
 	), EXITED(45), "a thread that a filter kills");
-	CHECK_EQUAL(IN_CHILD(many_killed(killed); syscall(SYS_exit_group, check_failures != 0)), EXITED(0), "many of them");
+	CHECK_EQUAL(IN_CHILD(many_killed(killed); syscall(SYS_exit_group, check_failures != 0)), EXITED(0),
+		    "many of them");
 }
 
 /* ---- notifications ---- */
@@ -647,38 +648,33 @@ static void attack(void)
 	read(file, &(char){ 0 }, 1);
 	if (!proc_inside)
 		return;
-	CHECK_EQUAL(IN_CHILD(
-		uint64_t mask;
-		filter_all_but(ERROR(68), leaving);
-		dune_leave();
-		CHECK(!dune_in_dune_mode(), "the child has left");
-		CHECK_EQUAL(__dune_own_syscall(SYS_rt_sigprocmask, 0, 0, (long)&mask, 8), 0, "rt_sigprocmask");
-		REFUSED(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY, 0);
-		REFUSED(SYS_open, (long)"/dev/null", O_RDONLY, 0, 0);
-		REFUSED(SYS_mmap, 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
-		REFUSED(SYS_mprotect, (long)&mask & -4096, 4096, PROT_READ | PROT_WRITE, 0);
-		REFUSED(SYS_process_vm_readv, 1, 0, 0, 0);
-		REFUSED(SYS_getpid, 0, 0, 0, 0);
-		REFUSED(SYS_kill, 1, 0, 0, 0);
-		REFUSED(SYS_execve, (long)"/proc/self/exe", 0, 0, 0);
-		REFUSED(SYS_dup2, file, 600, 0, 0);
-		for (int fd = 0; fd < 1000; fd++) {
-			REFUSED(SYS_lseek, fd, 0, SEEK_SET, 0);
-			REFUSED(SYS_lseek, fd, 1, SEEK_CUR, 0);
-			REFUSED(SYS_lseek, fd, 1L << 63, SEEK_CUR, 0);
-			REFUSED(SYS_ioctl, fd, 0x5401, (long)&mask, 0);
-			if (fd != DUNE_FD)
-				REFUSED(SYS_dup3, file, fd, 0, 0);
-		}
-		REFUSED(SYS_lseek, file, 1L << 63, SEEK_SET, 0);
-		REFUSED(SYS_ioctl, file, 0xdd03, 0, 0);
-		/* Even with the file in the place of libdune's descriptor. */
-		CHECK_EQUAL(__dune_own_syscall(SYS_dup3, file, DUNE_FD, 0, 0), DUNE_FD, "dup3");
-		REFUSED(SYS_lseek, DUNE_FD, 0, SEEK_SET, 0);
-		CHECK_EQUAL(__dune_own_syscall(SYS_lseek, DUNE_FD, 1L << 63, SEEK_SET, 0), -EINVAL, "a negative offset");
-		CHECK_EQUAL(__dune_own_syscall(SYS_ioctl, DUNE_FD, 0xdd03, 0, 0), -ENOTTY, "DUNE_RUN of a file");
-		syscall(SYS_exit_group, check_failures != 0)
-	), EXITED(0), "an attack");
+	CHECK_EQUAL(IN_CHILD(uint64_t mask; filter_all_but(ERROR(68), leaving); dune_leave();
+			     CHECK(!dune_in_dune_mode(), "the child has left"); CHECK_EQUAL(
+				     __dune_own_syscall(SYS_rt_sigprocmask, 0, 0, (long)&mask, 8), 0, "rt_sigprocmask");
+			     REFUSED(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY, 0);
+			     REFUSED(SYS_open, (long)"/dev/null", O_RDONLY, 0, 0);
+			     REFUSED(SYS_mmap, 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
+			     REFUSED(SYS_mprotect, (long)&mask & -4096, 4096, PROT_READ | PROT_WRITE, 0);
+			     REFUSED(SYS_process_vm_readv, 1, 0, 0, 0); REFUSED(SYS_getpid, 0, 0, 0, 0);
+			     REFUSED(SYS_kill, 1, 0, 0, 0); REFUSED(SYS_execve, (long)"/proc/self/exe", 0, 0, 0);
+			     REFUSED(SYS_dup2, file, 600, 0, 0); for (int fd = 0; fd < 1000; fd++) {
+				     REFUSED(SYS_lseek, fd, 0, SEEK_SET, 0);
+				     REFUSED(SYS_lseek, fd, 1, SEEK_CUR, 0);
+				     REFUSED(SYS_lseek, fd, 1L << 63, SEEK_CUR, 0);
+				     REFUSED(SYS_ioctl, fd, 0x5401, (long)&mask, 0);
+				     if (fd != DUNE_FD)
+					     REFUSED(SYS_dup3, file, fd, 0, 0);
+			     } REFUSED(SYS_lseek, file, 1L << 63, SEEK_SET, 0);
+			     REFUSED(SYS_ioctl, file, 0xdd03, 0, 0);
+			     /* Even with the file in the place of libdune's descriptor. */
+			     CHECK_EQUAL(__dune_own_syscall(SYS_dup3, file, DUNE_FD, 0, 0), DUNE_FD, "dup3");
+			     REFUSED(SYS_lseek, DUNE_FD, 0, SEEK_SET, 0);
+			     CHECK_EQUAL(__dune_own_syscall(SYS_lseek, DUNE_FD, 1L << 63, SEEK_SET, 0), -EINVAL,
+					 "a negative offset");
+			     CHECK_EQUAL(__dune_own_syscall(SYS_ioctl, DUNE_FD, 0xdd03, 0, 0), -ENOTTY,
+					 "DUNE_RUN of a file");
+			     syscall(SYS_exit_group, check_failures != 0)),
+		    EXITED(0), "an attack");
 	close(file);
 }
 

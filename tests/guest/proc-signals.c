@@ -367,7 +367,8 @@ static void waiting_masks(void)
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	seen = usr2_blocked = 0;
 	raise(SIGUSR1);
-	check_waiting(syscall(SYS_epoll_pwait, epoll_create1(0), &(struct epoll_event){ 0 }, 1, -1, &usr2, 8), "epoll_pwait");
+	check_waiting(syscall(SYS_epoll_pwait, epoll_create1(0), &(struct epoll_event){ 0 }, 1, -1, &usr2, 8),
+		      "epoll_pwait");
 	CHECK_EQUAL(syscall(SYS_io_setup, 1, &context), 0, "io_setup");
 	check_waiting(syscall(NR_io_pgetevents, context, 1, 1, &event, NULL, &aio), "io_pgetevents");
 	syscall(SYS_io_destroy, context);

@@ -19,8 +19,8 @@
 
 /*
  * A lane is one signal from one sender to one receiver.  A handler's own signal is blocked, and signals of one number
- * are queued in order: so number n of a lane has the value n, and is the (n + 1)th to arrive.  The last lane is an ordinary
- * signal, of which a second one is sent only when the first has arrived.
+ * are queued in order: so number n of a lane has the value n, and is the (n + 1)th to arrive. The last lane is an
+ * ordinary signal, of which a second one is sent only when the first has arrived.
  */
 enum { FROM_MAIN = 4, FROM_NEIGHBOUR = FROM_MAIN, ORDINARY, LANES };
 

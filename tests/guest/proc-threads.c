@@ -251,7 +251,8 @@ static void endings(void)
 	CHECK_EQUAL(status, SIGKILL, "SIGKILL while threads run");
 	status = IN_CHILD(start_spinning(4); __builtin_trap());
 	CHECK_EQUAL(WTERMSIG(status), SIGILL, "a fatal exception while threads run");
-	status = IN_CHILD(pthread_t t = start(spins, NULL); sem_wait(&ready); pthread_kill(t, SIGUSR1); for (;;) pause());
+	status = IN_CHILD(pthread_t t = start(spins, NULL); sem_wait(&ready); pthread_kill(t, SIGUSR1);
+			  for (;;) pause());
 	CHECK_EQUAL(status, SIGUSR1, "a thread that runs in the guest is killed");
 	status = IN_CHILD(start_spinning(2); execl("/proc/self/exe", "proc-threads", "exit", NULL));
 	CHECK_EQUAL(status, EXITED(34), "exec() while threads run");

@@ -384,7 +384,8 @@ static void on_disarmed(int signo)
 
 	begins[deep++] = __builtin_frame_address(0);
 	sigaltstack(NULL, &now);
-	CHECK(now.ss_flags & SS_DISABLE, "the alternate stack in a handler with SS_AUTODISARM: flags %#x", now.ss_flags);
+	CHECK(now.ss_flags & SS_DISABLE, "the alternate stack in a handler with SS_AUTODISARM: flags %#x",
+	      now.ss_flags);
 	if (deep == 1) {
 		/* Nobody else may have it meanwhile. */
 		raise(signo);
@@ -394,7 +395,8 @@ static void on_disarmed(int signo)
 static void disarmed(void)
 {
 	static char memory[65536];
-	stack_t stack = { .ss_sp = memory, .ss_size = sizeof(memory), .ss_flags = (int)(1U << 31) }, old, none = { .ss_flags = SS_DISABLE };
+	stack_t stack = { .ss_sp = memory, .ss_size = sizeof(memory), .ss_flags = (int)(1U << 31) }, old,
+		none = { .ss_flags = SS_DISABLE };
 	struct sigaction action = { .sa_handler = on_disarmed, .sa_flags = SA_ONSTACK | SA_NODEFER };
 
 	CHECK_EQUAL(sigaltstack(&stack, NULL), 0, "SS_AUTODISARM");
@@ -404,7 +406,8 @@ static void disarmed(void)
 	CHECK((char *)begins[0] > memory && (char *)begins[0] < memory + sizeof(memory), "the first is on it");
 	CHECK(begins[1] < begins[0] && (char *)begins[1] > memory, "the second is below the first");
 	sigaltstack(&none, &old);
-	CHECK(old.ss_sp == memory && old.ss_flags == stack.ss_flags, "the alternate stack is back: flags %#x", old.ss_flags);
+	CHECK(old.ss_sp == memory && old.ss_flags == stack.ss_flags, "the alternate stack is back: flags %#x",
+	      old.ss_flags);
 	signal(SIGUSR1, SIG_DFL);
 }
 

@@ -58,8 +58,10 @@ static void fill_below_stack(void)
 	unsigned long stack = (unsigned long)__builtin_frame_address(0) & -GIB;
 
 	for (unsigned long at = stack - 32 * GIB; at < stack - GIB; at += GIB)
-		CHECK(mmap((void *)at, GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-			   MAP_FIXED_NOREPLACE, -1, 0) == (void *)at || errno == EEXIST, "mmap below the stack: %s", strerror(errno));
+		CHECK(mmap((void *)at, GIB, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == (void *)at ||
+			      errno == EEXIST,
+		      "mmap below the stack: %s", strerror(errno));
 }
 
 /* ---- what a fork leaves out ---- */
@@ -132,11 +134,11 @@ static void use_addresses(void)
 		CHECK(IS_RESERVED, "after mmap nothing is reserved");
 		CHECK_EQUAL(covered(), all, "what is mapped in the granule after mmap");
 	), EXITED(0), "mmap");
-	CHECK_EQUAL(IN_CHILD(
-		CHECK_EQUAL(mmap((void *)middle, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
-			    MAP_FAILED, "mmap into libdune's granule");
-		CHECK_EQUAL(errno, EEXIST, "its errno");
-	), EXITED(0), "MAP_FIXED_NOREPLACE");
+	CHECK_EQUAL(IN_CHILD(CHECK_EQUAL(mmap((void *)middle, 4096, PROT_READ,
+					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+					 MAP_FAILED, "mmap into libdune's granule");
+			     CHECK_EQUAL(errno, EEXIST, "its errno");),
+		    EXITED(0), "MAP_FIXED_NOREPLACE");
 	CHECK_EQUAL(IN_CHILD(
 		p = map_at(0);
 		CHECK_EQUAL(mremap(p, 4096, 8192, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)middle), MAP_FAILED, "mremap");
@@ -188,17 +190,18 @@ static void *use_them(void *arg)
 static void *fork_here(void *arg)
 {
 	use_addresses();
-	CHECK_EQUAL(IN_CHILD(
-		pthread_t other;
-		/* It has the first area and a stack from before, so until it forks nothing is reserved. */
-		CHECK(!pthread_create(&other, NULL, use_them, NULL) && !pthread_join(other, NULL), "a thread");
-		CHECK_EQUAL(IN_CHILD(use_addresses(); make_threads(16)), EXITED(0), "a child's child");
-		make_threads(3);
-		use_addresses();
-		CHECK_EQUAL(IN_CHILD(use_pool(1)), EXITED(0), "the pool in a child");
-		/* No thread but one that was made in this child. */
-		CHECK(!pthread_create(&other, NULL, arg ? fork_here : thread, NULL) && !pthread_join(other, NULL), "a thread")
-	), EXITED(0), "a child");
+	CHECK_EQUAL(
+		IN_CHILD(pthread_t other;
+			 /* It has the first area and a stack from before, so until it forks nothing is reserved. */
+			 CHECK(!pthread_create(&other, NULL, use_them, NULL) && !pthread_join(other, NULL), "a thread");
+			 CHECK_EQUAL(IN_CHILD(use_addresses(); make_threads(16)), EXITED(0), "a child's child");
+			 make_threads(3); use_addresses();
+			 CHECK_EQUAL(IN_CHILD(use_pool(1)), EXITED(0), "the pool in a child");
+			 /* No thread but one that was made in this child. */
+			 CHECK(!pthread_create(&other, NULL, arg ? fork_here : thread, NULL) &&
+				       !pthread_join(other, NULL),
+			       "a thread")),
+		EXITED(0), "a child");
 	return NULL;
 }
 
@@ -249,7 +252,8 @@ static void go_past(void)
 	find_granule();
 	while (size >= 4096 && n++ < 2000) {
 		at = (unsigned long)mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		CHECK(at >= granule + GIB || at + size <= granule, "%#lx bytes at %#lx, in the region at %#lx", size, at, granule);
+		CHECK(at >= granule + GIB || at + size <= granule, "%#lx bytes at %#lx, in the region at %#lx", size,
+		      at, granule);
 		if (at < granule)
 			size /= 2;
 	}

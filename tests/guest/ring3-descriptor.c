@@ -87,7 +87,8 @@ static void arguments(void)
 static void attacks(void)
 {
 	CHECK_EQUAL(FROM_RING3(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ours, 0), -EBADF, "a run page");
-	CHECK_EQUAL(FROM_RING3(SYS_lseek, ours, (uint64_t)DUNE_SEEK_VCPU(7), DUNE_SEEK_RUN), -EBADF, "DUNE_RUN by lseek");
+	CHECK_EQUAL(FROM_RING3(SYS_lseek, ours, (uint64_t)DUNE_SEEK_VCPU(7), DUNE_SEEK_RUN), -EBADF,
+		    "DUNE_RUN by lseek");
 	CHECK_EQUAL(FROM_RING3(SYS_ioctl, ours, DUNE_RUN, 0), -EBADF, "DUNE_RUN by ioctl");
 	CHECK_EQUAL(FROM_RING3(SYS_lseek, ours | 1ul << 32, (uint64_t)DUNE_SEEK_VCPU(7), DUNE_SEEK_RUN), -EBADF,
 		    "with other upper bits");
@@ -104,7 +105,8 @@ static void others(void)
 	CHECK_EQUAL(FROM_RING3(SYS_io_uring_register, 0, IORING_REGISTER_FILES, 0, 0), -ENOSYS, "io_uring_register");
 	CHECK_EQUAL(FROM_RING3(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0), -ENOSYS, "a common descriptor table");
 	/* SECCOMP_IOCTL_NOTIF_ADDFD, whatever size it is said to have. */
-	CHECK_EQUAL(FROM_RING3(SYS_ioctl, 0, 0x40182103, (uint64_t)ring3.stack), -EPERM, "a descriptor for another process");
+	CHECK_EQUAL(FROM_RING3(SYS_ioctl, 0, 0x40182103, (uint64_t)ring3.stack), -EPERM,
+		    "a descriptor for another process");
 	CHECK_EQUAL(FROM_RING3(SYS_ioctl, 0, 0x2103, (uint64_t)ring3.stack), -EPERM, "the same without a size");
 	CHECK_EQUAL(FROM_RING3(NO_CALL, 0), -ENOSYS, "a call without a row");
 	/* Ring 3 may close all others. */

@@ -54,7 +54,8 @@ RING3_CODE(load, "mov (%rdi), %rax; ud2");
 RING3_CODE(store, "mov %rax, (%rdi); ud2");
 RING3_CODE(jump, "jmp *%rdi");
 RING3_CODE(x87, "fninit; pushq $0x37b; fldcw (%rsp); fldz; fld1; fdivp; fwait");
-RING3_CODE(sse, "pushq $0x1d80; ldmxcsr (%rsp); xorps %xmm0, %xmm0; mov $0x3f800000, %eax; movd %eax, %xmm1; divss %xmm0, %xmm1");
+RING3_CODE(sse, "pushq $0x1d80; ldmxcsr (%rsp); xorps %xmm0, %xmm0; mov $0x3f800000, %eax; movd %eax, %xmm1; divss "
+		"%xmm0, %xmm1");
 RING3_CODE(align, "pushfq; orl $0x40000, (%rsp); popfq; mov 1(%rsp), %eax");
 RING3_CODE(call, "syscall; ud2");
 

@@ -299,7 +299,8 @@ static void full_and_bare(void)
 	ring3_of_thread(&own, 2, "full handlers");
 	CHECK(own.signals >= 2 * (EXCEPTIONS + CALLS), "%d signals of full handlers", own.signals);
 	threads();
-	CHECK(counted >= (2 + ROUNDS / THREADS * THREADS) * (EXCEPTIONS + CALLS), "the lock was taken %lu times", counted);
+	CHECK(counted >= (2 + ROUNDS / THREADS * THREADS) * (EXCEPTIONS + CALLS), "the lock was taken %lu times",
+	      counted);
 
 	deep = true;
 	ring3_of_thread(&own, 2, "full handlers that fault");

@@ -62,7 +62,8 @@ static void each_vector(void)
 	RAISE(13, 0, "#GP: not canonical", "mov $0x800000000000, %%rax; mov (%%rax), %%eax");
 	RAISE(13, 0, "#GP: HLT", "hlt");
 	RAISE(13, qemu ? 0x80 * 16 + 2 : 0x80 * 8 + 2, "#GP: INT n without a handler", "int $0x80");
-	RAISE(qemu ? 13 : 12, 0, "#SS: not canonical", "mov $0x800000000000, %%rax; mov %%rax, %%rbp; mov (%%rbp), %%eax");
+	RAISE(qemu ? 13 : 12, 0, "#SS: not canonical",
+	      "mov $0x800000000000, %%rax; mov %%rax, %%rbp; mov (%%rbp), %%eax");
 	RAISE(14, last.err, "#PF: nothing there", "mov $8, %%eax; mov (%%rax), %%eax");
 	CHECK_EQUAL(last.err & ~1U, 0, "#PF: a read");
 	RAISE(16, 0, "#MF", "fninit; pushq $0x37b; fldcw (%%rsp); fldz; fld1; fdivp; fwait");
@@ -70,7 +71,8 @@ static void each_vector(void)
 	if (qemu)
 		return;
 	/* QEMU has no alignment check; and only ring 3 has it: ring3-faults.c. */
-	__asm__ volatile("pushfq; orl $0x40000, (%rsp); popfq; mov 1(%rsp), %eax; pushfq; andl $~0x40000, (%rsp); popfq");
+	__asm__ volatile(
+		"pushfq; orl $0x40000, (%rsp); popfq; mov 1(%rsp), %eax; pushfq; andl $~0x40000, (%rsp); popfq");
 	RAISE(19, 0, "#XM", "pushq $0x1d80; ldmxcsr (%%rsp); xorps %%xmm0, %%xmm0; mov $0x3f800000, %%eax;"
 			    "movd %%eax, %%xmm1; divss %%xmm0, %%xmm1");
 	__asm__ volatile("push $0x1f80; ldmxcsr (%rsp); pop %rax");
@@ -118,15 +120,21 @@ static void vectors(void)
 	for (int round = 0; round < 50; round++) {
 		memset(out, 0, sizeof(out));
 		if (__builtin_cpu_supports("avx"))
-			__asm__ volatile("fldl %3; vmovups %2, %%ymm0; vmovups %%ymm0, %%ymm5; vmovups %%ymm0, %%ymm15;"
-					 "ud2; vmovups %%ymm0, %0; vmovups %%ymm5, 32+%0; vmovups %%ymm15, 64+%0; fstpl %1"
-					 : "=m"(out), "=m"(x87) : "m"(in), "m"((double){ 0.75 }) : "xmm0", "xmm5", "xmm15");
+			__asm__ volatile(
+				"fldl %3; vmovups %2, %%ymm0; vmovups %%ymm0, %%ymm5; vmovups %%ymm0, %%ymm15;"
+				"ud2; vmovups %%ymm0, %0; vmovups %%ymm5, 32+%0; vmovups %%ymm15, 64+%0; fstpl %1"
+				: "=m"(out), "=m"(x87)
+				: "m"(in), "m"((double){ 0.75 })
+				: "xmm0", "xmm5", "xmm15");
 		else
 			__asm__ volatile("fldl %3; movups %2, %%xmm0; movups %%xmm0, %%xmm5; movups %%xmm0, %%xmm15;"
 					 "ud2; movups %%xmm0, %0; movups %%xmm5, 32+%0; movups %%xmm15, 64+%0; fstpl %1"
-					 : "=m"(out), "=m"(x87) : "m"(in), "m"((double){ 0.75 }) : "xmm0", "xmm5", "xmm15");
+					 : "=m"(out), "=m"(x87)
+					 : "m"(in), "m"((double){ 0.75 })
+					 : "xmm0", "xmm5", "xmm15");
 		for (int i = 0; i < 3; i++)
-			CHECK(!memcmp(out + 8 * i, in, __builtin_cpu_supports("avx") ? 32 : 16), "vector register %d", i);
+			CHECK(!memcmp(out + 8 * i, in, __builtin_cpu_supports("avx") ? 32 : 16), "vector register %d",
+			      i);
 		CHECK(x87 == 0.75, "the x87 register is %f", x87);
 	}
 }

@@ -82,8 +82,10 @@ static void selects(void)
 	CHECK_EQUAL(syscall(SYS_pselect6, 64, set, NULL, NULL, &(struct timespec){ 0, 1 }, NULL), 0, "pselect6");
 	only(5, 1, "a set of pselect6()");
 	CHECK_EQUAL(syscall(SYS_select, 0, set + 1, NULL, NULL, &(struct timeval){ 0, 1 }), 0, "select of nothing");
-	CHECK_ERRNO(syscall(SYS_select, 65, set, NULL, NULL, &(struct timeval){ 0, 1 }), EFAULT, "two words of select()");
-	CHECK_ERRNO(syscall(SYS_select, 1, set + 1, NULL, NULL, &(struct timeval){ 0, 1 }), EFAULT, "a set that is read-only");
+	CHECK_ERRNO(syscall(SYS_select, 65, set, NULL, NULL, &(struct timeval){ 0, 1 }), EFAULT,
+		    "two words of select()");
+	CHECK_ERRNO(syscall(SYS_select, 1, set + 1, NULL, NULL, &(struct timeval){ 0, 1 }), EFAULT,
+		    "a set that is read-only");
 	CHECK_ERRNO(syscall(SYS_select, -1, set, NULL, NULL, NULL), EINVAL, "a number below 0");
 	only(0, 0, "what has failed");
 	/* The time that is left. */
@@ -287,7 +289,8 @@ static void about_the_process(void)
 	only(0, 0, "FUTEX_WAKE");
 	/* Permissions hold for what libdune writes itself. */
 	CHECK_EQUAL(dune_vm_mprotect(pgroot, AT(18), PAGE, PERM_R), 0, "mprotect");
-	CHECK_ERRNO(syscall(SYS_rt_sigaction, SIGUSR2, NULL, AT(18), 8), EFAULT, "rt_sigaction into a page that is protected");
+	CHECK_ERRNO(syscall(SYS_rt_sigaction, SIGUSR2, NULL, AT(18), 8), EFAULT,
+		    "rt_sigaction into a page that is protected");
 	CHECK_EQUAL(dune_vm_mprotect(pgroot, AT(18), PAGE, RW), 0, "mprotect");
 	scan();
 }

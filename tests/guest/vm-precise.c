@@ -67,8 +67,8 @@ static int see_entry(const void *arg, ptent_t *e, void *va)
 {
 	unsigned long size = leaf_size((uintptr_t)va);
 	const struct dune_procmap_entry *m = mapping_of((uintptr_t)va);
-	bool good = m && (uintptr_t)va + size <= m->end && *e & PTE_P && !(*e & PTE_W) == !m->w && !(*e & PTE_NX) == m->x &&
-		    !(*e & PTE_U);
+	bool good = m && (uintptr_t)va + size <= m->end && *e & PTE_P && !(*e & PTE_W) == !m->w &&
+		    !(*e & PTE_NX) == m->x && !(*e & PTE_U);
 
 	(void)arg;
 	bytes += size;
@@ -201,10 +201,12 @@ static void what_goes(void)
 
 	/* mremap(), onto another one; MAP_FIXED over it. */
 	p[3 * MIB2] = 5;
-	CHECK(mremap((void *)(p + 3 * MIB2), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + MIB2) == p + MIB2, "mremap");
+	CHECK(mremap((void *)(p + 3 * MIB2), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + MIB2) == p + MIB2,
+	      "mremap");
 	CHECK_EQUAL(p[MIB2], 5, "what was moved");
 	CHECK_EQUAL(CODE_OF(fatal_code = p[3 * MIB2]), SEGV_MAPERR, "where it was");
-	CHECK(mmap((void *)(p + MIB2), PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p + MIB2, "mmap");
+	CHECK(mmap((void *)(p + MIB2), PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p + MIB2,
+	      "mmap");
 	CHECK_EQUAL(p[MIB2], 0, "what replaced it");
 	CHECK_EQUAL(CODE_OF(p[MIB2] = 1), SEGV_ACCERR, "a store there");
 	compare("after MAP_FIXED");
@@ -257,16 +259,19 @@ static void the_programs(void)
 		CHECK_EQUAL(faults, 2, "a store to what the program has protected by hand");
 		CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)(p + 2 * PAGE), PAGE), 0, "dune_vm_unmap");
 		CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)(p + 3 * PAGE), PAGE), 0, "dune_vm_unmap");
-		CHECK_EQUAL(dune_vm_map_pages(pgroot, (void *)(p + 3 * PAGE), PAGE, PERM_R | PERM_W), 0, "dune_vm_map_pages");
+		CHECK_EQUAL(dune_vm_map_pages(pgroot, (void *)(p + 3 * PAGE), PAGE, PERM_R | PERM_W), 0,
+			    "dune_vm_map_pages");
 		p[3 * PAGE] = 7;
-		CHECK_EQUAL(CODE_OF(dune_register_pgflt_handler(NULL); p[2 * PAGE] = 1), SEGV_MAPERR, "a hole of the program's");
+		CHECK_EQUAL(CODE_OF(dune_register_pgflt_handler(NULL); p[2 * PAGE] = 1), SEGV_MAPERR,
+			    "a hole of the program's");
 		munmap((void *)p, MIB2);
 		CHECK_EQUAL(p[3 * PAGE], 7, "a page of the pool");
 		map((void *)p, MIB2, PROT_READ | PROT_WRITE);
 		CHECK_EQUAL(p[3 * PAGE], 7, "a page of the pool");
 		CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)p, MIB2), 0, "dune_vm_unmap");
 		/* The hole stays the program's. */
-		CHECK_EQUAL(CODE_OF(dune_register_pgflt_handler(NULL); p[0] = 1), SEGV_MAPERR, "a hole of the program's");
+		CHECK_EQUAL(CODE_OF(dune_register_pgflt_handler(NULL); p[0] = 1), SEGV_MAPERR,
+			    "a hole of the program's");
 		mprotect((void *)p, MIB2, PROT_NONE);
 		p = map(NULL, MIB2, PROT_READ | PROT_WRITE);
 	}
@@ -284,7 +289,8 @@ static void dirty(void)
 
 	DIE_UNLESS(!pipe(fds), "pipe");
 	memset(p, 1, 16 * PAGE);
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, 16 * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, bitmap), 16, "the first scan");
+	CHECK_EQUAL(dune_vm_scan(pgroot, p, 16 * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, bitmap), 16,
+		    "the first scan");
 	p[3 * PAGE] = 2;
 	CHECK_EQUAL(write(fds[1], p, PAGE) + read(fds[0], p + 7 * PAGE, PAGE), 2 * PAGE, "through a pipe");
 	CHECK_EQUAL(dune_vm_scan(pgroot, p, 16 * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap), 2, "the second scan");
@@ -477,7 +483,8 @@ static void last(void)
 	large = mmap(NULL, 8UL << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	DIE_UNLESS(large != MAP_FAILED, "mmap");
 	bytes = 0;
-	CHECK_EQUAL(dune_vm_page_walk(pgroot, (void *)large, (void *)(large + (8UL << 40) - 1), see_entry, NULL), 0, "page_walk");
+	CHECK_EQUAL(dune_vm_page_walk(pgroot, (void *)large, (void *)(large + (8UL << 40) - 1), see_entry, NULL), 0,
+		    "page_walk");
 	CHECK_EQUAL(bytes, 0, "what is too large for the table");
 	for (int i = 0; i < 8; i++) {
 		large[((unsigned long)i << 40) + i * PAGE] = i;

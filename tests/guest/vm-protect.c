@@ -24,7 +24,8 @@ static void on_fault(uintptr_t addr, uint64_t error, struct dune_tf *tf)
 	last_addr = addr;
 	last_error = error;
 	if (repair)
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, (void *)(addr & -PAGE), PAGE, repair), 0, "mprotect in the handler");
+		CHECK_EQUAL(dune_vm_mprotect(pgroot, (void *)(addr & -PAGE), PAGE, repair), 0,
+			    "mprotect in the handler");
 	else if (expected) {
 		tf->rip = tf->rax;
 		if (error & FEC_I)	/* the return address */
@@ -122,8 +123,9 @@ static void sizes(void)
 		CHECK_EQUAL(*(unsigned long *)(p + i), i, "the contents");
 	CHECK(WRITES(p + MIB2 + PAGE), "merged");
 	/* The memory of a process in another place, by a large page and by small ones. */
-	CHECK_EQUAL(dune_vm_map_phys(pgroot, (void *)0x500000000000, MIB2, (void *)dune_va_to_pa(p + MIB2), RW | PERM_BIG),
-		    0, "map_phys, 2 MiB");
+	CHECK_EQUAL(
+		dune_vm_map_phys(pgroot, (void *)0x500000000000, MIB2, (void *)dune_va_to_pa(p + MIB2), RW | PERM_BIG),
+		0, "map_phys, 2 MiB");
 	CHECK_EQUAL(*(unsigned long *)(0x500000000000 + 5 * PAGE), MIB2 + 5 * PAGE, "2 MiB elsewhere");
 	CHECK_EQUAL(dune_vm_map_phys(pgroot, (void *)0x500000200000, 2 * PAGE, (void *)dune_va_to_pa(p + PAGE), RW), 0,
 		    "map_phys");
@@ -134,13 +136,15 @@ static void sizes(void)
 	/* The same for memory of its own. */
 	CHECK_EQUAL(dune_vm_unmap(pgroot, p + 5 * PAGE, PAGE), 0, "unmap");
 	CHECK(!READS(p + 5 * PAGE) && READS(p + 6 * PAGE), "a hole");
-	CHECK_EQUAL(dune_vm_map_phys(pgroot, p + 5 * PAGE, PAGE, (void *)dune_va_to_pa(p + 5 * PAGE), RW), 0, "map_phys");
+	CHECK_EQUAL(dune_vm_map_phys(pgroot, p + 5 * PAGE, PAGE, (void *)dune_va_to_pa(p + 5 * PAGE), RW), 0,
+		    "map_phys");
 	CHECK_EQUAL(*(unsigned long *)(p + 5 * PAGE), 5 * PAGE, "mapped again");
 	/* A granule that was never touched. */
 	CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)0x510000000000, GIB), 0, "unmap what is not there");
 	p = mmap((void *)0x510000000000, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	CHECK(p == (char *)0x510000000000 && !READS(p), "a first touch of what was unmapped");
-	p = mmap((void *)0x520000000000, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	p = mmap((void *)0x520000000000, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		 0);
 	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_R), 0, "mprotect before the first touch");
 	CHECK(READS(p) && !WRITES(p) && WRITES(p + PAGE), "protected before the first touch");
 }
@@ -218,8 +222,10 @@ static void signalled(void)
 	dune_register_pgflt_handler(NULL);
 	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_R), 0, "mprotect");
 	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); *(volatile char *)p = 1), SIGSEGV, "a write without a handler");
-	CHECK_EQUAL(IN_CHILD(dune_vm_mprotect(pgroot, p, PAGE, RW); *(volatile char *)p = 1), EXITED(0), "a child's own table");
-	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); *(volatile char *)p = 1), SIGSEGV, "still protected in the parent");
+	CHECK_EQUAL(IN_CHILD(dune_vm_mprotect(pgroot, p, PAGE, RW); *(volatile char *)p = 1), EXITED(0),
+		    "a child's own table");
+	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); *(volatile char *)p = 1), SIGSEGV,
+		    "still protected in the parent");
 	*hole = 1;
 	CHECK_EQUAL(dune_vm_unmap(pgroot, hole, PAGE), 0, "unmap");
 	CHECK_EQUAL(code_of_load(hole), SEGV_MAPERR, "a load from a hole");

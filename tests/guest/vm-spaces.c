@@ -104,7 +104,8 @@ static void threads_and_children(void)
 	), EXITED(0), "a child");
 	CHECK_EQUAL(*(unsigned long *)0x500000000000, 5000 + ROUNDS - 1, "in the parent");
 	/* A first touch, in the clone and then in the other one. */
-	fresh = mmap((void *)0x510000000000, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	fresh = mmap((void *)0x510000000000, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		     0);
 	*fresh = 8;
 	dune_vm_switch(first);
 	CHECK_EQUAL(*fresh, 8, "fresh memory in both");

@@ -117,7 +117,10 @@ struct dune_vcpu_config raw_config(struct raw_vm *vm, struct raw_vcpu *vcpu, uin
 /* 0 or -errno. */
 int raw_vcpu_create(struct raw_vm *vm, struct raw_vcpu *vcpu, struct dune_vcpu_config *config);
 
-/* Put @length bytes of code, and a VMCALL behind it, on the code page; point RIP there; set the rest of the registers to a default. */
+/*
+ * Put @length bytes of code, and a VMCALL behind it, on the code page; point RIP there; set the rest of the registers
+ * to a default.
+ */
 void raw_load(struct raw_vcpu *vcpu, const void *code, size_t length, unsigned int cpl);
 
 /* The result of DUNE_RUN, or -errno.  FS and GS base are the caller's again afterwards. */

@@ -101,7 +101,8 @@ static void frame(void **state)
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		assert_int_equal(words[i], 8 * i);
 	assert_int_equal(sizeof(struct dune_tf), 21 * 8);
-	assert_true(ARG0(&tf) == 0 && ARG1(&tf) == 1 && ARG2(&tf) == 2 && ARG3(&tf) == 3 && ARG4(&tf) == 4 && ARG5(&tf) == 5);
+	assert_true(ARG0(&tf) == 0 && ARG1(&tf) == 1 && ARG2(&tf) == 2 && ARG3(&tf) == 3 && ARG4(&tf) == 4 &&
+		    ARG5(&tf) == 5);
 	/* The trap stack begins where the CPU leaves it: it aligns to 16 bytes. */
 	assert_int_equal(AREA_TRAP_END % 16, 0);
 	assert_true(sizeof(struct dune_tf) + 16 < IST_SIZE);

@@ -145,7 +145,9 @@ static void make_map(void)
 		if (n && random_map[n - 1].end == va && random_map[n - 1].w == m->w && random_map[n - 1].x == m->x)
 			random_map[n - 1].end += 4096;
 		else
-			random_map[n++] = (struct dune_procmap_entry){ .begin = va, .end = va + 4096, .r = true, .w = m->w, .x = m->x };
+			random_map[n++] = (struct dune_procmap_entry){
+				.begin = va, .end = va + 4096, .r = true, .w = m->w, .x = m->x
+			};
 	}
 	set_map(random_map, n);
 }
@@ -242,7 +244,8 @@ static void step(void)
 
 		for (unsigned int i = first; i < first + n; i++)
 			all &= model[i].who == PROCESS ? model[i].there : model[i].who == PROGRAM;
-		assert_int_equal(dune_vm_mprotect(pgroot, va, n * 4096UL, PERM_R | (w ? PERM_W : 0)), all ? 0 : -ENOENT);
+		assert_int_equal(dune_vm_mprotect(pgroot, va, n * 4096UL, PERM_R | (w ? PERM_W : 0)),
+				 all ? 0 : -ENOENT);
 		for (unsigned int i = first; all && i < first + n; i++) {
 			model[i].who = PROGRAM;
 			model[i].user_w = w;

@@ -79,7 +79,8 @@ static void types(void **state)
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char line[128];
 
-		snprintf(line, sizeof(line), "1000-2000 rw-p 00000000 00:00 0                          %s", names[i].path);
+		snprintf(line, sizeof(line), "1000-2000 rw-p 00000000 00:00 0                          %s",
+			 names[i].path);
 		assert_true(parse(line));
 		assert_string_equal(entry.path, names[i].path);
 		assert_int_equal(entry.type, names[i].type);
@@ -115,11 +116,31 @@ static void paths(void **state)
 static void nonsense(void **state)
 {
 	static const char *const lines[] = {
-		"", " ", "-", "1000", "1000-", "1000-2000", "1000-2000 ", "1000-2000 rwx", "1000-2000 rwxp",
-		"1000-2000 rwxp ", "1000-2000 rwxp 0", "1000-2000 rwxp 0 ", "1000-2000 rwxp 0 08:01", "1000-2000 rwxp 0 08:01 ",
-		"1000-2000 rwxz 0 08:01 1", "1000-2000 xwrp 0 08:01 1", "2000-1000 rwxp 0 08:01 1", "1000-1000 rwxp 0 08:01 1",
-		"1000-2000 rwxp 0 08-01 1", "1000-2000 rwxp 0 08:01 1x", "g000-2000 rwxp 0 08:01 1", " 1000-2000 rwxp 0 08:01 1",
-		"10000000000000000-2000 rwxp 0 08:01 1", "1000-2000 rwxp 0 08:01 99999999999999999999", "1000-2000 RWXP 0 08:01 1",
+		"",
+		" ",
+		"-",
+		"1000",
+		"1000-",
+		"1000-2000",
+		"1000-2000 ",
+		"1000-2000 rwx",
+		"1000-2000 rwxp",
+		"1000-2000 rwxp ",
+		"1000-2000 rwxp 0",
+		"1000-2000 rwxp 0 ",
+		"1000-2000 rwxp 0 08:01",
+		"1000-2000 rwxp 0 08:01 ",
+		"1000-2000 rwxz 0 08:01 1",
+		"1000-2000 xwrp 0 08:01 1",
+		"2000-1000 rwxp 0 08:01 1",
+		"1000-1000 rwxp 0 08:01 1",
+		"1000-2000 rwxp 0 08-01 1",
+		"1000-2000 rwxp 0 08:01 1x",
+		"g000-2000 rwxp 0 08:01 1",
+		" 1000-2000 rwxp 0 08:01 1",
+		"10000000000000000-2000 rwxp 0 08:01 1",
+		"1000-2000 rwxp 0 08:01 99999999999999999999",
+		"1000-2000 RWXP 0 08:01 1",
 	};
 
 	(void)state;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Names of functions out of files that are damaged at random: whatever is found, nothing outside a buffer is touched, the name
- * ends, and it takes no time worth speaking of.
+ * Names of functions out of files that are damaged at random: whatever is found, nothing outside a buffer is touched,
+ * the name ends, and it takes no time worth speaking of.
  */
 #include <fcntl.h>
 #include <setjmp.h>

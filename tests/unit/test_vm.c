@@ -359,7 +359,8 @@ static void scan_each(void **state)
 	runs = run_pages = 0;
 	cpu_access(pgroot, va + 100 * MIB2, 0);
 	dune_vm_scan(pgroot, (void *)(va + 100 * MIB2), 4096, DUNE_VM_DIRTY | DUNE_VM_CLEAR, NULL);
-	assert_int_equal(dune_vm_scan_each(pgroot, (void *)va, 200 * MIB2, DUNE_VM_DIRTY | DUNE_VM_CLEAR, count_run, NULL), 3);
+	assert_int_equal(
+		dune_vm_scan_each(pgroot, (void *)va, 200 * MIB2, DUNE_VM_DIRTY | DUNE_VM_CLEAR, count_run, NULL), 3);
 	assert_int_equal(runs, 2);		/* the edge of 2 MiB is between them */
 	assert_int_equal(run_pages, 3);
 	assert_int_equal(dune_vm_scan_each(pgroot, (void *)va, 4096, DUNE_VM_DIRTY, NULL, NULL), -EINVAL);
@@ -403,12 +404,26 @@ static void stale(void **state)
 
 static void bad_arguments(void **state)
 {
-	const struct { uint64_t va, len; } bad[] = {
-		{ VA, 0 }, { VA + 1, 4096 }, { VA, 4095 }, { VA + 2048, 2048 }, { VA, -4096UL }, { -4096UL, 8192 },
-		{ -4096UL, 4096 }, { 0x800000000000, 4096 }, { 0x7ffffffff000, 8192 }, { 0xffff800000000000, 4096 },
-		{ 0, -4096UL }, { 0, 1UL << 47 }, { PAGEBASE, 4096 }, { PAGEBASE - 4096, 8192 },
+	const struct { uint64_t va, len;
+	} bad[] = {
+		{ VA, 0 },
+		{ VA + 1, 4096 },
+		{ VA, 4095 },
+		{ VA + 2048, 2048 },
+		{ VA, -4096UL },
+		{ -4096UL, 8192 },
+		{ -4096UL, 4096 },
+		{ 0x800000000000, 4096 },
+		{ 0x7ffffffff000, 8192 },
+		{ 0xffff800000000000, 4096 },
+		{ 0, -4096UL },
+		{ 0, 1UL << 47 },
+		{ PAGEBASE, 4096 },
+		{ PAGEBASE - 4096, 8192 },
 		{ PAGEBASE + (MAX_PAGES << 12) - 4096, 4096 },
-		{ __dune_process.region, 4096 }, { __dune_process.region - 4096, 8192 }, { __dune_process.region + GIB - 4096, 4096 },
+		{ __dune_process.region, 4096 },
+		{ __dune_process.region - 4096, 8192 },
+		{ __dune_process.region + GIB - 4096, 4096 },
 	};
 	struct page *pg = page(), *unused = &pages[num_pages - 1];
 	unsigned int before = pages_in_use();

@@ -269,7 +269,9 @@ static int do_touch(unsigned int r, unsigned int first, unsigned int n)
 		if (cpu_access(roots[r], va_of(i), 0) == CPU_ABSENT && roots[r] == pgroot) {
 			int ret = __dune_granule_map(va_of(i));
 
-			assert_int_equal(ret, model[r][i].kind == OWN ? 0 : model[r][i].kind == NOTHING ? -EINVAL : -EPERM);
+			assert_int_equal(ret, model[r][i].kind == OWN	  ? 0 :
+					      model[r][i].kind == NOTHING ? -EINVAL :
+									    -EPERM);
 		}
 		if (cpu_access(roots[r], va_of(i), FEC_W) == CPU_OK)
 			model[r][i].dirty = true;
