@@ -146,7 +146,7 @@ realworld: all
 .PHONY: clean distclean help
 clean:
 	rm -rf $(B)/obj $(B)/pic $(B)/bin $(B)/lib $(B)/tests $(B)/bench $(B)/modules
-	rm -rf $(B)/testbed/run.* $(B)/testbed/base-*.cpio
+	rm -rf $(B)/testbed/run.* $(B)/testbed/timeout.* $(B)/testbed/base-*.cpio
 
 distclean:
 	$(Q)! grep -qs "$(CURDIR)/$(B)/" /proc/mounts || { echo 'a chroot under $(B) is still mounted' >&2; exit 1; }

@@ -55,6 +55,12 @@ $(T)/guest-runner: tests/runner/guest-runner.c
 	$(guest_program)
 GUEST_TESTS += $(T)/guest-runner $(T)/guest/life-reboot
 
+# The testbed's clock, and the runner's limits by it.
+$(T)/limit: tests/runner/limit.c scripts/testbed.d/clock.c
+	$(guest_program)
+UNIT_TESTS += $(T)/limit
+$(T)/unit/test_clock: scripts/testbed.d/clock.c
+
 # Pure parts of kern/, with stand-ins for the kernel's headers.
 KERN_UNITS := $(T)/unit/test_tdp $(T)/unit/test_granule
 $(KERN_UNITS): CPPFLAGS += -Itests/unit/stubs

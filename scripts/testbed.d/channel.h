@@ -12,7 +12,7 @@
 
 enum frame_type {
 	FRAME_BOOTED = 'B',	/* PID 1 runs; empty; comes exactly once */
-	FRAME_ALIVE = 'A',	/* a second passed in the machine; empty */
+	FRAME_ALIVE = 'A',	/* some time passed in the machine; empty */
 	FRAME_STDOUT = 'O',	/* what the command wrote */
 	FRAME_STDERR = 'E',
 	FRAME_KLOG = 'K',	/* kernel log, as text lines, since module load */
@@ -31,5 +31,20 @@ enum frame_type {
 #define PARPORT_CONTROL	0x37a
 #define PARPORT_IDLE	0x0c	/* printer selected, not in reset */
 #define PARPORT_STROBE	0x01
+
+/*
+ * The machine's clock, as the host keeps it (clock.h): the page of memory that is QEMU's device for memory between
+ * machines, and a file with the same, which PID 1 keeps up to date for all others. Bochs has neither: there, time goes
+ * by instructions.
+ */
+#define SHARED_CLOCK_FILE	"/run/testbed-clock"
+#define SHARED_CLOCK_SIZE	4096
+#define SHARED_CLOCK_VENDOR	0x1af4
+#define SHARED_CLOCK_DEVICE	0x1110
+#define SHARED_CLOCK_BAR	2
+
+struct shared_clock {
+	uint64_t nanoseconds;
+};
 
 #endif

@@ -12,6 +12,7 @@
  *	testbed.spare_first_cpu			only the kernel may use CPU 0
  *	testbed.rtc				have the real-time clock interrupt all the time
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -28,6 +29,7 @@
 #include <unistd.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
@@ -41,6 +43,7 @@
 #define MODULE_UNDER_TEST	"dune"
 #define KILL_SECONDS		10	/* for killed processes to be gone */
 #define UNLOAD_SECONDS		10	/* for the module's last references to be gone */
+#define CLOCK_MILLISECONDS	200	/* in which the machine's clock is told to others */
 
 static bool use_parport;
 static int kmsg_fd = -1;
@@ -90,6 +93,77 @@ static _Noreturn void power_off(void)
 	reboot(RB_POWER_OFF);
 	for (;;)
 		pause();
+}
+
+/* ---- the machine's clock ---- */
+
+static volatile const struct shared_clock *host_clock;
+static volatile struct shared_clock *told_clock;
+
+static unsigned long read_number(const char *folder, const char *device, const char *name)
+{
+	char path[512];
+	unsigned long number = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", folder, device, name);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%li", &number) != 1)
+		number = 0;
+	if (file)
+		fclose(file);
+	return number;
+}
+
+static void *map_file(const char *path, int flags, int protection)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0644);
+	void *page = MAP_FAILED;
+
+	if (fd >= 0 && (!(flags & O_CREAT) || !ftruncate(fd, SHARED_CLOCK_SIZE)))
+		page = mmap(NULL, SHARED_CLOCK_SIZE, protection, MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	return page == MAP_FAILED ? NULL : page;
+}
+
+static void find_clock(void)
+{
+	static const char folder[] = "/sys/bus/pci/devices";
+	DIR *devices = opendir(folder);
+	struct dirent *entry;
+	char path[512];
+
+	while (devices && (entry = readdir(devices))) {
+		if (read_number(folder, entry->d_name, "vendor") != SHARED_CLOCK_VENDOR ||
+		    read_number(folder, entry->d_name, "device") != SHARED_CLOCK_DEVICE)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s/resource%d", folder, entry->d_name, SHARED_CLOCK_BAR);
+		host_clock = map_file(path, O_RDONLY, PROT_READ);
+		if (host_clock)
+			told_clock = map_file(SHARED_CLOCK_FILE, O_RDWR | O_CREAT, PROT_READ | PROT_WRITE);
+		if (!told_clock)
+			say(FRAME_MESSAGE, "the host's clock: %s\n", strerror(errno));
+	}
+	if (devices)
+		closedir(devices);
+}
+
+static void tell_clock(void)
+{
+	if (told_clock)
+		told_clock->nanoseconds = host_clock->nanoseconds;
+}
+
+/* For limits. */
+static double now(void)
+{
+	struct timespec t;
+
+	if (host_clock)
+		return host_clock->nanoseconds / 1e9;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
 /* ---- setting up ---- */
@@ -335,14 +409,6 @@ static void reap(struct command *c)
 	}
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
 /* Whatever the command left behind must go before its pipes can be empty. */
 static void kill_the_rest(void)
 {
@@ -381,8 +447,9 @@ static void run_command(struct command *c, char **argv)
 		fds[1] = (struct pollfd){ .fd = c->output[1], .events = POLLIN };
 		fds[2] = (struct pollfd){ .fd = signals, .events = POLLIN };
 		fds[3] = (struct pollfd){ .fd = kmsg_fd, .events = POLLIN };
-		if (!poll(fds, 4, 1000))
+		if (!poll(fds, 4, told_clock ? CLOCK_MILLISECONDS : 1000))
 			send_frame(FRAME_ALIVE, NULL, 0);
+		tell_clock();
 		for (i = 0; i < 2; i++)
 			if (fds[i].revents)
 				pass_output(c, i);
@@ -527,6 +594,8 @@ int main(void)
 	sethostname("testbed", 7);
 	loopback_up();
 	set_environment();
+	find_clock();
+	tell_clock();
 	ready = load_modules("/testbed/modules");
 	if (command_line && strstr(command_line, "testbed.rtc")) {
 		rtc_on();

@@ -3,14 +3,21 @@
  * Runs an emulator, takes apart the frames that its machine sends
  * (channel.h), and tells how it ended.
  *
- *	monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE BOOT QUESTION STATE EMULATOR [ARG...]
+ *	monitor [-t] CHANNEL KLOG OUTCOME CLOCK SECONDS SILENCE BOOT QUESTION STATE EMULATOR [ARG...]
  *
  * CHANNEL is a FIFO that the emulator writes to. The command's output goes to
  * our stdout and stderr as it comes, the kernel log to the file KLOG, and one
  * line to the file OUTCOME: "exit N", "died", "timeout" (SECONDS in all, or
- * SILENCE seconds without a sign of life), "absent" (PID 1 has not said a word in BOOT
- * seconds), "again" (another kernel came up after it) or "stopped" (by a signal to us). The emulator runs on a
- * terminal of its own (Bochs needs one) whose text is dropped; with -t on ours, where Ctrl-C is for the emulator.
+ * SILENCE seconds without a sign of life), "absent" (PID 1 has not said a word
+ * in BOOT seconds), "again" (another kernel came up after it) or "stopped" (by
+ * a signal to us); then three numbers: seconds of the machine and of the host,
+ * and seconds that the emulator waited for a CPU.
+ *
+ * All limits are seconds of the machine (clock.h). The file CLOCK is a page in
+ * which the machine finds them, as struct shared_clock.
+ *
+ * The emulator runs on a terminal of its own (Bochs needs one) whose text is
+ * dropped; with -t on ours, where Ctrl-C is for the emulator.
  *
  * When the time is out, QUESTION is typed on the emulator's terminal, and what
  * it says to that goes to the file STATE: where its CPUs are.
@@ -28,10 +35,12 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "channel.h"
+#include "clock.h"
 
 struct machine {
 	pid_t pid;
@@ -40,7 +49,10 @@ struct machine {
 	int channel;
 	int klog;
 	int boots;
-	double heard;		/* when the channel last had something */
+	struct clock clock;
+	volatile struct shared_clock *shared_clock;
+	double heard;		/* when the channel last had something, by the machine's clock */
+	double ended;
 	int status;		/* of the command; -1: not known yet */
 
 	/* The frame being read. */
@@ -58,12 +70,10 @@ static void on_stop(int signal)
 	stopped = signal;
 }
 
-static double now(void)
+static void look_at_clock(struct machine *m)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
+	clock_look(&m->clock, m->pid, clock_host());
+	m->shared_clock->nanoseconds = m->clock.seconds * 1e9;
 }
 
 static void write_all(int fd, const uint8_t *data, size_t length)
@@ -118,7 +128,7 @@ static void end_frame(struct machine *m)
 {
 	if (m->header[0] == FRAME_BOOTED) {
 		m->boots++;
-		m->heard = now();
+		m->heard = m->clock.seconds;
 	}
 	if (m->header[0] == FRAME_STATUS) {
 		m->text[m->text_have] = '\0';
@@ -161,7 +171,7 @@ static bool drain_channel(struct machine *m)
 	if (n <= 0)
 		return false;
 	if (m->boots)
-		m->heard = now();
+		m->heard = m->clock.seconds;
 	take_bytes(m, buffer, n);
 	return true;
 }
@@ -233,14 +243,16 @@ static void drain_screen(struct machine *m)
 
 static void ask_for_state(struct machine *m, const char *question, const char *path)
 {
-	double end = now() + ANSWER_SECONDS;
+	double end = m->clock.seconds + ANSWER_SECONDS;
 	struct pollfd terminal = { .fd = m->terminal, .events = POLLIN };
 	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
 	write_all(m->terminal, (const uint8_t *)question, strlen(question));
-	while (m->terminal >= 0 && now() < end)
+	while (m->terminal >= 0 && m->clock.seconds < end) {
 		if (poll(&terminal, 1, 200) > 0)
 			drain_terminal(m, file);
+		look_at_clock(m);
+	}
 	close(file);
 }
 
@@ -278,7 +290,7 @@ struct limits {
 static const char *watch(struct machine *m, const struct limits *limits, const char *question, const char *state)
 {
 	struct pollfd fds[2];
-	double end = now() + limits->seconds, boot_end = now() + limits->boot;
+	double end = limits->seconds, now;
 	bool alive = true;
 
 	while (alive && !stopped && m->boots < 2) {
@@ -292,35 +304,50 @@ static const char *watch(struct machine *m, const struct limits *limits, const c
 		if (fds[0].revents || !alive)
 			while (drain_channel(m) && m->boots < 2)
 				;
-		if (m->status >= 0 && now() + POWER_OFF_SECONDS < end)
-			end = now() + POWER_OFF_SECONDS;
-		if (alive && (now() > end || (m->boots ? now() > m->heard + limits->silence : now() > boot_end)))
+		look_at_clock(m);
+		now = m->clock.seconds;
+		if (m->status >= 0 && now + POWER_OFF_SECONDS < end)
+			end = now + POWER_OFF_SECONDS;
+		if (alive && (now > end || (m->boots ? now > m->heard + limits->silence : now > limits->boot)))
 			break;
 	}
+	m->ended = m->clock.seconds;
 	if (alive) {
 		if (!stopped && m->status < 0 && m->boots < 2 && m->terminal >= 0)
 			ask_for_state(m, question, state);
 		kill(m->pid, SIGKILL);
 		waitpid(m->pid, NULL, 0);
 		if (m->status < 0 && m->boots < 2)
-			return stopped ? "stopped" : !m->boots && now() < end ? "absent" : "timeout";
+			return stopped ? "stopped" : !m->boots && m->clock.seconds < end ? "absent" : "timeout";
 	}
 	return m->status >= 0 ? "exit" : m->boots > 1 ? "again" : "died";
 }
 
+static volatile struct shared_clock *share_clock(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	void *page = MAP_FAILED;
+
+	if (fd >= 0 && !ftruncate(fd, SHARED_CLOCK_SIZE))
+		page = mmap(NULL, SHARED_CLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return page == MAP_FAILED ? NULL : page;
+}
+
 int main(int argc, char **argv)
 {
-	struct machine m = { .terminal = -1, .screen = -1, .status = -1 };
+	static struct machine m = { .terminal = -1, .screen = -1, .status = -1 };
 	struct limits limits;
 	const char *outcome;
 	bool our_terminal = argc > 1 && !strcmp(argv[1], "-t");
+	double start;
 	FILE *file;
 
 	argc -= our_terminal;
 	argv += our_terminal;
-	if (argc < 10) {
-		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME SECONDS SILENCE BOOT QUESTION STATE EMULATOR "
-				"[ARG...]\n");
+	if (argc < 11) {
+		fprintf(stderr, "usage: monitor [-t] CHANNEL KLOG OUTCOME CLOCK SECONDS SILENCE BOOT QUESTION STATE "
+				"EMULATOR [ARG...]\n");
 		return 2;
 	}
 	prctl(PR_SET_PDEATHSIG, SIGTERM);	/* our caller takes the emulator with it */
@@ -332,17 +359,21 @@ int main(int argc, char **argv)
 	m.channel = open(argv[1], O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	m.klog = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	file = fopen(argv[3], "we");
-	if (m.channel < 0 || m.klog < 0 || !file) {
+	m.shared_clock = share_clock(argv[4]);
+	if (m.channel < 0 || m.klog < 0 || !file || !m.shared_clock) {
 		perror("monitor");
 		return 2;
 	}
 	fcntl(m.channel, F_SETPIPE_SZ, 1 << 20);
-	start_emulator(&m, our_terminal, argv + 9);
-	limits = (struct limits){ .seconds = atof(argv[4]), .silence = atof(argv[5]), .boot = atof(argv[6]) };
-	outcome = watch(&m, &limits, argv[7], argv[8]);
+	start = clock_host();
+	clock_start(&m.clock, clock_speed(), start);
+	start_emulator(&m, our_terminal, argv + 10);
+	limits = (struct limits){ .seconds = atof(argv[5]), .silence = atof(argv[6]), .boot = atof(argv[7]) };
+	outcome = watch(&m, &limits, argv[8], argv[9]);
 	if (m.status >= 0)
-		fprintf(file, "exit %d\n", m.status);
+		fprintf(file, "exit %d", m.status);
 	else
-		fprintf(file, "%s\n", outcome);
+		fprintf(file, "%s", outcome);
+	fprintf(file, "\n%.0f %.0f %.0f\n", m.ended, clock_host() - start, m.clock.waited);
 	return fclose(file) ? 2 : 0;
 }

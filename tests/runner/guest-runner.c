@@ -32,6 +32,8 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+#include "patience.h"
+
 #define MODULE_USES	"/sys/module/dune/refcnt"
 #define RELEASE_SECONDS	3	/* for the module's last references to be gone */
 #define KILL_SECONDS	10
@@ -40,6 +42,7 @@
 static int kmsg_fd;
 static regex_t faults;
 
+/* For what is reported; limits go by patience_seconds(). */
 static double now(void)
 {
 	struct timespec t;
@@ -90,10 +93,10 @@ static int module_uses(void)
 /* Final references go asynchronously (a delayed fput, RCU): wait a little. */
 static bool module_released(int uses_before)
 {
-	double end = now() + RELEASE_SECONDS;
+	double end = patience_seconds() + RELEASE_SECONDS;
 
 	while (module_uses() > uses_before) {
-		if (now() > end)
+		if (patience_seconds() > end)
 			return false;
 		usleep(10000);
 	}
@@ -103,7 +106,7 @@ static bool module_released(int uses_before)
 /* We are the subreaper: all that a test leaves behind are our children. */
 static bool kill_leftovers(void)
 {
-	double end = now() + KILL_SECONDS;
+	double end = patience_seconds() + KILL_SECONDS;
 	char path[64], buffer[1024];
 	ssize_t n;
 	char *child, *rest;
@@ -114,7 +117,7 @@ static bool kill_leftovers(void)
 			;
 		if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
 			return true;
-		if (now() > end)
+		if (patience_seconds() > end)
 			return false;
 		snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
 		fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -154,10 +157,10 @@ static bool wait_for(pid_t pid, int signals, double end, int *status)
 		while ((gone = waitpid(-1, status, WNOHANG)) > 0)
 			if (gone == pid)
 				return true;
-		left = end - now();
+		left = end - patience_seconds();
 		if (left <= 0)
 			return false;
-		poll(&fd, 1, (int)(left * 1000) + 1);
+		poll(&fd, 1, left < 1 ? (int)(left * 1000) + 1 : 1000);
 		while (read(signals, &info, sizeof(info)) > 0)
 			;
 	}
@@ -176,7 +179,7 @@ static bool run_test(const char *name, double seconds, char **argv, int signals)
 	pid = fork();
 	if (!pid)
 		become_test(argv);
-	in_time = wait_for(pid, signals, start + seconds, &status);
+	in_time = wait_for(pid, signals, patience_seconds() + seconds, &status);
 	if (!in_time)
 		kill(-pid, SIGKILL);
 	fault = !kill_leftovers();
