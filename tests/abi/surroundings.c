@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "patience.h"
 #include "raw.h"
 
 #define MODULE		"/testbed/dune.ko"
@@ -58,10 +59,10 @@ static int unload(const char *name)
 /* The last references go asynchronously. */
 static void unload_soon(const char *after)
 {
-	double end = check_seconds() + 5;
+	double end = patience_seconds() + 5;
 	int error;
 
-	while ((error = unload("dune")) == -EWOULDBLOCK && check_seconds() < end)
+	while ((error = unload("dune")) == -EWOULDBLOCK && patience_seconds() < end)
 		usleep(10000);
 	CHECK(!error, "unloading after %s: %s", after, strerrorname_np(-error));
 }

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "patience.h"
 #include "raw.h"
 
 #define SECONDS_TO_DIE	2.0
@@ -214,17 +215,16 @@ static void try(const struct loop *loop)
 	while (!*entered && !waitpid(pid, &status, WNOHANG))
 		usleep(1000);
 	/* Some time slices.  That we run at all is the first claim. */
-	begin = check_seconds();
+	begin = patience_seconds();
 	usleep(30000);
-	end = check_seconds();
+	end = patience_seconds();
 	CHECK(end - begin < 1.0, "%s: to sleep 30 ms takes %.1f s", loop->name, end - begin);
 	begin = end;
 	kill(pid, SIGKILL);
-	while (!waitpid(pid, &status, WNOHANG) && check_seconds() - begin < 10)
+	while (!waitpid(pid, &status, WNOHANG) && patience_seconds() - begin < 10)
 		usleep(1000);
-	end = check_seconds();
-	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status %#x, expected SIGKILL", loop->name,
-	      status);
+	end = patience_seconds();
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status %#x, expected SIGKILL", loop->name, status);
 	CHECK(end - begin < SECONDS_TO_DIE, "%s: dies after %.1f s", loop->name, end - begin);
 }
 

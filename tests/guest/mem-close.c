@@ -18,7 +18,7 @@ static long job_read_end(long fd, long b, long c)
 
 	(void)b;
 	(void)c;
-	if (poll(&poll_fd, 1, 20000) != 1)
+	if (poll(&poll_fd, 1, 200000) != 1)
 		return -1000;
 	return read(fd, &byte, 1);
 }

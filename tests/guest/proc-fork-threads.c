@@ -13,7 +13,7 @@
 
 #define THREADS	3		/* in Dune mode */
 #define ROUNDS	5
-#define SECONDS	20		/* for a child */
+#define SECONDS	100		/* for a child */
 
 extern uint32_t *__dune_memory_mutex;
 
@@ -75,7 +75,7 @@ static void *forks_slowly(void *arg)
 	entered++;
 	pid = syscall(SYS_clone, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
-		sleep(SECONDS / 10);
+		sleep(2);
 		child_allocates();
 	}
 	CHECK_EQUAL(proc_wait(pid), EXITED(0), "a child that is waited for");

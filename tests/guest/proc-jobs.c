@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <termios.h>
 
+#include "patience.h"
 #include "proc.h"
 
 #ifndef P_PIDFD
@@ -24,9 +25,9 @@ static volatile int *shared;	/* with children */
 
 static void until(int value)
 {
-	double end = check_seconds() + 20;
+	double end = patience_seconds() + 20;
 
-	while (*shared != value && check_seconds() < end)
+	while (*shared != value && patience_seconds() < end)
 		usleep(1000);
 	CHECK_EQUAL(*shared, value, "what a child has come to");
 }
@@ -145,7 +146,7 @@ static void stop_of_threads(void)
 		CHECK_EQUAL(counts[i], seen[i], "what a stopped thread counts");
 	kill(pid, SIGCONT);
 	moved = false;
-	for (double end = check_seconds() + 20; !moved && check_seconds() < end; usleep(1000))
+	for (double end = patience_seconds() + 20; !moved && patience_seconds() < end; usleep(1000))
 		moved = counts[0] > seen[0] && counts[1] > seen[1] && counts[2] > seen[2];
 	CHECK(moved, "threads that go on");
 	kill(pid, SIGKILL);
@@ -288,9 +289,9 @@ static void families(void)
 	pid = child();
 	if (!pid) {
 		if (!fork()) {
-			double end = check_seconds() + 20;
+			double end = patience_seconds() + 20;
 
-			while (getppid() == *shared && check_seconds() < end)
+			while (getppid() == *shared && patience_seconds() < end)
 				usleep(1000);
 			_exit(44);
 		}

@@ -17,6 +17,7 @@
 #include <sys/timerfd.h>
 #include <ucontext.h>
 
+#include "patience.h"
 #include "proc.h"
 
 #ifndef sigev_notify_thread_id
@@ -51,9 +52,9 @@ static void handle(int signo, int flags)
 
 static void wait_for(unsigned long number)
 {
-	double end = check_seconds() + 20;
+	double end = patience_seconds() + 20;
 
-	while (seen < number && check_seconds() < end)
+	while (seen < number && patience_seconds() < end)
 		usleep(1000);
 	CHECK(seen >= number, "%lu signals of %lu came", (unsigned long)seen, number);
 }
@@ -109,7 +110,7 @@ static void timers(void)
 	struct sigevent to_thread = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1 };
 	struct sigevent in_thread = { .sigev_notify = SIGEV_THREAD, .sigev_notify_function = called_in_thread,
 				      .sigev_value.sival_int = 78 };
-	double end = check_seconds() + 20;
+	double end = patience_seconds() + 20;
 	pthread_t thread;
 	timer_t timer;
 
@@ -135,7 +136,7 @@ static void timers(void)
 	pthread_join(thread, NULL);
 
 	timer = start(&in_thread, 5 * MS, 5 * MS);
-	while (threads_called < 5 && check_seconds() < end)
+	while (threads_called < 5 && patience_seconds() < end)
 		usleep(1000);
 	CHECK(threads_called >= 5, "SIGEV_THREAD: %u calls", threads_called);
 	timer_delete(timer);
@@ -146,12 +147,12 @@ static void alarms(int which, int signo)
 {
 	struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { { 0, 0 }, { 0, 0 } };
 	unsigned long sum = 0, expected = 0, rounds = 0;
-	double end = check_seconds() + 30;
+	double end = patience_seconds() + 30;
 
 	handle(signo, SA_RESTART);
 	seen = 0;
 	CHECK_EQUAL(setitimer(which, &often, NULL), 0, "setitimer");
-	while (seen < 100 && check_seconds() < end) {
+	while (seen < 100 && patience_seconds() < end) {
 		for (volatile unsigned int i = 0; i < 1000; i++)
 			sum += i;
 		expected += 499500;
@@ -171,7 +172,7 @@ static void timer_descriptor(void)
 	uint64_t expired = 0;
 
 	CHECK_EQUAL(timerfd_settime(fd, 0, &when, NULL), 0, "timerfd_settime");
-	CHECK_EQUAL(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 20000), 1, "poll of a timer");
+	CHECK_EQUAL(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 200000), 1, "poll of a timer");
 	CHECK_EQUAL(read(fd, &expired, sizeof(expired)), (long)sizeof(expired), "read of a timer");
 	CHECK(expired > 0, "a timer that expired");
 	close(fd);
@@ -285,7 +286,7 @@ static void children(unsigned int count)
 		CHECK(pid > 0, "fork: %s", strerror(errno));
 		sum += i & 0xff;
 	}
-	for (end = check_seconds() + 60; reaped < count && check_seconds() < end;)
+	for (end = patience_seconds() + 60; reaped < count && patience_seconds() < end;)
 		usleep(1000);
 	CHECK_EQUAL(reaped, count, "children that SIGCHLD told of");
 	CHECK_EQUAL(reaped_sum, sum, "the sum of their statuses");

@@ -17,6 +17,7 @@
 #include <dune.h>
 
 #include "check.h"
+#include "patience.h"
 #include "kvm-guest.h"
 
 /* Shared with the companions: rounds of each, and the line that failed. */
@@ -68,7 +69,7 @@ static bool companions_go_on(const struct companion *companions, unsigned int co
 		struct shared *s = &companions_shared[i];
 		int status = 0;
 
-		for (end = check_seconds() + 10; s->rounds < before[i] + rounds && !s->failed && check_seconds() < end;)
+		for (end = patience_seconds() + 10; s->rounds < before[i] + rounds && !s->failed && patience_seconds() < end;)
 			usleep(5000);
 		good &= CHECK(!s->failed, "%s, %s: failed at line %u", during, companions[i].name, s->failed);
 		if (waitpid(companions_pids[i], &status, WNOHANG))
