@@ -194,9 +194,13 @@ static loff_t notrace dune_llseek(struct file *file, loff_t offset, int whence)
 static vm_fault_t granules_fault(struct vm_fault *vmf)
 {
 	struct dune_vm *vm = vmf->vma->vm_file->private_data;
+	struct page *page = dune_mmu_granule_page(&vm->mmu, vmf->pgoff - (DUNE_MMAP_GRANULES >> PAGE_SHIFT));
 
-	vmf->page = dune_mmu_granule_page(&vm->mmu, vmf->pgoff - (DUNE_MMAP_GRANULES >> PAGE_SHIFT));
-	return vmf->page ? 0 : VM_FAULT_SIGBUS;
+	/* Without memory the kernel has the process wait, and the access made again. */
+	if (IS_ERR(page))
+		return page == ERR_PTR(-ENOMEM) ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	vmf->page = page;
+	return 0;
 }
 
 static const struct vm_operations_struct granules_ops = { .fault = granules_fault };

@@ -129,9 +129,6 @@ static int handle_tdp_fault(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	case -EINTR:
 		dune_stat(STAT_INTR);
 		return DUNE_EXIT_INTR;
-	case -ENOMEM:
-		flags |= DUNE_FAULT_NO_MEMORY;
-		break;
 	case -EPERM:
 		flags |= DUNE_FAULT_DEVICE;
 		break;

@@ -18,6 +18,7 @@
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/userfaultfd_k.h>
 #include <asm/pgtable.h>
 
 #include "../compat/mmu.h"
@@ -280,7 +281,20 @@ static __always_inline int map_once(struct dune_mmu *mmu, struct mmu_fault *faul
 	return r;
 }
 
-/* Mirror the host's entry.  0, or as map_locked(), or -ENOMEM. */
+/* Where outside Dune mode the process would wait for memory it does here.  0 or -EINTR. */
+static int fill_cache(struct tdp_cache *cache)
+{
+	unsigned int round = 0;
+
+	while (tdp_cache_fill(cache)) {
+		if (signal_pending(current))
+			return -EINTR;
+		mmu_wait_for_memory(round++, TASK_INTERRUPTIBLE);
+	}
+	return 0;
+}
+
+/* Mirror the host's entry.  0, or as map_locked(), or -EINTR. */
 static int map_page(struct dune_mmu *mmu, struct mmu_fault *fault)
 {
 	LIST_HEAD(garbage);
@@ -299,7 +313,7 @@ static int map_page(struct dune_mmu *mmu, struct mmu_fault *fault)
 		 */
 		if (likely(r != -ENOSPC))
 			break;
-		r = tdp_cache_fill(&cache);
+		r = fill_cache(&cache);
 		if (r)
 			break;
 	}
@@ -325,10 +339,15 @@ static bool vma_allows(const struct vm_area_struct *vma, u32 access)
  * Have the kernel fill in its own page table.  0: it says that it has; -EINTR;
  * MMU_REPEAT_IN_USER: what is left is for its fault handler proper (signals, stack
  * growth, the memory cgroup's out-of-memory handling).
+ *
+ * It is not told that this is for user mode: who says so has to wait for memory, where a memory cgroup says that, and
+ * to drop a reference to that cgroup after VM_FAULT_OOM, by a function that is the kernel's own.  A userfaultfd that
+ * is for faults of user mode alone would take ours for the kernel's, so its memory is left to the handler proper as
+ * well.
  */
 static int populate(struct mm_struct *mm, struct mmu_fault *fault)
 {
-	unsigned int flags = FAULT_FLAG_DEFAULT | FAULT_FLAG_USER;
+	unsigned int flags = FAULT_FLAG_DEFAULT;
 	struct vm_area_struct *vma;
 	vm_fault_t result;
 
@@ -343,7 +362,7 @@ static int populate(struct mm_struct *mm, struct mmu_fault *fault)
 		if (mmap_read_lock_killable(mm))
 			return -EINTR;
 		vma = find_vma(mm, fault->hva);
-		if (!vma || vma->vm_start > fault->hva || !vma_allows(vma, fault->access)) {
+		if (!vma || vma->vm_start > fault->hva || !vma_allows(vma, fault->access) || userfaultfd_armed(vma)) {
 			mmap_read_unlock(mm);
 			return MMU_REPEAT_IN_USER;
 		}

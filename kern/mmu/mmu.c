@@ -4,6 +4,7 @@
 #include <linux/moduleparam.h>
 #include <linux/percpu.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <asm/cpufeature.h>
 #include <asm/processor.h>
 
@@ -129,6 +130,19 @@ static int assign_granule(struct dune_mmu *mmu, u64 va, struct granule_spare *sp
 	return r;
 }
 
+/* An access in a new granule: outside Dune mode the process would wait for memory.  0 or -EINTR. */
+static int fill_spare(struct granule_spare *spare)
+{
+	unsigned int round = 0;
+
+	while (granule_spare_fill(spare)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		mmu_wait_for_memory(round++, TASK_KILLABLE);
+	}
+	return 0;
+}
+
 int dune_mmu_get_granule(struct dune_mmu *mmu, u64 va, u64 *gpa)
 {
 	struct granule_spare spare = { };
@@ -140,7 +154,7 @@ int dune_mmu_get_granule(struct dune_mmu *mmu, u64 va, u64 *gpa)
 	if (granule_gpa(&mmu->granules, va, gpa))
 		return 0;
 
-	r = granule_spare_fill(&spare);
+	r = fill_spare(&spare);
 	if (r)
 		goto release_spare;
 	r = mutex_lock_killable(&mmu->granule_mutex);
@@ -180,10 +194,12 @@ int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from, u32 round
 struct page *dune_mmu_granule_page(struct dune_mmu *mmu, unsigned long pgoff)
 {
 	struct granule_spare spare = { };
-	struct page *page = NULL;
+	struct page *page = ERR_PTR(-ENOMEM);
 	u32 *entries;
 
-	if (pgoff >= granule_nr_reverse_pages(&mmu->granules) || granule_spare_fill(&spare))
+	if (pgoff >= granule_nr_reverse_pages(&mmu->granules))
+		return ERR_PTR(-EINVAL);
+	if (granule_spare_fill(&spare))
 		goto release_spare;
 	spin_lock(&mmu->lock);
 	entries = granule_reverse_page(&mmu->granules, pgoff, &spare);

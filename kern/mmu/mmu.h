@@ -14,6 +14,7 @@
 #include <linux/atomic.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
@@ -108,8 +109,8 @@ int dune_mmu_fault_fast(struct dune_mmu *mmu, u64 gpa, u32 access);
 
 /*
  * Resolve an access to @gpa.  Called by the thread of the VM, in process context, with
- * nothing locked; may sleep.  On return *@hva is the process's address of it, or 0 when
- * there is no granule. -EINTR: a signal is pending; -ENOMEM; -EIO: the address space is
+ * nothing locked; may sleep, for memory too.  On return *@hva is the process's address of it, or 0 when
+ * there is no granule. -EINTR: a signal is pending; -EPERM: it is device memory; -EIO: the address space is
  * gone; else an enum mmu_result.
  */
 int dune_mmu_fault(struct dune_mmu *mmu, u64 gpa, u32 access, int fast, u64 *hva);
@@ -119,7 +120,7 @@ int dune_mmu_fault(struct dune_mmu *mmu, u64 gpa, u32 access, int fast, u64 *hva
  * no VMA has a byte in it; -EINVAL: not a user address; -ENOSPC: none is left; -EAGAIN:
  * none was left, but some were taken back in which there is no VMA, or the parent's were after the fork: forget
  * those, that is make the guest's page table map no granule whose entry in the reverse table is 0, and ask again;
- * -ENOMEM; -EINTR: a fatal signal.
+ * -EINTR: a fatal signal.
  */
 int dune_mmu_get_granule(struct dune_mmu *mmu, u64 va, u64 *gpa);
 
@@ -129,10 +130,23 @@ int dune_mmu_get_granule(struct dune_mmu *mmu, u64 va, u64 *gpa);
  */
 int dune_mmu_copy_granules(struct dune_mmu *to, struct dune_mmu *from, u32 round);
 
-/* The page of the table that DUNE_MMAP_GRANULES maps, or NULL; a reference is taken.  May sleep. */
+/*
+ * The page of the table that DUNE_MMAP_GRANULES maps; a reference is taken.  May sleep.  ERR_PTR(-EINVAL): the table is
+ * smaller; -ENOMEM.
+ */
 struct page *dune_mmu_granule_page(struct dune_mmu *mmu, unsigned long pgoff);
 
 /* Within kern/mmu. */
+
+/*
+ * The memory cgroup of the process is full.  The kernel exports nothing to wait with, so have its callers ask again,
+ * each time later: after 1 tick the first time, 1/10 s at most.  @state: TASK_INTERRUPTIBLE or TASK_KILLABLE.
+ */
+static inline void mmu_wait_for_memory(unsigned int round, unsigned int state)
+{
+	__set_current_state(state);
+	schedule_timeout(min_t(unsigned long, 1UL << min(round, 10U), HZ / 10));
+}
 
 /*
  * Under mmu->lock, which is released and taken again between granules: unmap the process's addresses [start, end).

@@ -113,8 +113,6 @@ static void host_fault(struct dune_thread *t)
 
 	if (run->regs.rip == (unsigned long)__dune_ring3_entry && !t->session)
 		return __dune_ring3_entry_fault(t);
-	if (flags & DUNE_FAULT_NO_MEMORY)
-		__dune_fatal(SIGBUS, "out of memory for an access to %#lx", addr);
 	if (flags & DUNE_FAULT_DEVICE)
 		__dune_fatal(SIGBUS, "an access to device memory at %#lx, which this machine's CPU or administrator keeps from guests", addr);
 	if (flags & DUNE_FAULT_NO_GRANULE && !repeated)

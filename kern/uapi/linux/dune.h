@@ -121,7 +121,6 @@ struct dune_regs {
 #define DUNE_FAULT_GVA		(1U << 3)	/* fault.gva is valid */
 #define DUNE_FAULT_WALK		(1U << 4)	/* met while the CPU walked the guest's page table */
 #define DUNE_FAULT_NO_GRANULE	(1U << 5)	/* nothing is at fault.gpa; fault.hva is 0 */
-#define DUNE_FAULT_NO_MEMORY	(1U << 6)	/* the kernel had no memory for it */
 #define DUNE_FAULT_DEVICE	(1U << 7)	/* device memory, which no guest gets on this machine */
 
 /* dune_run.shutdown.code */
