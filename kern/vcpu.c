@@ -3,6 +3,7 @@
  * Virtual CPUs and DUNE_RUN, the outermost of three levels: this one may sleep; the vendor's
  * run() has interrupts off; vmenter.S is the guest's door.
  */
+#include <linux/capability.h>
 #include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -138,6 +139,16 @@ void dune_vcpu_free(struct dune_vcpu *vcpu)
 	kfree(vcpu);
 }
 
+/*
+ * A vCPU is for a thread: a process gets one for each task that has its memory, and for those that it may make
+ * besides, as clone() decides it.
+ */
+static bool may_have(unsigned int nr)
+{
+	return nr <= rlimit(RLIMIT_NPROC) || nr <= atomic_read(&current->mm->mm_users) ||
+	       capable(CAP_SYS_RESOURCE) || capable(CAP_SYS_ADMIN);
+}
+
 static struct dune_vcpu *add_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)
 {
 	unsigned int index = vm->nr_vcpus;
@@ -146,6 +157,8 @@ static struct dune_vcpu *add_vcpu(struct dune_vm *vm, const struct dune_vcpu_con
 
 	if (index == DUNE_MAX_VCPUS)
 		return ERR_PTR(-ENOSPC);
+	if (!may_have(index + 1))
+		return ERR_PTR(-EAGAIN);
 	if (!*chunk)
 		*chunk = kzalloc(sizeof(**chunk), GFP_KERNEL_ACCOUNT);
 	if (!*chunk)

@@ -43,10 +43,36 @@ static void vm_free(struct mmu_notifier *mn)
 		wake_up_var(&nr_vms);
 }
 
+static void free_vcpus(struct dune_vm *vm)
+{
+	unsigned int i;
+
+	mutex_lock(&vm->lock);
+	for (i = 0; i < vm->nr_vcpus; i++)
+		dune_vcpu_free(vm->chunks[i / DUNE_VCPU_CHUNK]->vcpu[i % DUNE_VCPU_CHUNK]);
+	vm->nr_vcpus = 0;
+	/* One may be there without a vCPU. */
+	for (i = 0; i < ARRAY_SIZE(vm->chunks) && vm->chunks[i]; i++) {
+		kfree(vm->chunks[i]);
+		vm->chunks[i] = NULL;
+	}
+	mutex_unlock(&vm->lock);
+}
+
+/*
+ * The process is gone, or has another program: nobody has this memory, so nobody can name a vCPU of it
+ * (dune_vm_is_current()).  Its file may be other processes' for a long time.  May sleep.
+ */
+static void vm_memory_ends(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	dune_mmu_release(mn, mm);
+	free_vcpus(container_of(mn, struct dune_vm, mmu.mn));
+}
+
 static const struct mmu_notifier_ops vm_mmu_ops = {
 	.invalidate_range_start	= dune_mmu_invalidate_start,
 	.invalidate_range_end	= dune_mmu_invalidate_end,
-	.release		= dune_mmu_release,
+	.release		= vm_memory_ends,
 	.clear_flush_young	= dune_mmu_clear_flush_young,
 	.clear_young		= dune_mmu_clear_young,
 	.test_young		= dune_mmu_test_young,
@@ -102,13 +128,7 @@ static void put_mmu(struct dune_vm *vm)
 
 void dune_vm_release(struct dune_vm *vm)
 {
-	unsigned int i;
-
-	for (i = 0; i < vm->nr_vcpus; i++)
-		dune_vcpu_free(vm->chunks[i / DUNE_VCPU_CHUNK]->vcpu[i % DUNE_VCPU_CHUNK]);
-	/* One may be there without a vCPU. */
-	for (i = 0; i < ARRAY_SIZE(vm->chunks) && vm->chunks[i]; i++)
-		kfree(vm->chunks[i]);
+	free_vcpus(vm);
 	put_mmu(vm);
 }
 

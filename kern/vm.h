@@ -22,8 +22,8 @@ struct dune_vm {
 	bool opened;			/* by a file; guarded by cmpxchg */
 	u64 id;				/* no other VM ever has it; not 0 */
 
-	struct mutex lock;		/* creation of vCPUs */
-	unsigned int nr_vcpus;		/* published after the slot is filled; vCPUs are freed with the VM only */
+	struct mutex lock;		/* creation of vCPUs, and their end */
+	unsigned int nr_vcpus;		/* published after the slot is filled; vCPUs end with the memory or the file */
 	struct dune_vcpu_chunk *chunks[DUNE_MAX_VCPUS / DUNE_VCPU_CHUNK];
 };
 
