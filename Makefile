@@ -100,13 +100,16 @@ $(B)/pic/%.o: %.S
 
 # ---- the module ----
 
-.PHONY: modules modules-all sparse checkpatch shellcheck
+.PHONY: modules modules-all clang sparse checkpatch shellcheck
 modules:
 	$(Q)scripts/module $(KERNEL)
 
 modules-all:
 	$(Q)failed=; for version in $(KERNELS); do scripts/module --strict $$version || failed="$$failed $$version"; done; \
 		[ -z "$$failed" ] || { echo "modules-all: not clean:$$failed" >&2; exit 1; }
+
+clang:
+	$(Q)scripts/clang
 
 sparse:
 	$(Q)scripts/sparse $(KERNEL)
@@ -158,6 +161,7 @@ help:
 	@echo 'make modules-all        the module for all of them, anew; a warning fails'
 	@echo 'make install            programs, libraries, headers, man pages; make uninstall takes them away. DESTDIR= PREFIX='
 	@echo 'make modules_install    the module, for the running kernel; for others RELEASE=R or =6.1. DESTDIR='
+	@echo 'make clang              the module for 6.1 by clang; a warning fails'
 	@echo 'make tests              build what make check runs'
 	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'

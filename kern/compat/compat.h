@@ -17,6 +17,14 @@
 #error "Dune supports Linux 5.10 to 7.x. Build it for one of these (make modules KERNEL=6.1)."
 #endif
 
+/*
+ * RHEL's kernels have functions of much later ones behind the number of an old one (RHEL 9: 5.14), and change within a
+ * release: what is built by the number would not fit, or not do what it should.
+ */
+#ifdef RHEL_RELEASE_CODE
+#error "Dune does not support the kernels of RHEL and its kin. Run one of kernel.org or Debian (5.10 to 7.x) there."
+#endif
+
 /* mmu->lock is taken with interrupts off; a spinlock sleeps there. */
 #ifdef CONFIG_PREEMPT_RT
 #error "Dune does not support kernels with CONFIG_PREEMPT_RT."

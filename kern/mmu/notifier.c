@@ -24,8 +24,10 @@ static bool zap_granule(struct dune_mmu *mmu, u64 gpa, u64 size, bool gone, stru
 	bool zapped = tdp_zap_range(&mmu->tdp, gpa, gpa + size, garbage);
 
 	/* Tables at the two ends may serve neighbours; what is between has gone already. */
-	if (gone)
-		zapped |= tdp_prune(&mmu->tdp, gpa, garbage) | tdp_prune(&mmu->tdp, gpa + size - 1, garbage);
+	if (gone) {
+		zapped |= tdp_prune(&mmu->tdp, gpa, garbage);
+		zapped |= tdp_prune(&mmu->tdp, gpa + size - 1, garbage);
+	}
 	if (zapped)
 		mmu_make_stale(mmu);
 	return zapped;

@@ -61,10 +61,11 @@ SYM_FUNC_START(vmx_enter)
 	jmp	.Lfailed
 4:	vmlaunch
 	/* Never taken, as a failure sets CF or ZF: it shows objtool that, and with which stack, the exit is reached. */
-	ja	vmx_exit_point
+	ja	.Lexit
 	jmp	.Lfailed
 
 	/* The exit comes here, with %rsp as it was above. */
+.Lexit:
 SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 #ifdef CONFIG_X86_KERNEL_IBT
 	ANNOTATE_NOENDBR			/* an exit is no indirect branch */
