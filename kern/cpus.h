@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The hardware is switched on on each CPU that is online, and off before the CPU or the machine goes. */
+/* Each CPU that is online has the hardware switched on, and off before the CPU or the machine goes. */
 #ifndef DUNE_CPUS_H
 #define DUNE_CPUS_H
 

@@ -219,11 +219,24 @@ static int handle_skip(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	return skip(vcpu, exit);
 }
 
+/* The thread may not (ARCH_SET_CPUID): in any ring it gets what it gets in user mode. */
 static int notrace handle_cpuid(struct dune_vcpu *vcpu, struct dune_exit *exit)
 {
+	if (unlikely(test_thread_flag(TIF_NOCPUID)))
+		return raise_gp(vcpu);
 	dune_skip(vcpu, exit->len);
 	dune_emulate_cpuid(&vcpu->run->regs);
 	return go_on(vcpu);
+}
+
+static int handle_rdtsc(struct dune_vcpu *vcpu, struct dune_exit *exit)
+{
+	if (test_thread_flag(TIF_NOTSC))
+		return raise_gp(vcpu);
+	/* It may again: let the guest do it. */
+	vcpu->no_tsc = false;
+	vcpu->dirty |= VCPU_DIRTY_TSC;
+	return TO_GUEST;
 }
 
 /* MSRs that read as a constant, and take no other value. */

@@ -16,6 +16,7 @@
 	KIND(INTERRUPT, interrupt)	/* the host has an interrupt to take */			\
 	KIND(HYPERCALL, hypercall)	/* VMCALL or VMMCALL */					\
 	KIND(CPUID, cpuid)									\
+	KIND(RDTSC, rdtsc)		/* intercepted: see VCPU_DIRTY_TSC */			\
 	KIND(RDMSR, rdmsr)									\
 	KIND(WRMSR, wrmsr)									\
 	KIND(XSETBV, xsetbv)									\

@@ -98,6 +98,7 @@ static struct dune_vcpu *reuse_vcpu(struct dune_vm *vm, const struct dune_vcpu_c
 	if (!vcpu)
 		return NULL;
 	vcpu->config = *config;
+	vcpu->no_tsc = false;
 	memset(vcpu->run, 0, PAGE_SIZE);
 	error = dune_hw->vcpu_reset(vcpu);
 	disown(vcpu);
@@ -234,6 +235,11 @@ static noinline int prepare_entry(struct dune_vcpu *vcpu)
 			dune_vcpu_unpark(vcpu);
 			continue;
 		}
+		/* An exit tells that the thread may again. */
+		if (work & _TIF_NOTSC && !vcpu->no_tsc) {
+			vcpu->no_tsc = true;
+			vcpu->dirty |= VCPU_DIRTY_TSC;
+		}
 		if (work & _TIF_NEED_FPU_LOAD && !dune_fpu_load(&vcpu->fpu_is_ours))
 			break;
 		return 0;
@@ -244,7 +250,8 @@ static noinline int prepare_entry(struct dune_vcpu *vcpu)
 
 static __always_inline bool must_prepare(struct dune_vcpu *vcpu)
 {
-	return READ_ONCE(current_thread_info()->flags) & (WORK_RESCHED | WORK_USER | _TIF_NEED_FPU_LOAD) ||
+	return READ_ONCE(current_thread_info()->flags) &
+	       (WORK_RESCHED | WORK_USER | _TIF_NEED_FPU_LOAD | _TIF_NOTSC) ||
 	       READ_ONCE(vcpu->run->immediate_exit);
 }
 

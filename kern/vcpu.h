@@ -16,6 +16,7 @@
 #define VCPU_DIRTY_EVENT	16	/* event_info is valid */
 #define VCPU_DIRTY_WINDOW	32	/* flags have changed */
 #define VCPU_DIRTY_HOST		64	/* interrupts were on, so the host's registers may have changed */
+#define VCPU_DIRTY_TSC		128	/* no_tsc has changed */
 #define VCPU_DIRTY_VENDOR	256	/* from this bit on, the vendor's own */
 
 struct dune_vcpu {
@@ -46,6 +47,7 @@ struct dune_vcpu {
 	u32 event_error;
 	u32 flags;			/* DUNE_RUN_* */
 	u32 masked_exits;		/* instructions done for a guest with IF = 0 */
+	bool no_tsc;			/* reads of the TSC exit: the thread may have none (PR_SET_TSC) */
 	bool fpu_is_ours;		/* dune_fpu_load() has said so */
 	bool flush_l1d;			/* the host did more than the trivial since the last entry */
 

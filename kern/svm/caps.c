@@ -22,6 +22,7 @@ struct svm_caps svm_caps __ro_after_init;
 /* "Function 8000_0008h: Processor Capacity Parameters and Extended Feature Identification", EBX. */
 #define LEAF_CAPACITY		0x80000008
 #define CAPACITY_INVLPGB	BIT(3)
+#define CAPACITY_RDPRU		BIT(4)
 #define CAPACITY_MCOMMIT	BIT(8)
 
 /* APM, "VM_CR MSR" */
@@ -71,6 +72,7 @@ int svm_caps_read(void)
 	caps->decode_assists = features & SVM_DECODE_ASSISTS;
 	caps->tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
 	caps->tsc_ratio = features & SVM_TSC_RATE_MSR;
+	caps->rdpru = capacity & CAPACITY_RDPRU;
 	if (capacity & CAPACITY_INVLPGB)
 		caps->intercept5 |= VMCB_I5_INVLPGB | VMCB_I5_INVLPGB_ILLEGAL | VMCB_I5_TLBSYNC;
 	if (capacity & CAPACITY_MCOMMIT)

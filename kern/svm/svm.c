@@ -36,6 +36,9 @@ static const struct {
 	[SVM_EXIT_VINTR]	= { X_WINDOW },
 	[SVM_EXIT_CPUID]	= { X_CPUID, 2 },
 	[SVM_EXIT_VMMCALL]	= { X_HYPERCALL, 3 },
+	[SVM_EXIT_RDTSC]	= { X_RDTSC },
+	[SVM_EXIT_RDTSCP]	= { X_RDTSC },
+	[SVM_EXIT_RDPRU]	= { X_RDTSC },
 	[SVM_EXIT_XSETBV]	= { X_XSETBV, 3 },
 	/* What a program in user mode is not allowed. */
 	[SVM_EXIT_READ_CR8]	= { X_PRIVILEGED },
@@ -69,6 +72,14 @@ static const struct {
 
 /* ---- In ---------------------------------------------------------------- */
 
+static noinline void write_rare_state(struct svm_vcpu *svm)
+{
+	if (svm->vcpu.dirty & VCPU_DIRTY_CPL)
+		vmcb_write_cpl(svm);
+	if (svm->vcpu.dirty & VCPU_DIRTY_TSC)
+		vmcb_write_intercepts(svm);
+}
+
 /* @host is what VMSAVE has stored: the kernel's GS base is active, the task's the other one. */
 static __always_inline void write_guest_state(struct svm_vcpu *svm, const struct vmcb_save *host)
 {
@@ -86,8 +97,8 @@ static __always_inline void write_guest_state(struct svm_vcpu *svm, const struct
 	/* The shadow of STI or MOV SS was that of the instruction left behind, with its flags. */
 	if (vcpu->dirty & (VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS))
 		svm->vmcb->control.interrupt_shadow = 0;
-	if (unlikely(vcpu->dirty & VCPU_DIRTY_CPL))
-		vmcb_write_cpl(svm);
+	if (unlikely(vcpu->dirty & (VCPU_DIRTY_CPL | VCPU_DIRTY_TSC)))
+		write_rare_state(svm);
 	vcpu->dirty = 0;
 	if (unlikely(save->cr2 != cr2)) {
 		save->cr2 = cr2;

@@ -18,6 +18,7 @@ struct svm_caps {
 	bool flush_by_asid;
 	bool tsc_aux;
 	bool tsc_ratio;
+	bool rdpru;
 	u32 intercept5;		/* of the instructions that the CPU has */
 	u64 cr4_allowed;	/* bits that the guest may set */
 };
@@ -70,6 +71,7 @@ void vmcb_free(struct svm_vcpu *svm);
 /* Write all of it, for the start of the vCPU. */
 void vmcb_write(struct svm_vcpu *svm);
 void vmcb_write_cpl(struct svm_vcpu *svm);
+void vmcb_write_intercepts(struct svm_vcpu *svm);
 
 /* state.c: the host's state round the guest */
 int svm_state_setup(void);

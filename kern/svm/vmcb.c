@@ -73,7 +73,7 @@ void vmcb_free(struct svm_vcpu *svm)
 
 #define CR(n)	BIT(n)
 
-static void write_intercepts(struct svm_vcpu *svm)
+void vmcb_write_intercepts(struct svm_vcpu *svm)
 {
 	struct vmcb_control *c = &svm->vmcb->control;
 
@@ -106,13 +106,18 @@ static void write_intercepts(struct svm_vcpu *svm)
 		c->intercept_cr_write |= CR(3);
 		c->intercept3 |= VMCB_I3_READ_TABLES | VMCB_I3_WRITE_TABLES;
 	}
+	if (svm->vcpu.no_tsc) {
+		c->intercept3 |= VMCB_I3_RDTSC;
+		c->intercept4 |= VMCB_I4_RDTSCP | (svm_caps.rdpru ? VMCB_I4_RDPRU : 0);
+	}
+	svm->clean &= ~VMCB_CLEAN_INTERCEPTS;
 }
 
 static void write_controls(struct svm_vcpu *svm)
 {
 	struct vmcb_control *c = &svm->vmcb->control;
 
-	write_intercepts(svm);
+	vmcb_write_intercepts(svm);
 	c->iopm_pa = __sme_set(__pa(iopm));
 	c->msrpm_pa = __sme_set(__pa(msrpm));
 	c->asid = svm_caps.asid;

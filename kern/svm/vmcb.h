@@ -125,6 +125,7 @@ static_assert(offsetof(struct vmcb_save, pat) == 0x268);
 #define VMCB_I3_VINTR		BIT(4)
 #define VMCB_I3_READ_TABLES	(BIT(6) | BIT(7) | BIT(8) | BIT(9))	/* IDTR, GDTR, LDTR, TR */
 #define VMCB_I3_WRITE_TABLES	(BIT(10) | BIT(11) | BIT(12) | BIT(13))
+#define VMCB_I3_RDTSC		BIT(14)
 #define VMCB_I3_RDPMC		BIT(15)
 #define VMCB_I3_CPUID		BIT(18)
 #define VMCB_I3_RSM		BIT(19)
@@ -145,12 +146,14 @@ static_assert(offsetof(struct vmcb_save, pat) == 0x268);
 #define VMCB_I4_STGI		BIT(4)
 #define VMCB_I4_CLGI		BIT(5)
 #define VMCB_I4_SKINIT		BIT(6)
+#define VMCB_I4_RDTSCP		BIT(7)
 #define VMCB_I4_ICEBP		BIT(8)
 #define VMCB_I4_WBINVD		BIT(9)
 #define VMCB_I4_MONITOR		BIT(10)
 #define VMCB_I4_MWAIT		BIT(11)
 #define VMCB_I4_MWAIT_ARMED	BIT(12)
 #define VMCB_I4_XSETBV		BIT(13)
+#define VMCB_I4_RDPRU		BIT(14)
 
 /* intercept5 */
 #define VMCB_I5_INVLPGB		BIT(0)

@@ -27,6 +27,8 @@ static const u8 simple_exits[] = {
 	[EXIT_REASON_PREEMPTION_TIMER]	= X_INTERRUPT,
 	[EXIT_REASON_CPUID]		= X_CPUID,
 	[EXIT_REASON_VMCALL]		= X_HYPERCALL,
+	[EXIT_REASON_RDTSC]		= X_RDTSC,
+	[EXIT_REASON_RDTSCP]		= X_RDTSC,
 	[EXIT_REASON_MSR_READ]		= X_RDMSR,
 	[EXIT_REASON_MSR_WRITE]		= X_WRMSR,
 	[EXIT_REASON_XSETBV]		= X_XSETBV,
@@ -116,12 +118,15 @@ static void write_dirty_parts(struct vmx_vcpu *vmx, u32 dirty)
 		vmwrite(HOST_IA32_EFER, vmx->foreign_msrs ? vmx->found.efer : vmx_kernel_msrs.efer);
 }
 
-static void write_window(struct vmx_vcpu *vmx)
+/* The processor-based controls with those that change. */
+static void write_proc(struct vmx_vcpu *vmx)
 {
 	u32 proc = vmx->proc;
 
 	if (vmx->vcpu.flags & DUNE_RUN_WINDOW)
 		proc |= CPU_BASED_INTR_WINDOW_EXITING;
+	if (vmx->vcpu.no_tsc)
+		proc |= CPU_BASED_RDTSC_EXITING;
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, proc);
 }
 
@@ -149,8 +154,8 @@ static noinline void write_rare_state(struct vmx_vcpu *vmx, u32 dirty)
 		vmwrite(GUEST_RSP, vcpu->rsp);
 	if (dirty & VCPU_DIRTY_CPL)
 		vmcs_write_cpl(vmx);
-	if (dirty & (VCPU_DIRTY_WINDOW | VMX_DIRTY_GUEST))
-		write_window(vmx);
+	if (dirty & (VCPU_DIRTY_WINDOW | VCPU_DIRTY_TSC | VMX_DIRTY_GUEST))
+		write_proc(vmx);
 	if (dirty & VCPU_DIRTY_EVENT)
 		inject_event(vmx);
 }

@@ -78,7 +78,7 @@ struct vmx_vcpu {
 	/* What the VMCS holds: a VMWRITE is due only where the wanted value differs. */
 	u64 host_cr3, host_cr4, host_rsp;
 	u64 eptp;
-	u32 proc;			/* processor-based controls, without the window */
+	u32 proc;			/* processor-based controls, without those that change */
 
 	/* The task's bases, which are the guest's too. */
 	u64 fs_base, gs_base;

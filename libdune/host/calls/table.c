@@ -183,11 +183,9 @@ static long sys_arch_prctl(struct dune_thread *t)
 	case ARCH_GET_FS:
 	case ARCH_SET_GS:
 	case ARCH_GET_GS:
-		return FORWARD_CALL;
-	case ARCH_SET_CPUID:
-		return -ENODEV;
+	case ARCH_SET_CPUID:	/* the module has the guest obey it, as PR_SET_TSC */
 	case ARCH_GET_CPUID:
-		return 1;
+		return FORWARD_CALL;
 	}
 	return -EINVAL;		/* AMX, shadow stacks, address masking */
 }
@@ -203,8 +201,6 @@ static long sys_prctl(struct dune_thread *t)
 		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, &r->rdx) : FORWARD_CALL;
 	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
 		return __dune_sys_dispatch(t);
-	case PR_SET_TSC:
-		return -EINVAL;
 	}
 	return FORWARD_CALL;
 }
