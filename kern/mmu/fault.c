@@ -84,7 +84,7 @@ static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int
  * Can the CPU make the access through @entry without Linux taking a fault?  A clean
  * entry is no good for a write: the host must learn of it.  Nor is one with a
  * protection key, which the guest's accesses would not obey; but for a fetch, which obeys none:
- * Linux makes memory with PROT_EXEC alone so.
+ * Linux makes memory with PROT_EXEC alone so.  It is mapped without the right to read it, where the CPU has such.
  */
 static bool host_allows(u64 entry, u32 access)
 {
@@ -250,6 +250,8 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 	leaf_from_host(mmu, entry, level, hva, &leaf);
 	if (unlikely(leaf.memtype != TDP_WB) && mmu->no_devices)
 		return -EPERM;
+	if (unlikely(fault->access & MMU_EXEC && entry & _PAGE_PKEY_MASK))
+		leaf.memtype |= TDP_EXEC_ONLY;
 	if (unlikely(mmu->split_exec))
 		split_executable(&leaf, fault->access);
 	avoid_invalidation(mmu, hva, &leaf);

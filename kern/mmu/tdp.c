@@ -92,13 +92,13 @@ static u64 make_leaf(const struct tdp_format *fmt, const struct tdp_leaf *leaf, 
 /* Do two leaves of one level differ in permissions at most? */
 static bool same_page(const struct tdp_format *fmt, u64 a, u64 b)
 {
-	return !((a ^ b) & ~(fmt->write | fmt->exec | fmt->noexec | fmt->accessed | fmt->dirty));
+	return !((a ^ b) & ~(fmt->read | fmt->write | fmt->exec | fmt->noexec | fmt->accessed | fmt->dirty));
 }
 
 /* @entry with the permissions of @old, which maps the same page, too. */
 static u64 merge_perms(const struct tdp_format *fmt, u64 entry, u64 old)
 {
-	entry |= old & (fmt->write | fmt->exec | fmt->dirty);
+	entry |= old & (fmt->read | fmt->write | fmt->exec | fmt->dirty);
 	return entry & (old | ~fmt->noexec);
 }
 

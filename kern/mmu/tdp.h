@@ -27,7 +27,7 @@ struct tdp {
 	unsigned long nr_tables;	/* how many these are */
 };
 
-/* Permissions of a leaf; every leaf is readable. */
+/* Permissions of a leaf; every leaf is readable, but of the types with TDP_EXEC_ONLY. */
 #define TDP_WRITE	0x2
 #define TDP_EXEC	0x4
 
@@ -36,7 +36,7 @@ struct tdp_leaf {
 	u64 pfn;		/* of the 4 KiB page at the address, whatever the level */
 	u8 level;		/* the largest leaf that may be used */
 	u8 perms;		/* TDP_WRITE, TDP_EXEC */
-	u8 memtype;		/* enum tdp_memtype */
+	u8 memtype;		/* enum tdp_memtype, | TDP_EXEC_ONLY */
 	bool encrypted;
 	bool keep_table;	/* do not replace a table by a larger leaf */
 };

@@ -6,6 +6,7 @@
 #ifndef DUNE_TDP_FORMAT_H
 #define DUNE_TDP_FORMAT_H
 
+#include <linux/build_bug.h>
 #include <linux/types.h>
 
 #define TDP_MAX_LEVEL		5	/* NPT on a host with five-level paging */
@@ -27,21 +28,29 @@ enum tdp_memtype {
 	TDP_NR_MEMTYPES
 };
 
+/*
+ * With a memory type, an index of the arrays below: of memory that can only be executed.  Where the hardware knows no
+ * such memory, it can be read.
+ */
+#define TDP_EXEC_ONLY		8
+static_assert(TDP_EXEC_ONLY >= TDP_NR_MEMTYPES);
+
 struct tdp_format {
 	const char *name;
 	u64 address;		/* the physical address in an entry */
 	u64 present;		/* an entry with none of these maps nothing */
 	u64 table;		/* an entry that refers to a table is address | table */
-	u64 leaf;		/* set in every leaf; makes it readable */
+	u64 leaf;		/* set in every leaf */
 	u64 large;		/* set in a leaf above level 1, and what tells it from a table */
+	u64 read;		/* set in what can be read, by the arrays below; 0: all that is mapped can be */
 	u64 write;
 	u64 exec;		/* set in what can be executed; 0: no such bit */
 	u64 noexec;		/* set in what cannot be executed; 0: no such bit */
 	u64 accessed;		/* 0: the CPU keeps no accessed bits */
 	u64 dirty;		/* 0: the CPU keeps no dirty bits */
 	u64 encrypted;		/* set in a leaf whose memory is encrypted; 0: no such bit */
-	u64 memtype[TDP_NR_MEMTYPES];		/* in a leaf of level 1 */
-	u64 memtype_large[TDP_NR_MEMTYPES];	/* in a leaf above it */
+	u64 memtype[2 * TDP_EXEC_ONLY];		/* in a leaf of level 1 */
+	u64 memtype_large[2 * TDP_EXEC_ONLY];	/* in a leaf above it */
 	/* Bytes that a leaf of each level maps; 0: there are none. Level 1 is 4 KiB. */
 	u64 leaf_size[TDP_MAX_LEVEL + 1];
 };

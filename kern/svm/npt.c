@@ -70,6 +70,9 @@ static void set_memtype(u64 pat, unsigned int type)
 	bits = (i & 1 ? NPT_PWT : 0) | (i & 2 ? NPT_PCD : 0);
 	npt.memtype[type] = bits | (i & 4 ? NPT_PAT : 0);
 	npt.memtype_large[type] = bits | (i & 4 ? NPT_PAT_LARGE : 0);
+	/* What is present can be read. */
+	npt.memtype[TDP_EXEC_ONLY | type] = npt.memtype[type];
+	npt.memtype_large[TDP_EXEC_ONLY | type] = npt.memtype_large[type];
 }
 
 const struct tdp_format *npt_format(u64 pat, u64 encrypted, bool gib_pages)

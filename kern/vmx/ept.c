@@ -30,6 +30,7 @@ static_assert(!(EPT_TYPE & (EPT_READ | EPT_WRITE | EPT_EXEC | EPT_IGNORE_PAT)));
 static_assert((EPT_TYPE >> EPT_TYPE_SHIFT) + 1 == TDP_NR_MEMTYPES);
 
 /* SDM, "VPID and EPT Capabilities". */
+#define CAP_EXEC_ONLY		(1ULL << 0)
 #define CAP_WALK_4		(1ULL << 6)
 #define CAP_WB			(1ULL << 14)
 #define CAP_2M			(1ULL << 16)
@@ -41,7 +42,7 @@ static_assert((EPT_TYPE >> EPT_TYPE_SHIFT) + 1 == TDP_NR_MEMTYPES);
 #define EPTP_WALK(levels)	((u64)((levels) - 1) << 3)
 #define EPTP_ACCESSED_DIRTY	(1ULL << 6)
 
-#define TYPE(type)		(((u64)(type) << EPT_TYPE_SHIFT) | EPT_IGNORE_PAT)
+#define TYPE(type)		(((u64)(type) << EPT_TYPE_SHIFT) | EPT_IGNORE_PAT | EPT_READ)
 
 /* EPT knows no UC-, which is UC unless an MTRR says WC. */
 #define TYPES {					\
@@ -58,7 +59,7 @@ static struct tdp_format ept __ro_after_init = {
 	.address = EPT_ADDRESS,
 	.present = EPT_READ | EPT_WRITE | EPT_EXEC,
 	.table = EPT_READ | EPT_WRITE | EPT_EXEC,
-	.leaf = EPT_READ,
+	.read = EPT_READ,
 	.large = EPT_LARGE,
 	.write = EPT_WRITE,
 	.exec = EPT_EXEC,
@@ -69,8 +70,15 @@ static struct tdp_format ept __ro_after_init = {
 
 const struct tdp_format *ept_format(u64 cap)
 {
+	u64 absent = cap & CAP_EXEC_ONLY ? EPT_READ : 0;
+	unsigned int type;
+
 	if (!(cap & CAP_WALK_4) || !(cap & CAP_WB))
 		return NULL;
+	for (type = 0; type < TDP_NR_MEMTYPES; type++) {
+		ept.memtype[TDP_EXEC_ONLY | type] = ept.memtype[type] & ~absent;
+		ept.memtype_large[TDP_EXEC_ONLY | type] = ept.memtype_large[type] & ~absent;
+	}
 	ept.accessed = cap & CAP_ACCESSED_DIRTY ? EPT_ACCESSED : 0;
 	ept.dirty = cap & CAP_ACCESSED_DIRTY ? EPT_DIRTY : 0;
 	ept.leaf_size[2] = cap & CAP_2M ? 1ULL << 21 : 0;

@@ -297,7 +297,7 @@ static noinline int decode_exception(struct dune_exit *exit)
 
 /* SDM, "Exit Qualification for EPT Violations". */
 #define EPT_QUAL_ACCESS		0x007	/* read, write, fetch: the bits of DUNE_FAULT_* */
-#define EPT_QUAL_READABLE	0x008	/* the entry is present: all of ours are readable */
+#define EPT_QUAL_PRESENT	0x038	/* what the entry allows: those three */
 #define EPT_QUAL_GVA		0x080	/* GUEST_LINEAR_ADDRESS is valid */
 #define EPT_QUAL_TRANSLATED	0x100	/* the access itself, not one to the guest's page table */
 
@@ -308,7 +308,7 @@ static __always_inline void decode_ept_violation(struct dune_exit *exit)
 	exit->kind = X_TDP_FAULT;
 	exit->tdp.gpa = vmread(GUEST_PHYSICAL_ADDRESS);
 	exit->tdp.flags = qualification & EPT_QUAL_ACCESS;
-	exit->tdp.present = qualification & EPT_QUAL_READABLE;
+	exit->tdp.present = qualification & EPT_QUAL_PRESENT;
 	if (qualification & EPT_QUAL_GVA) {
 		exit->tdp.gva = vmread(GUEST_LINEAR_ADDRESS);
 		exit->tdp.flags |= DUNE_FAULT_GVA;

@@ -20,6 +20,7 @@
 #define M2	(1ULL << 21)
 #define G1	(1ULL << 30)
 
+#define CAP_EXEC_ONLY	(1ULL << 0)
 #define CAP_BASE	((1ULL << 6) | (1ULL << 14))
 #define CAP_2M		(1ULL << 16)
 #define CAP_1G		(1ULL << 17)
@@ -300,6 +301,45 @@ static void test_permissions(void **state)
 	permissions(ept_format(CAP_ALL));
 	permissions(ept_format(CAP_BASE));
 	permissions(npt_format(LINUX_PAT, 0, true));
+}
+
+/* @readable: what the format does with it. */
+static void exec_only(const struct tdp_format *fmt, bool readable)
+{
+	struct tdp_leaf l = leaf(7, 1, TDP_EXEC), large = leaf(0x200, 2, TDP_EXEC);
+	u64 read = fmt->read ?: fmt->present;
+
+	make(fmt, 4);
+	l.memtype |= TDP_EXEC_ONLY;
+	large.memtype |= TDP_EXEC_ONLY;
+	map_leaf(0x7000, &l);
+	assert_int_equal(!!(lookup(0x7000).entry & read), readable);
+	assert_int_equal(lookup(0x7000).perms, TDP_EXEC);
+	map_leaf(M2, &large);
+	assert_int_equal(!!(lookup(M2).entry & read), readable);
+
+	/* The same page, now to be read, and then both: nothing else was there, and nothing is taken away. */
+	assert_int_equal(map(0x7000, 7, 1, 0), 0);
+	assert_int_equal(!!(lookup(0x7000).entry & read), true);
+	assert_int_equal(lookup(0x7000).perms, TDP_EXEC);
+	assert_int_equal(map_leaf(0x7000, &l), 0);
+	assert_int_equal(!!(lookup(0x7000).entry & read), true);
+	/* A small one in a large one that cannot be read takes its place. */
+	assert_int_equal(map(M2 + K4, 0x201, 1, 0), readable ? 0 : TDP_FLUSH);
+	assert_int_equal(!!(lookup(M2 + K4).entry & read), true);
+	/* Zapped, it begins anew. */
+	tdp_zap_range(&tdp, 0x7000, 0x8000, &garbage);
+	map_leaf(0x7000, &l);
+	assert_int_equal(!!(lookup(0x7000).entry & read), readable);
+	destroy();
+}
+
+static void test_exec_only(void **state)
+{
+	(void)state;
+	exec_only(ept_format(CAP_ALL | CAP_EXEC_ONLY), false);
+	exec_only(ept_format(CAP_ALL), true);
+	exec_only(npt_format(LINUX_PAT, C_BIT, true), true);
 }
 
 static void test_memory_type_replaces(void **state)
@@ -884,6 +924,7 @@ int main(void)
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_dry_cache_changes_nothing),
 		cmocka_unit_test(test_permissions),
+		cmocka_unit_test(test_exec_only),
 		cmocka_unit_test(test_memory_type_replaces),
 		cmocka_unit_test(test_large_and_small),
 		cmocka_unit_test(test_keep_table),
