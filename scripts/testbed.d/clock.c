@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
+
+#define LOOK_SECONDS	0.1	/* what a running thread has run is known to some milliseconds only */
+#define UNSURE_SECONDS	0.01
 
 const char *clock_proc = "/proc";
 
@@ -111,10 +115,11 @@ static bool read_schedstat(pid_t pid, pid_t tid, double *ran, double *waited)
 
 static void look_at_thread(struct clock *clock, struct interval *interval, pid_t pid, pid_t tid)
 {
-	double all_ran, all_waited, ran, waited, off;
+	double all_ran, all_waited, ran, waited, rest, off;
 	struct clock_thread *t;
 
-	if (!read_schedstat(pid, tid, &all_ran, &all_waited))
+	/* Whoever looks always runs. */
+	if (tid == getpid() || !read_schedstat(pid, tid, &all_ran, &all_waited))
 		return;
 	t = find_thread(clock, tid);
 	if (!t)
@@ -129,16 +134,21 @@ static void look_at_thread(struct clock *clock, struct interval *interval, pid_t
 	if (ran > interval->longest)
 		interval->longest = ran;
 
-	/* The kernel tells of a wait when it is over. Until then it is seen; then it is more than this interval. */
+	/*
+	 * The kernel tells of a wait when it is over: so it can be more than this interval, and while a thread is seen
+	 * to want a CPU, what is left of the interval is taken for one that will be told. If it was none, the thread
+	 * has slept, and gets it back when it does so again.
+	 */
 	t->owed += waited;
-	if (!ran && !waited && wants_to_run(pid, tid))
-		off = interval->elapsed;
+	rest = interval->elapsed - ran;
+	if (rest < 0)
+		rest = 0;
+	if (wants_to_run(pid, tid))
+		off = rest > UNSURE_SECONDS ? rest : 0;
 	else
-		off = t->owed < interval->elapsed - ran ? t->owed : interval->elapsed - ran;
-	if (off > 0) {
-		t->owed -= off;
-		interval->waited += off;
-	}
+		off = t->owed < rest ? t->owed : rest;
+	t->owed -= off;
+	interval->waited += off;
 }
 
 static void look_at_process(struct clock *clock, struct interval *interval, pid_t pid);
@@ -188,13 +198,17 @@ void clock_look(struct clock *clock, pid_t pid, double host)
 	struct interval interval = { .elapsed = host - clock->looked };
 	double counts;
 
+	if (interval.elapsed < LOOK_SECONDS)
+		return;
 	clock->looked = host;
 	look_at_process(clock, &interval, pid);
 	forget_ended_threads(clock);
 	counts = interval.elapsed - interval.waited;
 	if (counts < interval.longest)
 		counts = interval.longest;
-	if (counts > interval.elapsed)
-		counts = interval.elapsed;
+	/* More than the interval only if that was taken off before. */
+	if (counts > interval.elapsed + clock->lost)
+		counts = interval.elapsed + clock->lost;
+	clock->lost += interval.elapsed - counts;
 	clock->seconds += counts * clock->speed;
 }

@@ -30,6 +30,7 @@ struct clock {
 	double got, waited;	/* CPU seconds of all threads; what they waited for a CPU */
 	double speed;		/* of the host: at most 1 */
 	double looked;		/* at the host's clock */
+	double lost;		/* of the host's seconds, those that did not count */
 	size_t count;
 	struct clock_thread threads[CLOCK_THREADS];
 };
@@ -45,7 +46,7 @@ double clock_speed(void);
 
 void clock_start(struct clock *clock, double speed, double host);
 
-/* Looks at @pid and all that it has started. To be called several times in a second. */
+/* Looks at @pid and all that it has started. To be called several times in a second; more is no harm. */
 void clock_look(struct clock *clock, pid_t pid, double host);
 
 #endif

@@ -19,7 +19,7 @@
  * The emulator runs on a terminal of its own (Bochs needs one) whose text is
  * dropped; with -t on ours, where Ctrl-C is for the emulator.
  *
- * When the time is out, QUESTION is typed on the emulator's terminal, and what
+ * When the time is out, QUESTION, if it is not empty, is typed on the emulator's terminal, and what
  * it says to that goes to the file STATE: where its CPUs are.
  */
 #include <errno.h>
@@ -313,7 +313,7 @@ static const char *watch(struct machine *m, const struct limits *limits, const c
 	}
 	m->ended = m->clock.seconds;
 	if (alive) {
-		if (!stopped && m->status < 0 && m->boots < 2 && m->terminal >= 0)
+		if (!stopped && m->status < 0 && m->boots < 2 && m->terminal >= 0 && *question)
 			ask_for_state(m, question, state);
 		kill(m->pid, SIGKILL);
 		waitpid(m->pid, NULL, 0);

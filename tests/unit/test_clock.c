@@ -161,11 +161,53 @@ static void told_later(void **state)
 	(void)state;
 	state_is(1, 1, 'R');
 	assert_float_equal(after(1), 0, 1e-6);
-	assert_float_equal(after(1), 0, 1e-6);
+	has(1, 1, 0.1, 0.4);
+	assert_float_equal(after(1), 0.1, 1e-6);
 	has(1, 1, 0.1, 2.4);
-	assert_float_equal(after(0.5), 0.1, 1e-6);
 	state_is(1, 1, 'S');
+	assert_float_equal(after(0.5), 0, 1e-6);
 	assert_float_equal(after(1), 1, 1e-6);
+}
+
+/* It wanted a CPU just when it was looked at, and had slept before. */
+static void taken_for_a_wait(void **state)
+{
+	double seconds = 0;
+
+	(void)state;
+	for (int i = 1; i <= 20; i++) {
+		state_is(1, 1, i % 2 ? 'R' : 'S');
+		has(1, 1, i * 0.01, 0);
+		seconds += after(0.2);
+	}
+	assert_float_equal(seconds, 4, 1e-6);
+}
+
+/* It runs all the time, which the kernel tells each 4 ms. */
+static void told_by_ticks(void **state)
+{
+	double seconds = 0;
+
+	(void)state;
+	state_is(1, 1, 'R');
+	for (int i = 1; i <= 1000; i++) {
+		has(1, 1, (int)(i * 0.101 / 0.004) * 0.004, 0);
+		seconds += after(0.101);
+	}
+	assert_float_equal(seconds, 101, 0.1);
+}
+
+/* Looking at it all the time tells no more, and no less. */
+static void looked_at_often(void **state)
+{
+	double seconds = 0;
+
+	(void)state;
+	for (int i = 1; i <= 1000; i++) {
+		has(1, 1, i * 0.001, i * 0.009);
+		seconds += after(0.01);
+	}
+	assert_float_equal(seconds, 1, 0.02);
 }
 
 static void children(void **state)
@@ -186,6 +228,21 @@ static void children(void **state)
 	write_file("30 ", "%s/%d/task/%d/children", 20, 21);
 	has(30, 30, 0.5, 0.5);
 	assert_float_equal(after(1), 0.5, 1e-6);
+}
+
+/* Who is the parent of those that are looked at. */
+static void whoever_looks(void **state)
+{
+	(void)state;
+	thread(getpid(), getpid());
+	state_is(getpid(), getpid(), 'R');
+	has(getpid(), getpid(), 0.1, 0.7);
+	thread(40, 40);
+	write_file("40", "%s/%d/task/%d/children", getpid(), getpid());
+	has(40, 40, 0, 0.4);
+	host += 1;
+	clock_look(&now, getpid(), host);
+	assert_float_equal(now.seconds, 0.6, 1e-6);
 }
 
 static void slow_host(void **state)
@@ -236,7 +293,11 @@ int main(void)
 		cmocka_unit_test_setup(in_turn, setup),
 		cmocka_unit_test_setup(many_threads, setup),
 		cmocka_unit_test_setup(told_later, setup),
+		cmocka_unit_test_setup(taken_for_a_wait, setup),
+		cmocka_unit_test_setup(told_by_ticks, setup),
+		cmocka_unit_test_setup(looked_at_often, setup),
 		cmocka_unit_test_setup(children, setup),
+		cmocka_unit_test_setup(whoever_looks, setup),
 		cmocka_unit_test_setup(slow_host, setup),
 		cmocka_unit_test_setup(no_schedstat, setup),
 		cmocka_unit_test_setup(many_more, setup),
