@@ -7,7 +7,7 @@
  * Nothing here calls the C library, uses thread-local storage or touches a vector
  * register: a program's are live whenever libdune runs.
  *
- * The rooms are api, host, guest, memory, threads and base; each may use those behind it, and no
+ * The rooms are compat, api, host, guest, memory, threads and base; each may use those behind it, and no
  * other (scripts/layers).
  */
 #ifndef LIBDUNE_BASE_H
@@ -26,6 +26,7 @@
 #include "dune.h"
 
 struct dune_thread;
+struct space;
 
 /* What is declared here is reached without the global offset table. */
 #pragma GCC visibility push(hidden)
@@ -79,6 +80,8 @@ struct dune_process {
 	bool fresh;		/* exec() was a moment ago: the program has no handlers yet */
 	bool full;		/* a first touch maps memory of the process: */
 	bool precise;		/* ... not whole granules, only what the process has there */
+	bool small;		/* ... by entries of 4 KiB only */
+	long (*fill)(struct space *s, uint64_t va);	/* how a first touch does it, if not by whole granules: walk.c */
 	bool areas_left_out;	/* a fork leaves out the areas of other threads, and more: region.c */
 	bool guard_mapped;	/* ... and the guard page of the first thread, a mapping of its own */
 	bool filtered;		/* a seccomp filter of the program's may be in force */

@@ -101,9 +101,16 @@ typedef uint64_t physaddr_t;	/* guest-physical */
 #define MAX_PAGES	(1UL << 20)
 
 struct page {
-	uint32_t next;		/* these three are libdune's own */
-	uint16_t flags;
-	uint16_t pcid;
+	union {
+		struct {
+			uint32_t next;		/* these are libdune's own */
+			uint16_t unused;
+			uint16_t pcid;
+		};
+		struct {
+			struct page *sle_next;
+		} link;		/* the program's, while the page is: an SLIST_ENTRY() of <sys/queue.h> */
+	};
 	uint64_t ref;		/* references; changed atomically.  0: free */
 };
 
@@ -209,8 +216,11 @@ int dune_vm_mprotect(ptent_t *root, void *va, size_t len, int perm);
  *
  * Replaces what was mapped there.  An entry of 4 KiB that maps a page of the pool holds a reference to it.
  *
+ * Memory of the process that is in one piece is so in guest-physical memory only within 1 GiB: dune_va_to_pa() says
+ * where the next GiB is.
+ *
  * Return: 0 or -errno: -EINVAL also where @pa is beyond phys_limit; -EEXIST: the pages of the pool that it would map
- * are not in use.
+ * are not in use; -EXDEV: the range goes on into a GiB that is not what follows in the process.
  */
 int dune_vm_map_phys(ptent_t *root, void *va, size_t len, void *pa, int perm);
 

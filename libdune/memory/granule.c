@@ -64,8 +64,7 @@ long __dune_map_owners(void)
 	return is_error(ret) ? ret : 0;
 }
 
-/* NULL: no memory. */
-static const uint32_t *owners(void)
+const uint32_t *__dune_granule_owners(void)
 {
 	long ret = 0;
 
@@ -123,14 +122,14 @@ static void drop_from_root(struct space *s, ptent_t *t, const uint32_t *owner)
 
 static int drop_stale(void)
 {
-	const uint32_t *owner = owners();
+	const uint32_t *owner = __dune_granule_owners();
 	struct space s = { .flush_all = true };
 
 	if (!owner)
 		return -ENOMEM;
 	drop_from_root(&s, root(), owner);
 	for (int i = 0; i < num_pages; i++)
-		if (pages[i].ref && pages[i].flags & PAGE_ROOT)
+		if (pages[i].ref && is_root_page(&pages[i]))
 			drop_from_root(&s, (ptent_t *)dune_page2pa(&pages[i]), owner);
 	/* In HR3: the kernel has flushed what it took back, and no CPU can have loaded it again. */
 	__dune_flush_everything();
@@ -196,7 +195,7 @@ long __dune_granule_map(uint64_t va)
 	state = memory_lock();
 	s.root = __dune_current_root();
 	s.full = s.root == root() ? __dune_process.full :
-		 page_of_pool((uint64_t)s.root) && dune_pa2page((uint64_t)s.root)->flags & PAGE_FULL;
+		 page_of_pool((uint64_t)s.root) && dune_pa2page((uint64_t)s.root)->next == PAGE_FULL;
 	ret = __dune_walk_fill(&s, va);
 	memory_unlock(state);
 	return ret == -EACCES ? -EINVAL : ret;

@@ -74,6 +74,11 @@ static inline ptent_t flags_of(int perm)
 	return v;
 }
 
+ptent_t __dune_flags_of(int perm)
+{
+	return flags_of(perm);
+}
+
 /* ---- permissions ---- */
 
 static inline bool all_present(const ptent_t *e, unsigned int n)
@@ -257,15 +262,33 @@ static int make_tables(struct space *s, uint64_t va, uint64_t end, int level)
 	return 0;
 }
 
-/* Can an entry of @level map [pa, pa + len)?  A free page of the pool is somebody else's next. */
+/* What is side by side in guest-physical memory is so in the process too, or a range across two granules is nobody's. */
+static int check_neighbours(uint64_t pa, uint64_t last)
+{
+	const uint32_t *owner;
+
+	if (pa >> DUNE_GRANULE_SHIFT == last >> DUNE_GRANULE_SHIFT)
+		return 0;
+	owner = __dune_granule_owners();
+	if (!owner)
+		return -ENOMEM;
+	for (uint64_t g = pa >> DUNE_GRANULE_SHIFT; g < last >> DUNE_GRANULE_SHIFT; g++)
+		if (!READ_ONCE(owner[g]) || READ_ONCE(owner[g]) + 1 != READ_ONCE(owner[g + 1]))
+			return -EXDEV;
+	return 0;
+}
+
+/* Can entries of @level map [pa, pa + len)?  A free page of the pool is somebody else's next. */
 static int check_pa(uint64_t pa, uint64_t len, int level)
 {
 	uint64_t end = pa + len;
+	int ret;
 
 	if (pa & (level_size(level) - 1) || end < pa || end > __dune_process.nr_granules << DUNE_GRANULE_SHIFT)
 		return -EINVAL;
-	if (!__dune_pool_touches(pa, end))
-		return 0;
+	ret = check_neighbours(pa, end - 1);
+	if (ret || !__dune_pool_touches(pa, end))
+		return ret;
 	if (level != LEVEL_PT)
 		return -EINVAL;
 	for (; pa < end; pa += PGSIZE)

@@ -33,8 +33,12 @@ static inline void tracking_begin(void)
 
 /* ---- page.c; with the lock held ---- */
 
-#define PAGE_ROOT	1	/* the root of an address space, made by dune_vm_clone() */
-#define PAGE_FULL	2	/* ... in which a first touch maps the process's memory */
+/*
+ * What next says of the root of an address space that dune_vm_clone() made; with PAGE_FULL, a first touch maps the
+ * process's memory there.  Neither is a page's number, nor half a pointer to one, which a program may have put there.
+ */
+#define PAGE_ROOT	0xfffffff1U
+#define PAGE_FULL	0xfffffff3U
 
 /* A page with one reference, not cleared; NULL. */
 struct page *__dune_page_take(void);
@@ -62,6 +66,11 @@ static inline ptent_t *table_of(ptent_t v)
 	uint64_t pa = v & PTE_ADDRESS, offset = pa - __dune_process.region_gpa;
 
 	return (ptent_t *)(offset < DUNE_GRANULE_SIZE ? __dune_process.region + offset : pa);
+}
+
+static inline bool is_root_page(const struct page *pg)
+{
+	return pg->next == PAGE_ROOT || pg->next == PAGE_FULL;
 }
 
 static inline struct page *page_of(ptent_t v)
@@ -116,6 +125,8 @@ enum making {
 int __dune_walk_make(struct space *s, uint64_t va, uint64_t end, ptent_t leaf, enum making what);
 /* Would a first touch of @va map something here? */
 bool __dune_walk_fillable(const struct space *s, ptent_t v, int level);
+/* ... anywhere in [va, end)? */
+bool __dune_walk_any_fillable(struct space *s, uint64_t va, uint64_t end);
 /* Put @v into the entry @e of @level; what was there is dropped. */
 void __dune_walk_set(struct space *s, ptent_t *e, ptent_t v, int level);
 /* Copy a table of @level; the tables below are shared then. */
@@ -254,6 +265,8 @@ long __dune_precise_update(ptent_t *root, uint64_t va, uint64_t end);
 
 /* 0, or -EINVAL for what no range may be; @size: what it must be a multiple of. */
 int __dune_check_range(uint64_t va, uint64_t len, uint64_t size);
+/* What PERM_* mean in an entry; 0: nothing. */
+ptent_t __dune_flags_of(int perm);
 /* Does [start, end) touch what is libdune's own? */
 bool __dune_own_memory(uint64_t start, uint64_t end);
 
@@ -273,7 +286,9 @@ int __dune_precise_begin(void);
 long __dune_precise_host(uint64_t *root, uint64_t va, uint64_t end);
 long __dune_precise_refresh(uint64_t va, uint32_t error);
 void __dune_precise_changed(uint64_t start, uint64_t length, int prot);
-/* With the lock of vm.h held: the place of a granule, or -errno. */
+/* With the lock held: by guest-physical granule, the number of the process's, plus 1, or 0.  NULL: no memory. */
+const uint32_t *__dune_granule_owners(void);
+/* With the lock held: the place of a granule, or -errno. */
 long __dune_granule_get(uint64_t va);
 
 /* What DUNE_HC_FAULT returns for an access for which the kernel would send @signo; 0: it is resolved. */

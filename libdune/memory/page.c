@@ -128,7 +128,6 @@ struct page *__dune_page_take(void)
 	if (__dune_page_credit > 0)
 		__dune_page_credit--;
 	pg->next = 0;
-	pg->flags = 0;
 	pg->pcid = 0;
 	used++;
 	__atomic_store_n(&pg->ref, 1, __ATOMIC_RELEASE);

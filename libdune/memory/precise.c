@@ -136,20 +136,6 @@ long __dune_precise_touch(struct space *s, uint64_t va)
 	return go(s, va, 0);
 }
 
-/* Is there something that a first touch could map? */
-static bool any_fillable(struct space *s, uint64_t va, uint64_t end)
-{
-	struct piece piece;
-
-	for (; va < end; va = piece.next) {
-		__dune_walk_piece(s, va, end, 0, &piece);
-		for (unsigned int i = 0; i < piece.n; i++)
-			if (__dune_walk_fillable(s, piece.e[i], piece.level))
-				return true;
-	}
-	return false;
-}
-
 long __dune_precise_update(ptent_t *root, uint64_t va, uint64_t end)
 {
 	struct space s;
@@ -160,7 +146,7 @@ long __dune_precise_update(ptent_t *root, uint64_t va, uint64_t end)
 	ret = space_begin(&s, root);
 	if (ret)
 		return ret;
-	if (s.full && any_fillable(&s, va, end))
+	if (s.full && __dune_walk_any_fillable(&s, va, end))
 		ret = go(&s, va, end);
 	space_end(&s, va, end - va);
 	return ret == -ENOSPC ? 0 : ret;	/* no guest-physical memory: nor for a touch */
@@ -221,7 +207,7 @@ static void make_again_everywhere(uint64_t va, uint64_t end, ptent_t leaf, enum 
 		return;
 	make_again(__dune_process.root, va, end, leaf, what);
 	for (int i = 0; i < num_pages; i++)
-		if (pages[i].ref && (pages[i].flags & (PAGE_ROOT | PAGE_FULL)) == (PAGE_ROOT | PAGE_FULL))
+		if (pages[i].ref && pages[i].next == PAGE_FULL)
 			make_again((ptent_t *)dune_page2pa(&pages[i]), va, end, leaf, what);
 }
 
@@ -257,6 +243,7 @@ int __dune_precise_begin(void)
 
 	if (!ret) {
 		__dune_process.precise = true;
+		__dune_process.fill = __dune_precise_touch;
 		update(__dune_process.root, 0, 1UL << 47, true);
 	}
 	memory_unlock(state);

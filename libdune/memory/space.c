@@ -284,7 +284,7 @@ PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 		pg = NULL;
 		goto unlock;
 	}
-	pg->flags = PAGE_ROOT | (s.full ? PAGE_FULL : 0);
+	pg->next = s.full ? PAGE_FULL : PAGE_ROOT;
 	/* Without one dune_vm_switch() takes the long way, which refuses it. */
 	pg->pcid = vm_may_load_cr3() ? pcid_alloc() : 0;
 unlock:

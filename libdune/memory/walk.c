@@ -27,7 +27,7 @@ int __dune_space_open(struct space *s, ptent_t *root)
 	}
 	if ((uint64_t)root & PGMASK || !page_of_pool((uint64_t)root) || !dune_pa2page((uint64_t)root)->ref)
 		return -EINVAL;
-	s->full = dune_pa2page((uint64_t)root)->flags & PAGE_FULL;
+	s->full = dune_pa2page((uint64_t)root)->next == PAGE_FULL;
 	return 0;
 }
 
@@ -306,8 +306,8 @@ int __dune_walk_fill(struct space *s, uint64_t va)
 	ret = filled(s, *e, level);
 	if (ret)
 		return ret > 0 ? 0 : ret;
-	if (__dune_process.precise)
-		return __dune_precise_touch(s, va);
+	if (__dune_process.fill)
+		return __dune_process.fill(s, va);
 	gpa = __dune_granule_get(va);	/* may change tables */
 	if (is_error(gpa))
 		return gpa;
@@ -333,6 +333,19 @@ int __dune_walk_fill(struct space *s, uint64_t va)
 bool __dune_walk_fillable(const struct space *s, ptent_t v, int level)
 {
 	return !filled(s, v, level);
+}
+
+bool __dune_walk_any_fillable(struct space *s, uint64_t va, uint64_t end)
+{
+	struct piece piece;
+
+	for (; va < end; va = piece.next) {
+		__dune_walk_piece(s, va, end, 0, &piece);
+		for (unsigned int i = 0; i < piece.n; i++)
+			if (__dune_walk_fillable(s, piece.e[i], piece.level))
+				return true;
+	}
+	return false;
 }
 
 /* The permissions of @leaf for an entry that was made before. */
@@ -377,7 +390,8 @@ int __dune_walk_make(struct space *s, uint64_t va, uint64_t end, ptent_t leaf, e
 			uint64_t next = (va & -size) + size;
 
 			if (concerned(s, *e, level, what)) {
-				if (level == LEVEL_ROOT || va & (size - 1) || next > end) {
+				if (level == LEVEL_ROOT || va & (size - 1) || next > end ||
+				    (level > LEVEL_PT && __dune_process.small)) {
 					ret = level == LEVEL_ROOT ? make_pdpt(s, va) : split(s, e, level);
 					if (ret)
 						return ret;

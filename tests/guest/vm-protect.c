@@ -174,6 +174,32 @@ static void pool_pages(void)
 	CHECK_EQUAL(pg->ref, 0, "references");
 }
 
+/* Two pages on both sides of @border; which of the two GiB gets its place in guest-physical memory first? */
+static int map_across(unsigned long border, bool lower_first)
+{
+	volatile char *p = mmap((void *)(border - PAGE), 2 * PAGE, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	CHECK_EQUAL((unsigned long)p, border - PAGE, "two GiB that are not used yet");
+	p[lower_first ? 0 : PAGE] = 'x';
+	p[lower_first ? PAGE : 0] = 'x';
+	p[0] = 'A';
+	p[PAGE] = 'B';
+	return dune_vm_map_phys(pgroot, (void *)0x560000000000, 2 * PAGE, (void *)dune_va_to_pa((char *)border - PAGE), RW);
+}
+
+static void across_granules(void)
+{
+	ptent_t *e;
+
+	/* What is behind the GiB is another one of the process's. */
+	CHECK_EQUAL(map_across(0x2a0000000000, true), -EXDEV, "one behind another");
+	CHECK(dune_vm_lookup(pgroot, (void *)0x560000000000, CREATE_NONE, &e) || !(*e & PTE_P), "nothing has changed");
+	CHECK_EQUAL(map_across(0x2a4000000000, false), 0, "in one piece");
+	CHECK(!memcmp((char *)0x560000000000, "A", 2) && !memcmp((char *)0x560000000000 + PAGE, "B", 2), "both");
+	CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)0x560000000000, 2 * PAGE), 0, "unmap");
+}
+
 static void refused(void)
 {
 	char *p = map(PAGE, PAGE);
@@ -273,6 +299,7 @@ int main(int argc, char **argv)
 	protect();
 	sizes();
 	pool_pages();
+	across_granules();
 	refused();
 	signalled();
 	outside();

@@ -69,7 +69,7 @@ static void check_page(unsigned int r, unsigned int page)
 	uint64_t is = cpu_pa(roots[r], va);
 
 	if (m->kind == OWN && is == ~0UL) {
-		assert_true(roots[r] == pgroot || pages[PPN((uint64_t)roots[r] - PAGEBASE)].flags & PAGE_FULL);
+		assert_true(roots[r] == pgroot || pages[PPN((uint64_t)roots[r] - PAGEBASE)].next == PAGE_FULL);
 		return;
 	}
 	absent = m->kind == NOTHING || !(perm & PERM_R);
