@@ -5,6 +5,7 @@
 LIBDUNE_VERSION := 1.0
 LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
 # The rooms, from the top: each may use those behind it (scripts/layers).
+LIBDUNE_COMPAT := compat/full.c compat/ranges.c compat/apic.c
 LIBDUNE_API := api/init.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/debug.c \
 	host/calls/table.c host/calls/output.c host/calls/clone.c host/calls/exec.c host/calls/seccomp.c \
@@ -16,7 +17,7 @@ LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memo
 LIBDUNE_THREADS := threads/region.c threads/area.c
 LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/lock.c base/copy.c \
 	base/print.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c base/syscalls.c
-LIBDUNE_SRC := $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) $(LIBDUNE_BASE)
+LIBDUNE_SRC := $(LIBDUNE_COMPAT) $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) $(LIBDUNE_BASE)
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
 LIBDUNE_OFFSETS := $(B)/libdune/asm-offsets.h
 
@@ -40,7 +41,7 @@ $(LIBDUNE_OFFSETS): libdune/asm-offsets.c $(wildcard libdune/*/*.h libdune/inclu
 
 # With libelf and the C library: in the static library a member that is linked when it is used, and not
 # in the shared one. Where there is no libelf, the rest is built.
-LIBDUNE_ELF := $(if $(shell echo '#include <libelf.h>' | $(CC) -E - 2>&1 >/dev/null),,$(B)/pic/libdune/api/elf.o)
+LIBDUNE_ELF := $(if $(shell echo '#include <libelf.h>' | $(CC) -E - 2>&1 >/dev/null),,$(addprefix $(B)/pic/libdune/,api/elf.o compat/segment.o))
 $(LIBDUNE_ELF): CPPFLAGS += -Ilibdune
 
 LIBS += $(B)/lib/libdune.a $(B)/lib/libdune.so $(B)/lib/pkgconfig/libdune.pc

@@ -46,6 +46,8 @@ $(T)/guest/mem-aslr: STATIC := -static-pie
 # It walks libdune's table of system calls.
 $(T)/guest/ring3-descriptor: CPPFLAGS += -Ilibdune
 
+$(T)/guest/elf: LDLIBS += -lelf -lz
+
 # Guests made directly on the ABI.
 RAW_TESTS := $(filter $(T)/abi/% $(T)/guest/hostile-% $(T)/guest/cpu-% $(T)/guest/life-kvm,$(GUEST_TESTS))
 $(RAW_TESTS): tests/lib/raw.c tests/lib/raw-stubs.S
@@ -103,6 +105,13 @@ $(T)/unit/test_symbol: libdune/base/symbol.c
 $(T)/compat/%: tests/compat/%.c $(LIBDUNE_A)
 	$(guest_program)
 $(T)/compat/%: LDLIBS += -lelf -lz
+# Where the process has nothing else, and with segments that begin and end anywhere.
+GUEST_TESTS += $(T)/compat/boxed
+$(T)/compat/boxed: tests/compat/boxed.c
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -ffreestanding -fno-stack-protector -fno-pie -no-pie -nostdlib -static \
+		-Wl,-Ttext-segment=0x10000000 -o $@ $<
 
 # The ways to link a program with libdune.
 LINK_TESTS := $(addprefix $(T)/link/hello-,shared musl-static musl-shared)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <libdune/dune.h>
+#include <dune.h>
 
 static void on_divide(struct dune_tf *tf)
 {

@@ -16,7 +16,7 @@
 
 static Elf *handle(const struct dune_elf *elf)
 {
-	return elf ? elf->priv : NULL;
+	return elf ? elf->handle : NULL;
 }
 
 /* All sections; the table of libelf's is in pieces. */
@@ -74,16 +74,21 @@ static int begin(struct dune_elf *elf, Elf *e)
 {
 	int ret;
 
-	elf->priv = e;
+	elf->handle = e;
 	if (!e)
 		return -ENOEXEC;
 	ret = read_headers(elf);
 	if (ret) {
 		free(elf->shdr);
 		elf_end(e);
-		elf->priv = NULL;
+		elf->handle = NULL;
 	}
 	return ret;
+}
+
+static void clear(struct dune_elf *elf)
+{
+	*elf = (struct dune_elf){ .fd = -1, .priv = elf->priv };
 }
 
 PUBLIC int dune_elf_open(struct dune_elf *elf, const char *path)
@@ -92,7 +97,7 @@ PUBLIC int dune_elf_open(struct dune_elf *elf, const char *path)
 
 	if (!elf || !path || elf_version(EV_CURRENT) == EV_NONE)
 		return -EINVAL;
-	memset(elf, 0, sizeof(*elf));
+	clear(elf);
 	elf->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (elf->fd < 0)
 		return -errno;
@@ -106,8 +111,7 @@ PUBLIC int dune_elf_open_mem(struct dune_elf *elf, void *mem, int len)
 {
 	if (!elf || !mem || len <= 0 || elf_version(EV_CURRENT) == EV_NONE)
 		return -EINVAL;
-	memset(elf, 0, sizeof(*elf));
-	elf->fd = -1;
+	clear(elf);
 	elf->mem = mem;
 	elf->len = len;
 	return begin(elf, elf_memory(mem, len));
@@ -121,8 +125,7 @@ PUBLIC int dune_elf_close(struct dune_elf *elf)
 	free(elf->shdr);
 	if (elf->fd >= 0)
 		close(elf->fd);
-	memset(elf, 0, sizeof(*elf));
-	elf->fd = -1;
+	clear(elf);
 	return 0;
 }
 

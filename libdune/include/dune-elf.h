@@ -23,7 +23,8 @@ struct dune_elf {
 	Elf64_Phdr *phdr;	/* hdr.e_phnum; NULL: none.  These three are good until dune_elf_close() */
 	Elf64_Shdr *shdr;	/* hdr.e_shnum (0: e_shnum is too small a number, see shdr[0].sh_size); NULL: none */
 	char *shdrstr;		/* the names of sections, or NULL */
-	void *priv;		/* libdune's own */
+	void *priv;		/* the program's */
+	void *handle;		/* libdune's own */
 };
 
 /* A result other than 0 ends the iteration. */

@@ -329,7 +329,7 @@ static void maps_and_elf(void)
 	EXPECT(dune_elf_open_mem(&elf, copy, size) == 0);
 	EXPECT(elf.mem == (unsigned char *)copy && elf.len == size);
 	EXPECT(dune_elf_iter_ph(&elf, load) == 0);
-	EXPECT(dune_elf_iter_ph(&elf, load) == -EEXIST);
+	EXPECT(dune_elf_iter_ph(&elf, load) == 0);
 	EXPECT(dune_elf_close(&elf) == 0);
 	EXPECT(dune_elf_open_mem(&elf, copy, 40) == -ENOEXEC);
 	EXPECT(dune_elf_open_mem(&elf, NULL, 40) == -EINVAL);

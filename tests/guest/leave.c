@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
-#include <libdune/dune.h>
+#include <dune.h>
 
 #include "check.h"
 

@@ -1,2 +1,59 @@
 /* SPDX-License-Identifier: MIT */
-#include "../dune.h"
+/*
+ * The names of the first libdune, with the meaning that they had there.  New programs include dune.h.
+ */
+#ifndef LIBDUNE_DUNE_H
+#define LIBDUNE_DUNE_H
+
+#include <sys/types.h>
+#if __has_include(<sys/queue.h>)	/* musl has none */
+#include <sys/queue.h>
+#endif
+
+#include "../dune-compat.h"
+#include "elf.h"
+#include "fpu.h"
+#include "mmu.h"
+
+static inline int dune_compat_init_and_enter(void)
+{
+	int ret = dune_compat_init(true);
+
+	return ret ? ret : dune_enter();
+}
+
+#define dune_init		dune_compat_init
+#define dune_init_and_enter	dune_compat_init_and_enter
+#define dune_va_to_pa		dune_compat_va_to_pa
+#define dune_mmap_addr_to_pa	dune_compat_va_to_pa
+#define dune_stack_addr_to_pa	dune_compat_va_to_pa
+#define dune_vm_mprotect	dune_compat_vm_mprotect
+#define dune_vm_map_phys	dune_compat_vm_map_phys
+#define dune_vm_map_pages	dune_compat_vm_map_pages
+#define dune_vm_insert_page	dune_compat_vm_insert_page
+#define dune_vm_unmap		dune_compat_vm_unmap
+#define dune_vm_page_walk	dune_compat_vm_page_walk
+#define dune_elf_load_ph	dune_compat_elf_load_ph
+#define apic_id_for_cpu		dune_compat_apic_id_for_cpu
+#define setup_apic		dune_compat_setup_apic
+#define apic_init_rt_entry	dune_compat_apic_init_rt_entry
+
+#ifndef assert
+#define assert(expression)									\
+	((expression) ? (void)0 : (void)(dune_printf("ASSERT(%s) at %s:%d in function %s\n",	\
+						     #expression, __FILE__, __LINE__, __func__), dune_die()))
+#endif
+
+#define GD_TSS2		(GD_TSS + 8)	/* its second half */
+#define NR_GDT_ENTRIES	16
+
+#ifdef SLIST_HEAD
+SLIST_HEAD(page_head, page);
+typedef SLIST_ENTRY(page) page_entry_t;
+#endif
+
+/* The stack has the GiB at stack_base, and what mmap() finds by itself is in those from mmap_base on. */
+#define GPA_STACK_SIZE	(1UL << 30)
+#define GPA_MAP_SIZE	((1UL << 36) - GPA_STACK_SIZE)
+
+#endif /* LIBDUNE_DUNE_H */

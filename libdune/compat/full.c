@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+/*
+ * dune_init() of the first libdune: what guest-physical addresses are, and dune_init(true), after which each page has
+ * an entry of 4 KiB, for ring 3 too.
+ *
+ * Below mmap_base a guest-physical address is the virtual one, and the 63 GiB from there on are in one piece, before
+ * anything is mapped.  The module gives a granule its own address where that exists, and else the highest that is
+ * free; so it is enough to ask for the granules from above, once, while a page is mapped in each.
+ */
+#include <linux/mman.h>
+
+#include "compat/compat.h"
+
+#define LOW_GRANULES	4	/* that the first libdune maps below mmap_base */
+#define AREA_GRANULES	63	/* from mmap_base on */
+
+#define PTE_COMPAT	(PTE_P | PTE_W | PTE_U)
+
+static int state;	/* of dune_compat_init(): what it returns again */
+
+/* ---- where things are ---- */
+
+static uint64_t page_inside(uint64_t va)
+{
+	return (va & -DUNE_GRANULE_SIZE) + DUNE_GRANULE_SIZE / 2;
+}
+
+long __dune_compat_granule(uint64_t va)
+{
+	long gpa = dune_get_granule((void *)va);
+
+	/* The page stays: between mmap() and munmap() another thread may have mapped something else to it. */
+	if (gpa == -EFAULT && user_address(va) && !__dune_reserve(page_inside(va), page_inside(va) + PGSIZE))
+		gpa = dune_get_granule((void *)va);
+	return gpa;
+}
+
+/* Before there are other threads. */
+static void place(uint64_t va)
+{
+	if (dune_get_granule((void *)va) != -EFAULT || __dune_reserve(page_inside(va), page_inside(va) + PGSIZE))
+		return;
+	dune_get_granule((void *)va);
+	dune_syscall2(__NR_munmap, page_inside(va), PGSIZE);
+}
+
+/* The end of the granule behind that where the kernel puts a page now: the process's libraries are below it. */
+static uint64_t end_of_area(void)
+{
+	long at = dune_syscall6(__NR_mmap, 0, PGSIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t end = (at & -DUNE_GRANULE_SIZE) + 2 * DUNE_GRANULE_SIZE;
+
+	if (is_error(at))
+		return stack_base;
+	dune_syscall2(__NR_munmap, at, PGSIZE);
+	return end < stack_base ? end : stack_base;
+}
+
+static void place_granules(void)
+{
+	uint64_t end = end_of_area();
+
+	mmap_base = end - AREA_GRANULES * DUNE_GRANULE_SIZE;
+	/* A small machine has none to spare: there they are side by side by chance only. */
+	if (__dune_process.nr_granules < 4 * AREA_GRANULES)
+		return;
+	for (uint64_t va = 0; va < LOW_GRANULES * DUNE_GRANULE_SIZE; va += DUNE_GRANULE_SIZE)
+		place(va);
+	place(stack_base);
+	for (uint64_t va = end - DUNE_GRANULE_SIZE; va >= mmap_base; va -= DUNE_GRANULE_SIZE)
+		place(va);
+}
+
+PUBLIC uintptr_t dune_compat_va_to_pa(const void *va)
+{
+	long gpa = __dune_compat_granule((uint64_t)va);
+
+	return is_error(gpa) ? 0 : gpa + ((uint64_t)va & (DUNE_GRANULE_SIZE - 1));
+}
+
+/* ---- an entry for each page ---- */
+
+/* The 2 MiB that @va is in; @gpa: of its granule. */
+static int fill_table(struct space *s, uint64_t va, uint64_t gpa)
+{
+	va &= -(uint64_t)BIG_PGSIZE;
+	return __dune_walk_make(s, va, va + BIG_PGSIZE, (gpa + (va & (DUNE_GRANULE_SIZE - 1))) | PTE_COMPAT, MAKE);
+}
+
+static long fill(struct space *s, uint64_t va)
+{
+	long gpa = __dune_granule_get(va);
+
+	return is_error(gpa) ? gpa : fill_table(s, va, gpa);
+}
+
+int __dune_compat_fill(struct space *s, uint64_t va, uint64_t end)
+{
+	uint64_t next;
+
+	if (__dune_process.fill != fill || !s->full)
+		return 0;
+	for (; va < end; va = next) {
+		uint64_t granule_end = (va & -DUNE_GRANULE_SIZE) + DUNE_GRANULE_SIZE;
+		long gpa;
+
+		next = granule_end < end ? granule_end : end;
+		if (!__dune_walk_any_fillable(s, va & -(uint64_t)PGSIZE, next))
+			continue;
+		gpa = __dune_granule_get(va);
+		if (gpa == -EFAULT || gpa == -ENOSPC)
+			continue;
+		if (is_error(gpa))
+			return gpa;
+		for (; va < next; va = (va & -(uint64_t)BIG_PGSIZE) + BIG_PGSIZE) {
+			int ret = fill_table(s, va, gpa);
+
+			if (ret)
+				return ret;
+		}
+	}
+	return 0;
+}
+
+struct range {
+	ptent_t *root;
+	uint64_t va, end;
+	int ret;
+};
+
+/* What the process reserves by the terabyte comes when it is touched. */
+static bool fill_mapping(const struct dune_procmap_entry *e, void *arg)
+{
+	struct range *r = arg;
+	uint64_t va = e->begin > r->va ? e->begin : r->va, end = e->end < r->end ? e->end : r->end;
+	struct space s;
+
+	if (va >= end || (end - va) >> DUNE_GRANULE_SHIFT > __dune_process.nr_granules / 8)
+		return true;
+	r->ret = space_begin(&s, r->root);
+	if (r->ret)
+		return false;
+	r->ret = __dune_compat_fill(&s, va, end);
+	space_end(&s, 0, 0);
+	return !r->ret;
+}
+
+/* For all that the process has in [va, end). */
+static int fill_process(ptent_t *root, uint64_t va, uint64_t end)
+{
+	struct range r = { root, va, end, 0 };
+	struct space s;
+	bool any;
+	int ret = space_begin(&s, root);
+
+	if (ret)
+		return ret;
+	any = s.full && __dune_walk_any_fillable(&s, va, end);
+	space_end(&s, 0, 0);
+	if (!any)
+		return 0;
+	ret = __dune_procmap_each(fill_mapping, &r);
+	return r.ret ? r.ret : ret;
+}
+
+PUBLIC int dune_compat_vm_page_walk(ptent_t *root, void *start_va, void *end_va, page_walk_cb cb, const void *arg)
+{
+	uint64_t va = (uint64_t)start_va & -(uint64_t)PGSIZE, last = (uint64_t)end_va | PGMASK;
+
+	if (__dune_process.fill == fill && va <= last && user_address(va)) {
+		int ret = fill_process(root, va, user_address(last) ? last + 1 : 1UL << 47);
+
+		if (ret == -ENOMEM || ret == -EPERM)
+			return ret;
+	}
+	return dune_vm_page_walk(root, start_va, end_va, cb, arg);
+}
+
+/* ---- dune_init() ---- */
+
+static int open_pool(void)
+{
+	uint64_t lock = memory_lock();
+	int ret = __dune_pool_ready();
+
+	memory_unlock(lock);
+	return ret;
+}
+
+PUBLIC int dune_compat_init(bool map_full)
+{
+	if (__dune_process.ready)
+		return state;
+	__dune_process.small = true;
+	state = dune_init(map_full);
+	if (state) {
+		__dune_process.small = false;
+		return state;
+	}
+	place_granules();
+	if (!map_full)
+		return 0;
+	state = open_pool();
+	if (state)
+		return state;
+	__dune_process.fill = fill;
+	/* Without /proc, or short of memory, entries come at the first touch. */
+	fill_process(pgroot, 0, 1UL << 47);
+	return 0;
+}
