@@ -14,6 +14,7 @@
 #include <linux/fdtable.h>
 #include <linux/kmod.h>
 #include <linux/kvm.h>
+#include <linux/lockdep.h>
 #include <linux/magic.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -117,6 +118,7 @@ int dune_enable_here(void)
 {
 	int error;
 
+	lockdep_assert_irqs_disabled();
 	if (kvm_vm)
 		error = dune_hw->is_on() ? 0 : -EIO;
 	else

@@ -11,6 +11,7 @@
  * thread at the entry of each system call the registers are gone again whenever DUNE_RUN begins.
  */
 #include <linux/cpufeature.h>
+#include <linux/lockdep.h>
 #include <linux/moduleparam.h>
 #include <asm/alternative.h>
 #include <asm/fpu/api.h>
@@ -114,6 +115,7 @@ static bool load_ours(void)
 
 bool dune_fpu_load(bool *ours)
 {
+	lockdep_assert_irqs_disabled();
 	switch (READ_ONCE(fpu_load)) {
 	case BEST:
 #ifdef DUNE_HAVE_SWITCH_FPU_RETURN

@@ -6,6 +6,7 @@
 #ifndef DUNE_HW_H
 #define DUNE_HW_H
 
+#include <linux/lockdep.h>
 #include <linux/percpu.h>
 #include <linux/static_call.h>
 #include <linux/types.h>
@@ -128,6 +129,7 @@ DECLARE_PER_CPU(bool, dune_cpu_usable);
 /* False once virtualization is, or is about to be, off on this CPU.  Interrupts are off. */
 static __always_inline bool dune_hw_usable(void)
 {
+	lockdep_assert_irqs_disabled();
 	return this_cpu_read(dune_cpu_usable);
 }
 

@@ -3,6 +3,7 @@
 #include <linux/cache.h>
 #include <linux/cpu.h>
 #include <linux/gfp.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <asm/processor.h>
 
@@ -62,6 +63,7 @@ void dune_flush_l1d(void)
 {
 	unsigned long size = PAGE_SIZE << L1D_ORDER, i;
 
+	lockdep_assert_irqs_disabled();
 	if (dune_spec.flush_l1d_by_msr) {
 		write_msr(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
 		return;

@@ -42,6 +42,7 @@
 #ifndef __ASSEMBLY__
 
 #include <linux/context_tracking.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -95,6 +96,7 @@
 /* Context tracking and virtual-time accounting round the guest; interrupts are off. */
 static __always_inline void dune_guest_enter_irqoff(void)
 {
+	lockdep_assert_irqs_disabled();
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 18, 0)
 	if (vtime_accounting_enabled_this_cpu())
 		vtime_guest_enter(current);
@@ -113,6 +115,7 @@ static __always_inline void dune_guest_exit_irqoff(void)
 #elif defined(CONFIG_CONTEXT_TRACKING)
 	guest_exit_irqoff();
 #endif
+	lockdep_assert_irqs_disabled();
 }
 
 /*

@@ -14,6 +14,7 @@
  * begins after will be announced, and zaps what we map.
  */
 #include <linux/delay.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
@@ -56,6 +57,7 @@ static __always_inline u64 host_entry(struct mm_struct *mm, u64 va, unsigned int
 	char *memory = __va(0);
 	u64 entry;
 
+	lockdep_assert_irqs_disabled();
 /* The bit itself: PROT_NONE entries count as present elsewhere. */
 #define DESCEND(n, is_leaf) do {							\
 	entry = READ_ONCE(table[(va >> (TDP_PAGE_SHIFT + TDP_LEVEL_BITS * ((n) - 1))) &	\
@@ -234,6 +236,8 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 	unsigned int level;
 	u64 entry, hva;
 
+	lockdep_assert_held(&mmu->lock);
+	lockdep_assert_irqs_disabled();
 	if (unlikely(mmu->dead))
 		return -EIO;
 	if (unlikely(!granule_va(&mmu->granules, fault->gpa, &hva) ||
@@ -263,6 +267,7 @@ static int map_locked(struct dune_mmu *mmu, struct mmu_fault *fault, struct tdp_
 /* The flush that tdp_map() asked for.  Interrupts are on. */
 static void finish_replacement(struct dune_mmu *mmu, u64 gen, struct list_head *garbage)
 {
+	lockdep_assert_irqs_enabled();
 	mmu_wait_flushed(mmu, gen);
 	tdp_garbage_free(garbage);
 }

@@ -5,6 +5,7 @@
  * executes a full barrier, and looks at the announcements.  So either the CPU sees the new generation and flushes, or
  * we see the CPU and interrupt it.
  */
+#include <linux/lockdep.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/smp.h>
@@ -28,6 +29,7 @@ static void kick_cpus(struct dune_mmu *mmu)
 {
 	int cpu;
 
+	lockdep_assert_preemption_disabled();
 	for_each_online_cpu(cpu) {
 		if (runs_guest_of(cpu, mmu)) {
 			dune_stat(STAT_KICKS);
@@ -43,6 +45,7 @@ void mmu_wait_flushed(struct dune_mmu *mmu, u64 gen)
 
 	if ((u64)kicked >= gen)
 		return;
+	lockdep_assert_irqs_enabled();
 	/* Zaps and tlb_gen before the announcements; pairs with the entry into a guest. */
 	smp_mb();
 	preempt_disable();

@@ -4,6 +4,7 @@
 #define DUNE_MMU_FLUSH_H
 
 #include <linux/atomic.h>
+#include <linux/lockdep.h>
 #include <linux/percpu.h>
 
 #include "mmu.h"
@@ -20,6 +21,7 @@ static __always_inline bool mmu_enter_guest(struct dune_mmu *mmu)
 	u64 *flushed = this_cpu_ptr(mmu->flushed_gen), gen;
 	bool behind;
 
+	lockdep_assert_irqs_disabled();
 	this_cpu_write(dune_running_mmu, mmu);
 	/* The announcement before the look at tlb_gen; pairs with mmu_wait_flushed(). */
 	smp_mb();
@@ -38,6 +40,7 @@ static __always_inline void mmu_leave_guest(void)
 /* Under mmu->lock: translations became invalid. */
 static inline void mmu_make_stale(struct dune_mmu *mmu)
 {
+	lockdep_assert_held(&mmu->lock);
 	atomic64_inc(&mmu->tlb_gen);
 }
 

@@ -75,8 +75,10 @@ void dune_mmu_destroy(struct dune_mmu *mmu)
 /* mmap_lock is held. */
 static bool granule_has_vma(struct mm_struct *mm, u64 start)
 {
-	struct vm_area_struct *vma = find_vma(mm, start);
+	struct vm_area_struct *vma;
 
+	lockdep_assert_held(&mm->mmap_lock);
+	vma = find_vma(mm, start);
 	return vma && vma->vm_start < start + GRANULE_SIZE;
 }
 

@@ -39,6 +39,7 @@ bool mmu_zap(struct dune_mmu *mmu, u64 start, u64 end, bool gone, struct list_he
 	bool zapped = false;
 	u64 va = start, next, gpa;
 
+	lockdep_assert_held(&mmu->lock);
 	for (; granule_next(&mmu->granules, &va, end, &gpa); va = next) {
 		next = min(end, (va & ~(GRANULE_SIZE - 1)) + GRANULE_SIZE);
 		zapped |= zap_granule(mmu, gpa, next - va, gone, garbage);

@@ -4,6 +4,7 @@
  * the MSRs of SYSCALL, the GS base, segment registers; and the repair of what each VM
  * exit leaves behind in the descriptor tables.
  */
+#include <linux/lockdep.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
 #include <linux/topology.h>
@@ -94,6 +95,7 @@ static __always_inline void put_msrs(struct vmx_vcpu *vmx)
 /* Of the CPU that the vCPU comes to.  Interrupts are off. */
 void vmx_host_state_migrate(struct vmx_vcpu *vmx)
 {
+	lockdep_assert_irqs_disabled();
 	vmx->gdt.size = GDT_SIZE - 1;
 	vmx->gdt.address = (unsigned long)get_cpu_gdt_ro(smp_processor_id());
 }

@@ -8,6 +8,7 @@
  */
 #include <linux/gfp.h>
 #include <linux/idr.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/smp.h>
@@ -125,6 +126,8 @@ void vmcs_migrate(struct dune_vcpu *vcpu)
 	int cpu = smp_processor_id();
 	unsigned long flags;
 
+	lockdep_assert_preemption_disabled();
+	lockdep_assert_irqs_enabled();
 	vmcs_clear(vmx);
 	local_irq_save(flags);
 	if (dune_hw_usable()) {
