@@ -11,6 +11,7 @@
  *	testbed.shell				an interactive shell on the console instead
  *	testbed.spare_first_cpu			only the kernel may use CPU 0
  *	testbed.rtc				have the real-time clock interrupt all the time
+ *	testbed.patience=N			all that it waits for may take N times as long
  */
 #include <dirent.h>
 #include <errno.h>
@@ -39,6 +40,7 @@
 #include <sys/wait.h>
 
 #include "channel.h"
+#include "leaks.h"
 
 #define MODULE_UNDER_TEST	"dune"
 #define KILL_SECONDS		10	/* for killed processes to be gone */
@@ -46,6 +48,7 @@
 #define CLOCK_MILLISECONDS	200	/* in which the machine's clock is told to others */
 
 static bool use_parport;
+static int patience = 1;
 static int kmsg_fd = -1;
 
 /* ---- speaking ---- */
@@ -88,9 +91,10 @@ static void say(enum frame_type type, const char *format, ...)
 	send_frame(type, line, length);
 }
 
+/* Without ACPI nothing switches the power off: then the emulator ends when the machine wants to start anew. */
 static _Noreturn void power_off(void)
 {
-	reboot(RB_POWER_OFF);
+	reboot(access("/sys/firmware/acpi", F_OK) ? RB_AUTOBOOT : RB_POWER_OFF);
 	for (;;)
 		pause();
 }
@@ -125,6 +129,36 @@ static void *map_file(const char *path, int flags, int protection)
 	if (fd >= 0)
 		close(fd);
 	return page == MAP_FAILED ? NULL : page;
+}
+
+/* SeaBIOS has found a place for the device's memory. A word of its configuration is asked for by ports. */
+static uint32_t pci_word(unsigned int device, unsigned int offset)
+{
+	outl(0x80000000 | device << 11 | offset, 0xcf8);
+	return inl(0xcfc);
+}
+
+/* The debug kernel knows nothing of PCI. */
+static void find_clock_by_ports(void)
+{
+	unsigned int device, bar = 0x10 + 4 * SHARED_CLOCK_BAR;
+	uint64_t address;
+	int fd = -1;
+
+	for (device = 0; device < 32; device++) {
+		if (pci_word(device, 0) != (SHARED_CLOCK_DEVICE << 16 | SHARED_CLOCK_VENDOR))
+			continue;
+		address = (uint64_t)pci_word(device, bar + 4) << 32 | (pci_word(device, bar) & ~0xfU);
+		fd = open("/dev/mem", O_RDONLY | O_CLOEXEC);
+		host_clock = mmap(NULL, SHARED_CLOCK_SIZE, PROT_READ, MAP_SHARED, fd, address);
+		if (host_clock == MAP_FAILED)
+			host_clock = NULL;
+		close(fd);
+	}
+	if (host_clock)
+		told_clock = map_file(SHARED_CLOCK_FILE, O_RDWR | O_CREAT, PROT_READ | PROT_WRITE);
+	if (fd >= 0 && !told_clock)
+		say(FRAME_MESSAGE, "the host's clock: %s\n", strerror(errno));
 }
 
 static void find_clock(void)
@@ -316,6 +350,11 @@ static void send_kernel_log(void)
 	}
 }
 
+static void print_leak(const char *line)
+{
+	say(FRAME_KLOG, "%s\n", line);
+}
+
 /* ---- the command ---- */
 
 struct command {
@@ -412,7 +451,7 @@ static void reap(struct command *c)
 /* Whatever the command left behind must go before its pipes can be empty. */
 static void kill_the_rest(void)
 {
-	double end = now() + KILL_SECONDS;
+	double end = now() + KILL_SECONDS * patience;
 
 	for (;;) {
 		kill(-1, SIGKILL);
@@ -472,7 +511,9 @@ static void run_command(struct command *c, char **argv)
 
 static void unload_module_under_test(void)
 {
-	double end = now() + UNLOAD_SECONDS;
+	double end = now() + UNLOAD_SECONDS * patience;
+
+	leaks_note_module(MODULE_UNDER_TEST);
 
 	while (syscall(SYS_delete_module, MODULE_UNDER_TEST, O_NONBLOCK)) {
 		if (errno == ENOENT)
@@ -511,6 +552,8 @@ static void run_shell(void)
 
 static void set_environment(void)
 {
+	char text[16];
+
 	clearenv();
 	setenv("PATH", "/root:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	setenv("LD_LIBRARY_PATH", "/usr/local/lib", 1);
@@ -519,6 +562,8 @@ static void set_environment(void)
 	setenv("LANG", "C.UTF-8", 1);
 	setenv("TERM", "linux", 1);
 	setenv("TESTBED", "1", 1);
+	snprintf(text, sizeof(text), "%d", patience);
+	setenv("TESTBED_PATIENCE", text, 1);
 }
 
 /* What is started from here on inherits it. Returns the number of CPUs. */
@@ -576,7 +621,7 @@ static void rtc_to_each(int cpus)
 int main(void)
 {
 	struct command command = { .status = 255 };
-	char **argv, *command_line;
+	char **argv, *command_line, *word;
 	bool shell, ready;
 	int cpus = 1;
 
@@ -585,6 +630,9 @@ int main(void)
 	command_line = read_file("/proc/cmdline", NULL);
 	use_parport = command_line && strstr(command_line, "testbed.channel=parport");
 	shell = command_line && strstr(command_line, "testbed.shell");
+	word = command_line ? strstr(command_line, "testbed.patience=") : NULL;
+	if (word)
+		patience = atoi(strchr(word, '=') + 1);
 	if (command_line && strstr(command_line, "testbed.spare_first_cpu"))
 		cpus = leave_first_cpu();
 	if (use_parport)
@@ -594,13 +642,17 @@ int main(void)
 	sethostname("testbed", 7);
 	loopback_up();
 	set_environment();
-	find_clock();
+	if (access("/sys/bus/pci", F_OK) && !use_parport)
+		find_clock_by_ports();
+	else
+		find_clock();
 	tell_clock();
 	ready = load_modules("/testbed/modules");
 	if (command_line && strstr(command_line, "testbed.rtc")) {
 		rtc_on();
 		rtc_to_each(cpus);
 	}
+	leaks_begin();
 	open_kernel_log();
 	if (!load_modules("/testbed/module-under-test")) {
 		ready = false;
@@ -622,6 +674,7 @@ int main(void)
 	unload_module_under_test();
 	usleep(20000);		/* frees put off by RCU may still complain */
 	send_kernel_log();
+	leaks_report(print_leak);
 	say(FRAME_STATUS, "%d\n", command.status);
 	power_off();
 }

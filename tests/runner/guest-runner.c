@@ -14,6 +14,7 @@
  *	\1begin NAME
  *	\1end NAME VERDICT MILLISECONDS
  * VERDICT is "exit:N", "signal:N", "timeout" or "fault" (the kernel complained).
+ * TESTBED_PATIENCE in the environment says how many times as long as usual the machine may take.
  * After a fault we stop with status 3: the machine is not to be trusted.
  */
 #include <ctype.h>
@@ -40,6 +41,7 @@
 #define WORDS_MAX	64
 
 static int kmsg_fd;
+static int patience = 1;
 static regex_t faults;
 
 /* For what is reported; limits go by patience_seconds(). */
@@ -93,7 +95,7 @@ static int module_uses(void)
 /* Final references go asynchronously (a delayed fput, RCU): wait a little. */
 static bool module_released(int uses_before)
 {
-	double end = patience_seconds() + RELEASE_SECONDS;
+	double end = patience_seconds() + RELEASE_SECONDS * patience;
 
 	while (module_uses() > uses_before) {
 		if (patience_seconds() > end)
@@ -106,7 +108,7 @@ static bool module_released(int uses_before)
 /* We are the subreaper: all that a test leaves behind are our children. */
 static bool kill_leftovers(void)
 {
-	double end = patience_seconds() + KILL_SECONDS;
+	double end = patience_seconds() + KILL_SECONDS * patience;
 	char path[64], buffer[1024];
 	ssize_t n;
 	char *child, *rest;
@@ -241,6 +243,8 @@ int main(int argc, char **argv)
 
 	if (argc != 3)
 		return 2;
+	if (getenv("TESTBED_PATIENCE"))
+		patience = atoi(getenv("TESTBED_PATIENCE"));
 	plan = fopen(argv[1], "re");
 	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (!plan || kmsg_fd < 0 || !read_faults(argv[2])) {
