@@ -494,7 +494,7 @@ static long call_run(void)
 {
 	raw_outcome(&vcpu, &outcome);
 	if (outcome.kind == RAW_FAULT)
-		return vcpu.run->fault.flags & DUNE_FAULT_NO_MEMORY ? -ENOMEM : -EFAULT;
+		return -EFAULT;
 	return outcome.kind == RAW_ERROR ? outcome.result : 0;
 }
 
