@@ -16,11 +16,11 @@
 void offsets(void);
 void offsets(void)
 {
-	DEFINE(T_RUN_NR, offsetof(struct dune_thread, run_nr));
-	DEFINE(T_RUN_ARG0, offsetof(struct dune_thread, run_arg0));
-	DEFINE(T_RUN_ARG1, offsetof(struct dune_thread, run_arg1));
-	DEFINE(T_RUN_ARG2, offsetof(struct dune_thread, run_arg2));
-	DEFINE(T_RUN, offsetof(struct dune_thread, run));
+	DEFINE(T_RUN_NR, offsetof(struct dune_thread, vcpu.run_nr));
+	DEFINE(T_RUN_ARG0, offsetof(struct dune_thread, vcpu.run_arg0));
+	DEFINE(T_RUN_ARG1, offsetof(struct dune_thread, vcpu.run_arg1));
+	DEFINE(T_RUN_ARG2, offsetof(struct dune_thread, vcpu.run_arg2));
+	DEFINE(T_REGS, offsetof(struct dune_thread, vcpu.regs));
 	DEFINE(T_LSTAR_RETURN, offsetof(struct dune_thread, lstar_return));
 	DEFINE(T_HOST_TOP, offsetof(struct dune_thread, host_top));
 	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
@@ -42,25 +42,24 @@ void offsets(void)
 	DEFINE(SESSION_RBP, offsetof(struct ring3_session, rbp));
 	DEFINE(SESSION_SIZE, (sizeof(struct ring3_session) + 15) & -16UL);
 
-	DEFINE(R_RAX, offsetof(struct dune_run, regs.rax));
-	DEFINE(R_RCX, offsetof(struct dune_run, regs.rcx));
-	DEFINE(R_RDX, offsetof(struct dune_run, regs.rdx));
-	DEFINE(R_RBX, offsetof(struct dune_run, regs.rbx));
-	DEFINE(R_RSP, offsetof(struct dune_run, regs.rsp));
-	DEFINE(R_RBP, offsetof(struct dune_run, regs.rbp));
-	DEFINE(R_RSI, offsetof(struct dune_run, regs.rsi));
-	DEFINE(R_RDI, offsetof(struct dune_run, regs.rdi));
-	DEFINE(R_R8, offsetof(struct dune_run, regs.r8));
-	DEFINE(R_R9, offsetof(struct dune_run, regs.r9));
-	DEFINE(R_R10, offsetof(struct dune_run, regs.r10));
-	DEFINE(R_R11, offsetof(struct dune_run, regs.r11));
-	DEFINE(R_R12, offsetof(struct dune_run, regs.r12));
-	DEFINE(R_R13, offsetof(struct dune_run, regs.r13));
-	DEFINE(R_R14, offsetof(struct dune_run, regs.r14));
-	DEFINE(R_R15, offsetof(struct dune_run, regs.r15));
-	DEFINE(R_RIP, offsetof(struct dune_run, regs.rip));
-	DEFINE(R_RFLAGS, offsetof(struct dune_run, regs.rflags));
-	DEFINE(R_IMMEDIATE_EXIT, offsetof(struct dune_run, immediate_exit));
+	DEFINE(R_RAX, offsetof(struct guest_regs, rax));
+	DEFINE(R_RCX, offsetof(struct guest_regs, rcx));
+	DEFINE(R_RDX, offsetof(struct guest_regs, rdx));
+	DEFINE(R_RBX, offsetof(struct guest_regs, rbx));
+	DEFINE(R_RSP, offsetof(struct guest_regs, rsp));
+	DEFINE(R_RBP, offsetof(struct guest_regs, rbp));
+	DEFINE(R_RSI, offsetof(struct guest_regs, rsi));
+	DEFINE(R_RDI, offsetof(struct guest_regs, rdi));
+	DEFINE(R_R8, offsetof(struct guest_regs, r8));
+	DEFINE(R_R9, offsetof(struct guest_regs, r9));
+	DEFINE(R_R10, offsetof(struct guest_regs, r10));
+	DEFINE(R_R11, offsetof(struct guest_regs, r11));
+	DEFINE(R_R12, offsetof(struct guest_regs, r12));
+	DEFINE(R_R13, offsetof(struct guest_regs, r13));
+	DEFINE(R_R14, offsetof(struct guest_regs, r14));
+	DEFINE(R_R15, offsetof(struct guest_regs, r15));
+	DEFINE(R_RIP, offsetof(struct guest_regs, rip));
+	DEFINE(R_RFLAGS, offsetof(struct guest_regs, rflags));
 
 	DEFINE(UC_RAX, offsetof(struct ucontext, uc_mcontext.rax));
 	DEFINE(UC_RCX, offsetof(struct ucontext, uc_mcontext.rcx));
@@ -103,7 +102,6 @@ void offsets(void)
 	DEFINE(TF_ERR, offsetof(struct dune_tf, err));
 	DEFINE(TF_SIZE, sizeof(struct dune_tf));
 
-	DEFINE(EXIT_SYSCALL, DUNE_EXIT_SYSCALL);
 	DEFINE(VECTOR_DBLFLT, T_DBLFLT);
 	DEFINE(VECTOR_PGFLT, T_PGFLT);
 	DEFINE(NR_SYSCALLS, NR_SYSCALLS);
@@ -114,17 +112,14 @@ void offsets(void)
 	DEFINE(SETMASK, SIG_SETMASK);
 	DEFINE(MASK_SIZE, sizeof(uint64_t));
 	DEFINE(PRIVATE_LEAVE_NR, PRIVATE_LEAVE);
-	DEFINE(SEL_USER_CS, DUNE_SEL_USER_CS);
-	DEFINE(SEL_USER_DS, DUNE_SEL_USER_DS);
+	DEFINE(SEL_USER_CS, SEL_USER_CS);
+	DEFINE(SEL_USER_DS, SEL_USER_DS);
 	DEFINE(ENOSYS_NR, ENOSYS);
 	DEFINE(PROCESS_XSAVE_MASK, offsetof(struct dune_process, xsave_mask));
 	DEFINE(PROCESS_XSAVE_SIZE, offsetof(struct dune_process, xsave_size));
-	DEFINE(PROCESS_HYPERCALL, offsetof(struct dune_process, hypercall));
+	DEFINE(PROCESS_GATE, offsetof(struct dune_process, gate));
 }
 
-/* __dune_resume_host() takes struct dune_regs, the trampoline struct dune_run. */
-_Static_assert(offsetof(struct dune_run, regs) == 0, "the registers come first");
-_Static_assert(sizeof(struct dune_run) <= PAGE_SIZE, "one page holds struct dune_run");
 _Static_assert(sizeof(struct dune_tf) == 21 * 8, "entry.S pushes 21 words");
 _Static_assert(offsetof(struct dune_tf, rax) == 14 * 8 && offsetof(struct dune_tf, err) == 15 * 8,
 	       "entry.S pushes RAX below the error code");

@@ -14,10 +14,12 @@ LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/debug.c \
 LIBDUNE_GUEST := guest/entry.S guest/trap.c guest/ring3.c guest/desc.c
 LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memory/precise.c memory/cow.c \
 	memory/merge.c memory/lookup.c memory/scan.c memory/space.c
-LIBDUNE_THREADS := threads/region.c threads/area.c
-LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/lock.c base/copy.c \
+LIBDUNE_THREADS := threads/region.c threads/area.c threads/lock.c
+LIBDUNE_ENGINE := engine/dune.c engine/gate.S
+LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/copy.c \
 	base/print.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c base/syscalls.c
-LIBDUNE_SRC := $(LIBDUNE_COMPAT) $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) $(LIBDUNE_BASE)
+LIBDUNE_SRC := $(LIBDUNE_COMPAT) $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) \
+	$(LIBDUNE_ENGINE) $(LIBDUNE_BASE)
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
 LIBDUNE_OFFSETS := $(B)/libdune/asm-offsets.h
 
@@ -33,7 +35,7 @@ $(LIBDUNE_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
 $(LIBDUNE_OBJ): | $(LIBDUNE_OFFSETS)
 $(patsubst %.S,$(B)/pic/libdune/%.o,$(filter %.S,$(LIBDUNE_SRC))): $(LIBDUNE_OFFSETS)
 
-$(LIBDUNE_OFFSETS): libdune/asm-offsets.c $(wildcard libdune/*/*.h libdune/include/*.h) kern/uapi/linux/dune.h
+$(LIBDUNE_OFFSETS): libdune/asm-offsets.c $(wildcard libdune/*/*.h libdune/include/*.h)
 	$(call say,GEN)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(LIBDUNE_CPPFLAGS) $(CFLAGS) $(LIBDUNE_CFLAGS) -S -o $@.s $<

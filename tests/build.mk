@@ -89,7 +89,7 @@ $(T)/unit/numbers.h: tests/build.mk
 PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm $(T)/unit/test_vm_model $(T)/unit/test_precise
 $(PAGE_UNITS): CPPFLAGS += -Ilibdune -Itests/unit -DPAGEBASE=0x200000000000UL '-Ddune_in_guest()=false'
 $(PAGE_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
-$(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/base/lock.c \
+$(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/threads/lock.c \
 	libdune/memory/page.c libdune/memory/granule.c libdune/memory/walk.c \
 	libdune/memory/precise.c libdune/memory/map.c libdune/memory/lookup.c libdune/memory/merge.c libdune/memory/cow.c libdune/memory/scan.c libdune/memory/space.c libdune/threads/region.c
 

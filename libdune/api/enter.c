@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * dune_enter() and dune_leave(): thread areas, vCPUs, and what DUNE_RUN
- * returns other than system calls.  HR3, but for the first lines of the two.
+ * dune_enter() and dune_leave(): thread areas and vCPUs.  HR3, but for the first lines of the two.
  */
 #include <linux/fcntl.h>
 #include <linux/mman.h>
@@ -45,33 +44,27 @@ extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
 
 /*
- * What GR0 needs to get as far as handling its own page faults.  It takes the lock of the page tables: a thread that changes
- * them, and was the only one when it took that, has flushed its TLB when this returns.
+ * What GR0 needs to get as far as handling its own page faults.  It takes the lock of the page tables: a thread
+ * that changes them, and was the only one when it took that, has flushed its TLB when this returns.
  */
 static int map_first_granules(void)
 {
 	return __dune_granules_map((unsigned long)__ehdr_start, (unsigned long)_end);
 }
 
-#define NO_VCPU		(~0UL)
-
-/* A forked child that was not in Dune mode still has its parent's file. */
+/* A forked child that was not in Dune mode still has its parent's engine. */
 static int follow_fork(void)
 {
-	long fd;
+	int ret;
 
-	/* Nothing but a file of another process refuses this with that. */
-	if (own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, NO_VCPU) != -EIO)
+	if (!__dune_engine_is_parents())
 		return 0;
 	/* A thread that is not here was changing the page tables. */
 	if (READ_ONCE(*__dune_memory_mutex) && !region_state()->forking)
 		return -EBUSY;
-	fd = __dune_attach(__dune_process.fd);
-	if (is_error(fd))
-		return fd;
-	dune_syscall1(__NR_close, __dune_process.fd);
-	__dune_process.fd = __dune_move_fd(fd);
-	__dune_process.owners_mapped = false;
+	ret = __dune_engine_adopt();
+	if (ret)
+		return ret;
 	__dune_threads_drop_others(NULL);
 	if (region_state()->forking) {
 		region_state()->forking = false;

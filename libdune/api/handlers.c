@@ -25,8 +25,8 @@ static void tf_of_context(struct dune_tf *tf, const struct sigcontext *c)
 		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
 		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
 		.rip = c->rip, .rflags = c->eflags, .err = c->err,
-		.cs = guest ? DUNE_SEL_KERNEL_CS : USER_CS,
-		.ss = guest ? DUNE_SEL_KERNEL_DS : USER_SS,
+		.cs = guest ? SEL_KERNEL_CS : USER_CS,
+		.ss = guest ? SEL_KERNEL_DS : USER_SS,
 	};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * dune_init(): open the device, reserve libdune's granule, build the tables that all
+ * dune_init(): open the engine, reserve libdune's granule, build the tables that all
  * threads share.  HR3.
  */
 #include <cpuid.h>
@@ -11,10 +11,6 @@
 
 #include "guest/guest.h"
 #include "host/calls.h"
-
-#ifndef DUNE_DEVICE
-#define DUNE_DEVICE	"/dev/dune"
-#endif
 
 #define bit_SMEP	(1U << 7)
 #define bit_SMAP	(1U << 20)
@@ -60,8 +56,6 @@ static void find_xsave(void)
 	__dune_process.xsave_size = xsave_size(__dune_process.xsave_mask);
 }
 
-#define CR4_PCIDE	(1UL << 17)
-
 static bool has_invpcid(void)
 {
 	uint32_t eax, ebx, ecx, edx;
@@ -69,39 +63,20 @@ static bool has_invpcid(void)
 	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & 1 << 10;
 }
 
-static int open_device(void)
+static int open_engine(void)
 {
-	struct dune_info info;
-	long fd, ret;
+	struct engine_info info;
+	int ret = __dune_engine_open(&info);
 
-	fd = dune_syscall4(__NR_openat, AT_FDCWD, DUNE_DEVICE, O_RDWR | O_CLOEXEC, 0);
-	if (is_error(fd))
-		return fd;
-	ret = dune_syscall3(__NR_ioctl, fd, DUNE_GET_INFO, &info);
-	if (!ret && (info.version != DUNE_ABI_VERSION || info.run_size > PAGE_SIZE))
-		ret = -EPROTO;
-	if (ret) {
-		dune_syscall1(__NR_close, fd);
+	if (ret)
 		return ret;
-	}
 	__dune_process.nr_granules = info.nr_granules;
-	__dune_process.pcid = info.cr4_allowed & CR4_PCIDE && has_invpcid();
-	if (info.vendor == DUNE_VENDOR_SVM) {
-		__dune_process.hypercall = __dune_hypercall_svm;
-		__dune_process.hypercall_return = (unsigned long)__dune_hypercall_svm_return;
-		__dune_process.lstar = (unsigned long)__dune_lstar_svm;
-		__dune_process.lstar_return = (unsigned long)__dune_lstar_svm_return;
-	} else {
-		__dune_process.hypercall = __dune_hypercall_vmx;
-		__dune_process.hypercall_return = (unsigned long)__dune_hypercall_vmx_return;
-		__dune_process.lstar = (unsigned long)__dune_lstar_vmx;
-		__dune_process.lstar_return = (unsigned long)__dune_lstar_vmx_return;
-	}
-	__dune_process.fd = __dune_move_fd(fd);
+	__dune_process.pcid = info.flags & ENGINE_PCID && has_invpcid();
+	__dune_lstar_choose(info.way_out);
 	return 0;
 }
 
-#define MMAP_DISTANCE	(64 * DUNE_GRANULE_SIZE)
+#define MMAP_DISTANCE	(64 * GRANULE_SIZE)
 
 static int fill_region(void)
 {
@@ -112,7 +87,7 @@ static int fill_region(void)
 			    PROT_READ | PROT_WRITE);
 	if (ret)
 		return ret;
-	ret = __dune_granule_request(region);
+	ret = __dune_granule_get(region);
 	if (is_error(ret))
 		return ret;
 	__dune_process.region_gpa = ret;
@@ -120,8 +95,8 @@ static int fill_region(void)
 	__dune_granule_set(region, __dune_process.region_gpa);
 	__dune_process.full = true;
 	__dune_process.root = pgroot = (ptent_t *)(region + REGION_ROOT);
-	phys_limit = __dune_process.nr_granules << DUNE_GRANULE_SHIFT;
-	stack_base = (uintptr_t)__builtin_frame_address(0) & -DUNE_GRANULE_SIZE;
+	phys_limit = __dune_process.nr_granules << GRANULE_SHIFT;
+	stack_base = (uintptr_t)__builtin_frame_address(0) & -GRANULE_SIZE;
 	mmap_base = stack_base - MMAP_DISTANCE;
 	return 0;
 }
@@ -143,7 +118,7 @@ PUBLIC int dune_init(bool map_full)
 	if (ret)
 		return ret;
 	find_xsave();
-	ret = open_device();
+	ret = open_engine();
 	if (ret)
 		return ret;
 	ret = __dune_region_reserve();
@@ -167,9 +142,9 @@ PUBLIC int dune_init(bool map_full)
 
 unmap:
 	__dune_process.areas_left_out = false;
-	dune_syscall2(__NR_munmap, __dune_process.region, DUNE_GRANULE_SIZE);
+	dune_syscall2(__NR_munmap, __dune_process.region, GRANULE_SIZE);
 close:
-	dune_syscall1(__NR_close, __dune_process.fd);
+	__dune_engine_close();
 	return ret;
 }
 

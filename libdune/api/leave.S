@@ -9,7 +9,7 @@
 /*
  * int __dune_leave_guest(void)
  *
- * Called in GR0, goes on in HR3 behind the hypercall with RAX the thread: the trampoline then
+ * Called in GR0, goes on in HR3 behind the gate with RAX the thread: the trampoline then
  * loads all registers outside the guest.
  */
 	.globl	__dune_leave_guest
@@ -21,7 +21,7 @@ __dune_leave_guest:
 	sub	$8, %rsp
 	.cfi_adjust_cfa_offset 8
 	movabs	$PRIVATE_LEAVE_NR, %rdi
-	call	*__dune_process+PROCESS_HYPERCALL(%rip)
+	call	*__dune_process+PROCESS_GATE(%rip)
 	mov	%rax, %rdi
 	call	__dune_leave_finish
 	xor	%eax, %eax

@@ -7,7 +7,7 @@
  * Nothing here calls the C library, uses thread-local storage or touches a vector
  * register: a program's are live whenever libdune runs.
  *
- * The rooms are compat, api, host, guest, memory, threads and base; each may use those behind it, and no
+ * The rooms are compat, api, host, guest, memory, threads, engine and base; each may use those behind it, and no
  * other (scripts/layers).
  */
 #ifndef LIBDUNE_BASE_H
@@ -19,10 +19,10 @@
 #include <stdint.h>
 
 #include <asm/unistd.h>
-#include <linux/dune.h>
 #include <linux/errno.h>
 #include <linux/signal.h>
 
+#include "base/regs.h"
 #include "dune.h"
 
 struct dune_thread;
@@ -61,19 +61,15 @@ static inline bool is_error(long ret)
 
 /* One for each process; written by dune_init() and by the child of a fork. */
 struct dune_process {
-	int fd;			/* /dev/dune */
 	bool ready;		/* by dune_init() */
 	unsigned long region;	/* libdune's own granule: layout.h */
 	unsigned long region_gpa;
-	bool first_run_absent;	/* nothing is mapped where the first thread's struct dune_run goes */
+	bool first_page_free;	/* nothing is mapped where the engine's page of the first thread goes */
 	uint64_t nr_granules;	/* of guest-physical memory */
-	uint32_t granule_round;	/* how often the kernel has taken some back */
-	bool granules_stale;	/* ... and page tables may have them still */
-	bool owners_mapped;	/* the kernel's table of them is mapped, in the region */
 	unsigned long lstar;	/* where SYSCALL goes in ring 0 */
 	unsigned long lstar_return;	/* RIP of an exit by SYSCALL in ring 0 */
-	unsigned long hypercall_return;	/* RIP of an exit by a hypercall */
-	long (*hypercall)(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
+	/* GR0: a PRIVATE_CALL.  The engine's. */
+	long (*gate)(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
 	uint64_t xsave_mask;	/* what to save round a program's handler; 0: FXSAVE */
 	uint64_t xsave_size;
 	uint32_t options;	/* bits by DUNE_OPT_* */
@@ -127,7 +123,6 @@ long __dune_own_syscall(long nr, long a, long b, long c, long d);
 
 extern const char __dune_syscall_site[], __dune_own_site[];
 #define SYSCALL_LENGTH	2
-#define VMCALL_LENGTH	3	/* VMMCALL too */
 
 /* copy.c: memory of the program's at an address that may be bad; 0 or -EFAULT. */
 int __dune_copy_in(void *to, unsigned long from, size_t size);
@@ -140,11 +135,11 @@ extern const char __dune_copy_failed[];
 /* fd.c */
 int __dune_move_fd(int fd);
 
-/* Calls of libdune's own from GR0 to HR3, made like hypercalls. */
+/* Calls of libdune's own from GR0 to HR3, by the gate. */
 #define PRIVATE_CALL(nr)	(0x6c69624400000000UL | (nr))
 #define PRIVATE_LEAVE		PRIVATE_CALL(0)
 #define PRIVATE_RAISE		PRIVATE_CALL(1)	/* RDI: struct raise */
-#define PRIVATE_MAP_OWNERS	PRIVATE_CALL(2)	/* RAX: 0 or -errno */
+#define PRIVATE_LOOK		PRIVATE_CALL(2)	/* __dune_granules_look() */
 #define PRIVATE_POOL_EXTEND	PRIVATE_CALL(3)	/* RDI: pages; RAX: 0 or -errno */
 #define PRIVATE_COPY_IN		PRIVATE_CALL(4)	/* RDI: to, RSI: from, RDX: size; RAX: 0 or -errno */
 #define PRIVATE_COPY_OUT	PRIVATE_CALL(5)	/* likewise */
@@ -201,66 +196,6 @@ bool __dune_signal_is_default(int signo);
 void __dune_die_by(int signo, const siginfo_t *info) __attribute__((noreturn));
 /* The signal that this exception is outside Dune mode. */
 void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noreturn));
-
-/* ---- the lock ---- */
-
-#define RFLAGS_IF	0x200UL
-#define STACK_NEED	2048	/* bytes that whoever holds the lock may use */
-
-extern uint32_t *__dune_memory_mutex;
-
-void __dune_mutex_wait(void);
-
-static inline void mutex_lock(void)
-{
-	if (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
-		__dune_mutex_wait();
-}
-
-static inline void mutex_unlock(void)
-{
-	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
-}
-
-/* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
-static inline uint64_t memory_lock_guest(void)
-{
-	uint64_t state;
-
-	__asm__ volatile("pushfq; popq %0; cli; orb $0, %c1(%%rsp)"
-			 : "=r"(state) : "i"(-STACK_NEED) : "memory");
-	mutex_lock();
-	return state;
-}
-
-static inline void memory_unlock_guest(uint64_t state)
-{
-	mutex_unlock();
-	if (state & RFLAGS_IF)
-		__asm__ volatile("sti" : : : "memory");
-}
-
-/* Wherever it is. */
-static inline uint64_t memory_lock(void)
-{
-	uint64_t state;
-
-	if (dune_in_guest())
-		return memory_lock_guest();
-	state = __dune_signals_block();
-	mutex_lock();
-	return state;
-}
-
-static inline void memory_unlock(uint64_t state)
-{
-	if (dune_in_guest()) {
-		memory_unlock_guest(state);
-		return;
-	}
-	mutex_unlock();
-	__dune_signals_restore(state);
-}
 
 /* ---- messages ---- */
 

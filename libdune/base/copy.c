@@ -18,7 +18,7 @@ int __dune_copy_in(void *to, unsigned long from, size_t size)
 	if (!size)
 		return 0;
 	if (dune_in_guest())
-		return __dune_process.hypercall(PRIVATE_COPY_IN, (unsigned long)to, from, size);
+		return __dune_process.gate(PRIVATE_COPY_IN, (unsigned long)to, from, size);
 	for (;;) {
 		/* NULL would be no set. */
 		if (own_syscall4(__NR_rt_sigprocmask, no_way, at ? at : 8, NULL, sizeof(uint64_t)) == -EFAULT)
@@ -49,7 +49,7 @@ bool __dune_can_write(unsigned long to, size_t size)
 int __dune_copy_out(unsigned long to, const void *from, size_t size)
 {
 	if (dune_in_guest())
-		return __dune_process.hypercall(PRIVATE_COPY_OUT, to, (unsigned long)from, size);
+		return __dune_process.gate(PRIVATE_COPY_OUT, to, (unsigned long)from, size);
 	if (!__dune_can_write(to, size))
 		return -EFAULT;
 	return __dune_copy((void *)to, from, size) ? 0 : -EFAULT;

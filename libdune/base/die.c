@@ -84,6 +84,6 @@ void __dune_raise(int signo, int code, unsigned long addr)
 	struct raise raise = { .signo = signo, .code = code, .addr = addr };
 
 	if (dune_in_guest())
-		__dune_process.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
+		__dune_process.gate(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
 	host_raise(signo, code, addr);
 }

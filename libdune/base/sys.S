@@ -3,7 +3,7 @@
  * System calls, and accesses to memory of the program's.
  *
  * There are two syscall instructions.  __dune_syscall_site makes the program's calls; __dune_own_site
- * those without which nothing goes on, DUNE_RUN above all, which a seccomp filter of the program's is
+ * those without which nothing goes on, that of the loop above all, which a seccomp filter of the program's is
  * taught to let pass (seccomp.c).
  */
 	.section .text.hot, "ax", @progbits	/* HOT, base.h */

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <linux/dune.h>
+#include "base/regs.h"
 
 /* Numbers from here on the kernel does not have. */
 #define NR_SYSCALLS	512
@@ -112,7 +112,7 @@ struct arguments {
 	uint64_t value[6];
 };
 
-static inline struct arguments arguments_of(const struct dune_regs *r)
+static inline struct arguments arguments_of(const struct guest_regs *r)
 {
 	return (struct arguments){ { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 } };
 }

@@ -22,7 +22,7 @@ static int state;	/* of dune_compat_init(): what it returns again */
 
 static uint64_t page_inside(uint64_t va)
 {
-	return (va & -DUNE_GRANULE_SIZE) + DUNE_GRANULE_SIZE / 2;
+	return (va & -GRANULE_SIZE) + GRANULE_SIZE / 2;
 }
 
 long __dune_compat_granule(uint64_t va)
@@ -48,7 +48,7 @@ static void place(uint64_t va)
 static uint64_t end_of_area(void)
 {
 	long at = dune_syscall6(__NR_mmap, 0, PGSIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint64_t end = (at & -DUNE_GRANULE_SIZE) + 2 * DUNE_GRANULE_SIZE;
+	uint64_t end = (at & -GRANULE_SIZE) + 2 * GRANULE_SIZE;
 
 	if (is_error(at))
 		return stack_base;
@@ -60,14 +60,14 @@ static void place_granules(void)
 {
 	uint64_t end = end_of_area();
 
-	mmap_base = end - AREA_GRANULES * DUNE_GRANULE_SIZE;
+	mmap_base = end - AREA_GRANULES * GRANULE_SIZE;
 	/* A small machine has none to spare: there they are side by side by chance only. */
 	if (__dune_process.nr_granules < 4 * AREA_GRANULES)
 		return;
-	for (uint64_t va = 0; va < LOW_GRANULES * DUNE_GRANULE_SIZE; va += DUNE_GRANULE_SIZE)
+	for (uint64_t va = 0; va < LOW_GRANULES * GRANULE_SIZE; va += GRANULE_SIZE)
 		place(va);
 	place(stack_base);
-	for (uint64_t va = end - DUNE_GRANULE_SIZE; va >= mmap_base; va -= DUNE_GRANULE_SIZE)
+	for (uint64_t va = end - GRANULE_SIZE; va >= mmap_base; va -= GRANULE_SIZE)
 		place(va);
 }
 
@@ -75,7 +75,7 @@ PUBLIC uintptr_t dune_compat_va_to_pa(const void *va)
 {
 	long gpa = __dune_compat_granule((uint64_t)va);
 
-	return is_error(gpa) ? 0 : gpa + ((uint64_t)va & (DUNE_GRANULE_SIZE - 1));
+	return is_error(gpa) ? 0 : gpa + ((uint64_t)va & (GRANULE_SIZE - 1));
 }
 
 /* ---- an entry for each page ---- */
@@ -84,7 +84,7 @@ PUBLIC uintptr_t dune_compat_va_to_pa(const void *va)
 static int fill_table(struct space *s, uint64_t va, uint64_t gpa)
 {
 	va &= -(uint64_t)BIG_PGSIZE;
-	return __dune_walk_make(s, va, va + BIG_PGSIZE, (gpa + (va & (DUNE_GRANULE_SIZE - 1))) | PTE_COMPAT, MAKE);
+	return __dune_walk_make(s, va, va + BIG_PGSIZE, (gpa + (va & (GRANULE_SIZE - 1))) | PTE_COMPAT, MAKE);
 }
 
 static long fill(struct space *s, uint64_t va)
@@ -101,7 +101,7 @@ int __dune_compat_fill(struct space *s, uint64_t va, uint64_t end)
 	if (__dune_process.fill != fill || !s->full)
 		return 0;
 	for (; va < end; va = next) {
-		uint64_t granule_end = (va & -DUNE_GRANULE_SIZE) + DUNE_GRANULE_SIZE;
+		uint64_t granule_end = (va & -GRANULE_SIZE) + GRANULE_SIZE;
 		long gpa;
 
 		next = granule_end < end ? granule_end : end;
@@ -135,7 +135,7 @@ static bool fill_mapping(const struct dune_procmap_entry *e, void *arg)
 	uint64_t va = e->begin > r->va ? e->begin : r->va, end = e->end < r->end ? e->end : r->end;
 	struct space s;
 
-	if (va >= end || (end - va) >> DUNE_GRANULE_SHIFT > __dune_process.nr_granules / 8)
+	if (va >= end || (end - va) >> GRANULE_SHIFT > __dune_process.nr_granules / 8)
 		return true;
 	r->ret = space_begin(&s, r->root);
 	if (r->ret)

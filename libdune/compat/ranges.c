@@ -96,17 +96,16 @@ PUBLIC int dune_compat_vm_mprotect(ptent_t *root, void *va, size_t len, int perm
 static bool provide(uint64_t gpa, uint64_t len)
 {
 	uint64_t end = gpa + len, lock;
-	const uint32_t *owner;
-	bool there;
+	bool known, there;
 
 	if (end < gpa || end > phys_limit)
 		return false;
-	for (gpa &= -DUNE_GRANULE_SIZE; gpa < end; gpa += DUNE_GRANULE_SIZE) {
+	for (gpa &= -GRANULE_SIZE; gpa < end; gpa += GRANULE_SIZE) {
 		lock = memory_lock();
-		owner = __dune_granule_owners();
-		there = owner && READ_ONCE(owner[gpa >> DUNE_GRANULE_SHIFT]);
+		known = !__dune_granules_known();
+		there = known && !__dune_engine_granule_gone(gpa);
 		memory_unlock(lock);
-		if (!there && (!owner || __dune_compat_granule(gpa) != (long)gpa))
+		if (!there && (!known || __dune_compat_granule(gpa) != (long)gpa))
 			return false;
 	}
 	return true;

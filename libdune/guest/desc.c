@@ -2,6 +2,7 @@
 /*
  * Descriptor tables: the IDT of the process, GDT and TSS of each thread.
  */
+#include "engine/gate.h"
 #include "guest/guest.h"
 
 /* SDM, "64-Bit IDT Gate Descriptors" */
@@ -36,7 +37,7 @@ void __dune_fill_gate(unsigned int vector)
 		.offset_low = stub,
 		.offset_middle = stub >> 16,
 		.offset_high = stub >> 32,
-		.selector = DUNE_SEL_KERNEL_CS,
+		.selector = SEL_KERNEL_CS,
 		.ist = vector == T_DBLFLT ? IST_DBLFLT : IST_TRAP,
 		.type = GATE_INTERRUPT | (vector == T_BRKPT || vector == T_OFLOW ? GATE_DPL3 : 0),
 	};
@@ -63,27 +64,44 @@ void __dune_fill_tss(struct dune_thread *t)
 	t->tss.io_bitmap = sizeof(t->tss);	/* behind the limit: no ports */
 }
 
-_Static_assert(GD_KT == DUNE_SEL_KERNEL_CS && GD_KD == DUNE_SEL_KERNEL_DS && GD_TSS == DUNE_SEL_TSS &&
-	       (GD_UT | 3) == DUNE_SEL_USER_CS && (GD_UD | 3) == DUNE_SEL_USER_DS,
-	       "the selectors of dune.h are those of the module");
+#define LSTAR(name)	extern const char __dune_lstar_##name[] HIDDEN, __dune_lstar_##name##_return[] HIDDEN;
+#define HIDDEN		__attribute__((visibility("hidden")))
+FOR_EACH_WAY_OUT(LSTAR)
 
-/* The layout of 64-bit Linux; the entry of DUNE_SEL_CPUNODE is the kernel's. */
+/* By the way out of the guest that this machine has. */
+void __dune_lstar_choose(unsigned int way_out)
+{
+	unsigned int way = 0;
+
+#define CHOOSE(name)									\
+	if (way++ == way_out) {								\
+		__dune_process.lstar = (unsigned long)__dune_lstar_##name;		\
+		__dune_process.lstar_return = (unsigned long)__dune_lstar_##name##_return;	\
+	}
+	FOR_EACH_WAY_OUT(CHOOSE)
+}
+
+_Static_assert(GD_KT == SEL_KERNEL_CS && GD_KD == SEL_KERNEL_DS && GD_TSS == SEL_TSS &&
+	       (GD_UT | 3) == SEL_USER_CS && (GD_UD | 3) == SEL_USER_DS,
+	       "the selectors of dune.h are the engine's");
+
+/* The layout of 64-bit Linux; the entry of SEL_CPUNODE is the engine's. */
 HOT void __dune_fill_gdt(struct dune_thread *t)
 {
-	__u64 *gdt = t->run->gdt;
+	__u64 *gdt = t->vcpu.gdt;
 	uint64_t base = (uint64_t)&t->tss;
 	uint64_t limit = sizeof(t->tss) - 1;
 	uint64_t area = (thread_area(t) - __dune_process.region) / AREA_SIZE;
 
 	gdt[0] = 0;
 	gdt[1] = 0x00cf9b000000ffff;	/* 32-bit code, ring 0 */
-	gdt[DUNE_SEL_KERNEL_CS / 8] = 0x00af9b000000ffff;
-	gdt[DUNE_SEL_KERNEL_DS / 8] = 0x00cf93000000ffff;
+	gdt[SEL_KERNEL_CS / 8] = 0x00af9b000000ffff;
+	gdt[SEL_KERNEL_DS / 8] = 0x00cf93000000ffff;
 	gdt[4] = 0x00cffb000000ffff;	/* 32-bit code, ring 3 */
-	gdt[DUNE_SEL_USER_DS / 8] = 0x00cff3000000ffff;
-	gdt[DUNE_SEL_USER_CS / 8] = 0x00affb000000ffff;
+	gdt[SEL_USER_DS / 8] = 0x00cff3000000ffff;
+	gdt[SEL_USER_CS / 8] = 0x00affb000000ffff;
 	/* SDM, "TSS Descriptor in 64-bit mode": busy, because it is loaded from the start */
-	gdt[DUNE_SEL_TSS / 8] = limit | (base & 0xffffff) << 16 | 0x8bUL << 40 | (base >> 24 & 0xff) << 56;
-	gdt[DUNE_SEL_TSS / 8 + 1] = base >> 32;
+	gdt[SEL_TSS / 8] = limit | (base & 0xffffff) << 16 | 0x8bUL << 40 | (base >> 24 & 0xff) << 56;
+	gdt[SEL_TSS / 8 + 1] = base >> 32;
 	gdt[SEL_AREA / 8] = 0x0040930000000000 | area;	/* data, ring 0 */
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * GR0: where the CPU enters ring 0 of the guest, and hypercalls.
+ * GR0: where the CPU enters ring 0 of the guest.
  */
 #include "asm-offsets.h"
 #include "threads/layout.h"
 #include "base/cfi.h"
+#include "engine/gate.h"
 
 	.section .text.hot, "ax", @progbits	/* HOT, base.h */
 
@@ -56,24 +57,23 @@
  * IOPL 0.  A call of ring 0 exits, and nothing returns here: the trampoline continues at RCX.
  */
 	.macro	lstar name, instruction
-	.globl	\name, \name\()_return
-	.hidden	\name, \name\()_return
-	.type	\name, @function
+	.globl	__dune_lstar_\name, __dune_lstar_\name\()_return
+	.hidden	__dune_lstar_\name, __dune_lstar_\name\()_return
+	.type	__dune_lstar_\name, @function
 	.balign	16
-\name:
+__dune_lstar_\name:
 	.cfi_startproc
 	.cfi_register rip, rcx
 	test	$RFLAGS_IOPL1, %r11d
 	jnz	syscall_from_ring3
 	\instruction
-\name\()_return:
+__dune_lstar_\name\()_return:
 	ud2
 	.cfi_endproc
-	.size	\name, . - \name
+	.size	__dune_lstar_\name, . - __dune_lstar_\name
 	.endm
 
-	lstar __dune_lstar_vmx, vmcall
-	lstar __dune_lstar_svm, vmmcall
+	for_each_way_out lstar
 
 /*
  * SYSCALL from GR3: into the handler, on the stack of the caller of dune_jump_to_user().
@@ -126,32 +126,6 @@ __dune_sysret:
 	sysretq
 	.cfi_endproc
 	.size	syscall_from_ring3, . - syscall_from_ring3
-
-/*
- * long hypercall(unsigned long nr, unsigned long a, unsigned long b, unsigned long c)
- */
-	.macro	hypercall name, instruction
-	.globl	\name
-	.hidden	\name
-	.type	\name, @function
-	.balign	16
-\name:
-	.cfi_startproc
-	mov	%rdi, %rax
-	mov	%rsi, %rdi
-	mov	%rdx, %rsi
-	mov	%rcx, %rdx
-	\instruction
-	.globl	\name\()_return
-	.hidden	\name\()_return
-\name\()_return:
-	ret
-	.cfi_endproc
-	.size	\name, . - \name
-	.endm
-
-	hypercall __dune_hypercall_vmx, vmcall
-	hypercall __dune_hypercall_svm, vmmcall
 
 /*
  * int __dune_jump(const struct dune_tf *tf)

@@ -28,11 +28,6 @@ struct ring3_session {
 
 /* ---- entry.S ---- */
 
-long __dune_hypercall_vmx(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
-long __dune_hypercall_svm(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
-extern const char __dune_hypercall_vmx_return[], __dune_hypercall_svm_return[];
-extern const char __dune_lstar_vmx[], __dune_lstar_svm[];
-extern const char __dune_lstar_vmx_return[], __dune_lstar_svm_return[];
 extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[];
 extern const char __dune_trap_thunks[], __dune_full_thunks[];
 extern const char __dune_ring3_entry[], __dune_sysret[], __dune_ring3_resume[];
@@ -87,13 +82,14 @@ void __dune_ring3_entry_fault(struct dune_thread *t);
 bool __dune_in_handler(unsigned long sp);
 void __dune_ring3_flags(struct dune_tf *tf);
 
-/* What SWAPGS loads.  Without a session 0: any other base costs the kernel WRMSRs round each DUNE_RUN. */
+/* What SWAPGS loads.  Without a session 0: any other base costs the kernel WRMSRs round each run. */
 static inline unsigned long session_gs(struct ring3_session *s)
 {
 	return s ? (unsigned long)s + offsetof(struct dune_tf, err) : 0;
 }
 
 /* desc.c */
+void __dune_lstar_choose(unsigned int way_out);
 void __dune_fill_idt(void);
 void __dune_fill_gate(unsigned int vector);
 void __dune_fill_tss(struct dune_thread *t);

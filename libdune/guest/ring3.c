@@ -71,11 +71,11 @@ static void set_session(struct dune_thread *t, struct ring3_session *s)
  */
 void __dune_ring3_entry_fault(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 
 	/* SWAPGS. */
-	wrgsbase(t->run->kernel_gs_base);
-	t->run->kernel_gs_base = session_gs(NULL);
+	wrgsbase(__dune_engine_other_gs(&t->vcpu));
+	__dune_engine_set_other_gs(&t->vcpu, session_gs(NULL));
 	r->r11 &= ~(uint64_t)RFLAGS_IOPL;
 	r->rip = __dune_process.lstar;
 }
@@ -176,8 +176,8 @@ PUBLIC int dune_set_user_gs(unsigned long base)
 void __dune_ring3_flags(struct dune_tf *tf)
 {
 	tf->rflags = (tf->rflags & RFLAGS_RING3) | RFLAGS_RING3_SET | RFLAGS_FIXED;
-	tf->cs = DUNE_SEL_USER_CS;
-	tf->ss = DUNE_SEL_USER_DS;
+	tf->cs = SEL_USER_CS;
+	tf->ss = SEL_USER_DS;
 }
 
 static void begin_frame(struct ring3_session *s)
@@ -332,7 +332,7 @@ void __dune_session_resume(struct ring3_session *s)
  */
 void __dune_session_interrupt(struct dune_thread *t, uint64_t mask)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 	struct ring3_session *s = t->session;
 
 	s->tf = (struct dune_tf){
@@ -350,7 +350,7 @@ void __dune_session_interrupt(struct dune_thread *t, uint64_t mask)
 	r->rsp = (unsigned long)s;
 	r->rdi = (unsigned long)&s->tf;
 	r->rflags = RFLAGS_IF | RFLAGS_FIXED;
-	t->run->cpl = 0;
+	__dune_engine_set_cpl(&t->vcpu, 0);
 }
 
 PUBLIC int dune_jump_to_user(struct dune_tf *tf)
@@ -394,8 +394,8 @@ PUBLIC void dune_pop_trap_frame(struct dune_tf *tf)
 		__dune_fatal(SIGSEGV, "dune_pop_trap_frame() to %#lx, which is not canonical", tf->rip);
 	at = (struct dune_tf *)(ist_nested(t) - sizeof(*tf));
 	*at = *tf;
-	at->cs = DUNE_SEL_KERNEL_CS;
-	at->ss = DUNE_SEL_KERNEL_DS;
+	at->cs = SEL_KERNEL_CS;
+	at->ss = SEL_KERNEL_DS;
 	at->rflags &= ~(uint64_t)RFLAGS_IOPL;
 	set_trap_state(t, false, at->rsp);
 	__dune_load(at);
@@ -464,7 +464,7 @@ PUBLIC void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb)
 
 PUBLIC bool dune_fd_is_ours(int fd)
 {
-	return __dune_process.ready && fd == __dune_process.fd;
+	return __dune_process.ready && engine_owns_fd(fd);
 }
 
 /* The call with the program's bases, and signals let in: it may wait. */

@@ -175,7 +175,7 @@ static void call_handler(struct dune_thread *t, unsigned int vector, struct dune
 
 static uint32_t access_of(uint32_t err)
 {
-	return err & PF_WRITE ? DUNE_FAULT_WRITE : err & PF_FETCH ? DUNE_FAULT_EXEC : DUNE_FAULT_READ;
+	return err & PF_WRITE ? ACCESS_WRITE : err & PF_FETCH ? ACCESS_EXEC : ACCESS_READ;
 }
 
 /*
@@ -190,7 +190,7 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 	if (tf->err & PF_PRESENT) {
 		ret = __dune_precise_refresh(va, tf->err);
 		if (ret == -EFAULT && !(tf->err & PF_FETCH))
-			return __dune_process.hypercall(DUNE_HC_FAULT, va, access_of(tf->err), 0);
+			return __dune_engine_access(va, access_of(tf->err));
 		return ret ? protection : 0;
 	}
 	if (!user_address(va))
@@ -204,7 +204,7 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 		return refusal(SIGSEGV, SEGV_MAPERR);
 	if (ret != -EFAULT)
 		__dune_fatal(SIGBUS, "no guest-physical memory for the granule of %#lx: error %ld", va, -ret);
-	return __dune_process.hypercall(DUNE_HC_FAULT, va, access_of(tf->err), 0);
+	return __dune_engine_access(va, access_of(tf->err));
 }
 
 /* ---- exceptions that become signals ---- */
@@ -285,7 +285,7 @@ static void __attribute__((noreturn)) become_signal(struct dune_tf *tf, unsigned
 		raise.code = refused & 0xff;
 	}
 	for (;;)
-		__dune_process.hypercall(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
+		__dune_process.gate(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
 }
 
 /* In an error code: the selector is a vector (SDM, "Error Code").  INT n without a gate is #GP on Linux. */

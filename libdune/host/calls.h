@@ -42,7 +42,6 @@ void __dune_watch(struct dune_thread *t);
 long __dune_forward(struct dune_thread *t);
 
 /* clone.c */
-long __dune_attach(int fd);
 void __dune_thread_main(struct dune_thread *t);
 long __dune_sys_clone(struct dune_thread *t);
 long __dune_sys_clone3(struct dune_thread *t);

@@ -16,9 +16,9 @@ void __dune_debug_begin(void)
 		.magic = DUNE_DEBUG_MAGIC,
 		.pid = dune_syscall0(__NR_getpid),
 		.region = __dune_process.region,
-		.region_end = __dune_process.region + DUNE_GRANULE_SIZE,
+		.region_end = __dune_process.region + GRANULE_SIZE,
 		.area_size = AREA_SIZE,
-		.run = AREA_RUN,
+		.run = AREA_ENGINE,
 		.stop = AREA_THREAD + offsetof(struct dune_thread, debug),
 		.text = (unsigned long)__ehdr_start,
 		.text_end = (unsigned long)_end,
@@ -32,7 +32,7 @@ void __dune_debug_begin(void)
 }
 
 /*
- * The guest's registers are in t->run, and @info is the signal that it is about to get for an exception;
+ * The guest's registers are in t->vcpu.regs, and @info is the signal that it is about to get for an exception;
  * signals are blocked.  Returns whether the debugger, if there is one, wants it to go on without.
  * A child after vfork has its parent's memory, but is not debugged.
  */

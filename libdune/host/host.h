@@ -12,7 +12,7 @@
 /* ---- run.S ---- */
 
 long __dune_enter_guest(struct dune_thread *t);
-void __dune_resume_host(const struct dune_regs *regs) __attribute__((noreturn));
+void __dune_resume_host(const struct guest_regs *regs) __attribute__((noreturn));
 void __dune_exit_thread(long status, uint8_t *slot) __attribute__((noreturn));
 void __dune_thread_start(void);
 long __dune_vfork(unsigned long stack);
@@ -21,7 +21,7 @@ void __dune_touch_write(unsigned long hva);
 void __dune_touch_end(void);
 void __dune_run_anew(struct dune_thread *t) __attribute__((noreturn));
 void __dune_run_masked(struct dune_thread *t, uint64_t mask) __attribute__((noreturn));
-void __dune_host_exit(struct dune_thread *t, long reason);
+void __dune_host_exit(struct dune_thread *t, long raw);
 long __dune_handle_call(struct dune_thread *t);
 extern const char __dune_run_loop[], __dune_run_return[];
 extern const char __dune_call_return[], __dune_run_again[], __dune_call_special[];

@@ -4,14 +4,14 @@
  *
  * The round trip of a system call of the program in GR0:
  *
- *  1. GR0	`syscall` goes to the LSTAR stub (entry.S), which is a VMCALL.
- *  2. HR0	the module saves the registers in struct dune_run; DUNE_RUN returns DUNE_EXIT_SYSCALL.
+ *  1. GR0	`syscall` goes to the LSTAR stub (entry.S), which leaves the guest.
+ *  2. HR0	the engine's kernel part saves the registers in struct guest_regs; the result is RUN_CALL.
  *  3. HR3	RIP behind the stub: the call came by `syscall`, so what that put into RCX and R11
- *		becomes RIP and RFLAGS.  Any other VMCALL has RIP right already.
+ *		becomes RIP and RFLAGS.  A call by the gate has RIP right already.
  *  4. HR3	a number in __dune_syscall_table goes to its C function; for all others
  *  5. HR3	the real `syscall` is made with the guest's registers: seccomp, ptrace, audit and
  *		signals see the thread itself call.
- *  6. HR3	its result becomes the guest's RAX; DUNE_RUN.
+ *  6. HR3	its result becomes the guest's RAX; the guest runs again.
  *  7. GR0	goes on behind its `syscall`; no code of ours runs there.
  *
  * Its two syscall instructions are in base/sys.S.
@@ -19,10 +19,11 @@
 #include "asm-offsets.h"
 #include "threads/layout.h"
 #include "base/cfi.h"
+#include "engine/gate.h"
 
 	.section .text.hot, "ax", @progbits	/* HOT, base.h */
 
-/* So backtraces go on into the guest: its registers are in struct dune_run, at RBX. */
+/* So backtraces go on into the guest: its registers are at RBX. */
 	.macro	guest_is_caller
 	.cfi_signal_frame
 	cfa_at	0x73, R_RSP
@@ -77,7 +78,7 @@
 	.balign	16
 __dune_enter_guest:
 	.cfi_startproc
-	mov	T_RUN(%rdi), %rdx
+	mov	T_REGS(%rdi), %rdx
 	mov	%rbx, R_RBX(%rdx)
 	mov	%rbp, R_RBP(%rdx)
 	mov	%r12, R_R12(%rdx)
@@ -148,7 +149,7 @@ __dune_vfork:
 /*
  * RDI: the thread.  RSP: in its host stack, a multiple of 16.  Never returns.
  *
- * RBX struct dune_run, RBP the thread, R13 lstar_return.
+ * RBX struct guest_regs, RBP the thread, R13 lstar_return.
  *
  * A signal can come at any instruction; the labels tell deliver.c how far the guest's call has come.
  */
@@ -162,19 +163,14 @@ __dune_run_loop:
 	.cfi_startproc
 	.cfi_undefined rip
 	mov	%rdi, %rbp
-	mov	T_RUN(%rbp), %rbx
+	mov	T_REGS(%rbp), %rbx
 	guest_is_caller
 	mov	T_LSTAR_RETURN(%rbp), %r13
 
 .Lrun:
-	mov	T_RUN_NR(%rbp), %rax
-	mov	T_RUN_ARG0(%rbp), %rdi
-	mov	T_RUN_ARG1(%rbp), %rsi
-	mov	T_RUN_ARG2(%rbp), %rdx
-	call	__dune_own_site
+	run_guest
 __dune_run_return:
-	cmp	$EXIT_SYSCALL, %rax
-	jne	.Lexit
+	if_no_call .Lexit
 
 	movl	$0, T_FAULT_COUNT(%rbp)
 	cmp	%r13, R_RIP(%rbx)
@@ -214,8 +210,7 @@ __dune_call_special:
 	 * until here waits for the guest, which is to make the call again afterwards.
 	 */
 __dune_output_call:
-	cmpl	$0, R_IMMEDIATE_EXIT(%rbx)
-	jne	.Lagain
+	if_comes_out .Lagain
 	mov	R_RAX(%rbx), %rax
 	mov	R_RDI(%rbx), %rdi
 	mov	R_RSI(%rbx), %rsi
@@ -244,7 +239,7 @@ __dune_output_return:
 	.size	__dune_run_loop, . - __dune_run_loop
 
 /*
- * void __dune_resume_host(const struct dune_regs *regs)
+ * void __dune_resume_host(const struct guest_regs *regs)
  *
  * HR3: goes on with the registers of @regs outside the guest, but for RCX, which has RIP then, as
  * after SYSCALL.  Nothing is written to the program's stack.  (IRETQ could keep RCX, but

@@ -16,7 +16,7 @@ bool __dune_own_memory(uint64_t start, uint64_t end)
 {
 	uint64_t region = __dune_process.region;
 
-	return (end > region && start < region + DUNE_GRANULE_SIZE) || __dune_pool_touches(start, end);
+	return (end > region && start < region + GRANULE_SIZE) || __dune_pool_touches(start, end);
 }
 
 static inline int check_numbers(uint64_t va, uint64_t len, uint64_t size)
@@ -284,7 +284,7 @@ static int check_pa(uint64_t pa, uint64_t len, int level)
 	uint64_t end = pa + len;
 	int ret;
 
-	if (pa & (level_size(level) - 1) || end < pa || end > __dune_process.nr_granules << DUNE_GRANULE_SHIFT)
+	if (pa & (level_size(level) - 1) || end < pa || end > __dune_process.nr_granules << GRANULE_SHIFT)
 		return -EINVAL;
 	ret = check_neighbours(pa, end - 1);
 	if (ret || !__dune_pool_touches(pa, end))

@@ -65,7 +65,7 @@ static inline ptent_t *table_of(ptent_t v)
 {
 	uint64_t pa = v & PTE_ADDRESS, offset = pa - __dune_process.region_gpa;
 
-	return (ptent_t *)(offset < DUNE_GRANULE_SIZE ? __dune_process.region + offset : pa);
+	return (ptent_t *)(offset < GRANULE_SIZE ? __dune_process.region + offset : pa);
 }
 
 static inline bool is_root_page(const struct page *pg)
@@ -197,8 +197,6 @@ static inline void space_end(struct space *s, uint64_t va, uint64_t len)
 	memory_unlock(s->lock_state);
 }
 
-void __dune_flush_everything(void);
-
 /* More pages than this are flushed by flushing all. */
 #define FLUSH_MAX	32
 
@@ -244,7 +242,7 @@ static inline void vm_flush_current(uint64_t va, uint64_t len)
 		if (vm_may_load_cr3())
 			vm_write_cr3(vm_read_cr3());
 		else
-			__dune_flush_everything();
+			__dune_engine_flush_all();
 		return;
 	}
 	for (uint64_t end = va + len; va < end; va += PGSIZE)
@@ -278,20 +276,19 @@ void __dune_granule_set(uint64_t va, uint64_t gpa);
 void __dune_pdpt_link(uint64_t va);
 long __dune_granule_map(uint64_t va);
 long __dune_granules_map(uint64_t first, uint64_t last);
-void __dune_granule_recheck(uint64_t gpa);
-long __dune_map_owners(void);
-long __dune_granule_request(uint64_t va);
+void __dune_granule_recheck(void);
+long __dune_granules_look(void);
 /* precise.c */
 int __dune_precise_begin(void);
 long __dune_precise_host(uint64_t *root, uint64_t va, uint64_t end);
 long __dune_precise_refresh(uint64_t va, uint32_t error);
 void __dune_precise_changed(uint64_t start, uint64_t length, int prot);
-/* With the lock held: by guest-physical granule, the number of the process's, plus 1, or 0.  NULL: no memory. */
-const uint32_t *__dune_granule_owners(void);
-/* With the lock held: the place of a granule, or -errno. */
+/* With the lock held: can it be told what guest-physical granules have something behind them?  0 or -errno. */
+long __dune_granules_known(void);
+/* With the lock held, or where there is no thread in Dune mode: the place of a granule, or -errno. */
 long __dune_granule_get(uint64_t va);
 
-/* What DUNE_HC_FAULT returns for an access for which the kernel would send @signo; 0: it is resolved. */
+/* What __dune_engine_access() returns for an access for which the kernel would send @signo; 0: it is resolved. */
 static inline unsigned int refusal(int signo, int code)
 {
 	return signo << 8 | code;

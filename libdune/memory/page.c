@@ -63,7 +63,7 @@ long __dune_pool_extend(unsigned long nr_pages)
  */
 static long map_pool(void)
 {
-	for (uint64_t va = PAGEBASE; va < PAGEBASE + POOL_SIZE; va += DUNE_GRANULE_SIZE) {
+	for (uint64_t va = PAGEBASE; va < PAGEBASE + POOL_SIZE; va += GRANULE_SIZE) {
 		long gpa = __dune_granule_get(va);
 
 		if (is_error(gpa))
@@ -89,7 +89,7 @@ static long grow(void)
 		size = MAX_PAGES;
 	if (size == (unsigned long)num_pages)
 		return -ENOMEM;
-	ret = dune_in_guest() ? __dune_process.hypercall(PRIVATE_POOL_EXTEND, size, 0, 0) : __dune_pool_extend(size);
+	ret = dune_in_guest() ? __dune_process.gate(PRIVATE_POOL_EXTEND, size, 0, 0) : __dune_pool_extend(size);
 	if (ret)
 		return ret;
 	if (!num_pages) {

@@ -31,7 +31,7 @@ static ptent_t leaf_flags(bool w, bool x)
 /* [va, end) in one granule. */
 static long update_granule(struct update *u, uint64_t va, uint64_t end, ptent_t flags)
 {
-	uint64_t granule = va >> DUNE_GRANULE_SHIFT;
+	uint64_t granule = va >> GRANULE_SHIFT;
 
 	if (u->granule != granule + 1) {
 		long gpa = __dune_granule_get(va);
@@ -41,13 +41,13 @@ static long update_granule(struct update *u, uint64_t va, uint64_t end, ptent_t 
 		u->granule = granule + 1;
 		u->gpa = gpa;
 	}
-	return __dune_walk_make(&u->s, va, end, (u->gpa + (va & (DUNE_GRANULE_SIZE - 1))) | flags, MAKE);
+	return __dune_walk_make(&u->s, va, end, (u->gpa + (va & (GRANULE_SIZE - 1))) | flags, MAKE);
 }
 
 /* So much in one piece would leave too little guest-physical memory for all else: a first touch maps it by granules. */
 static bool too_long(uint64_t length)
 {
-	return length >> DUNE_GRANULE_SHIFT > __dune_process.nr_granules / 8;
+	return length >> GRANULE_SHIFT > __dune_process.nr_granules / 8;
 }
 
 /*
@@ -77,7 +77,7 @@ static bool update_mapping(const struct dune_procmap_entry *e, void *arg)
 	if (u->va < end && too_long(end - u->va))
 		u->va = end;
 	for (; u->va < end && !u->ret; u->va = next) {
-		next = (u->va & -DUNE_GRANULE_SIZE) + DUNE_GRANULE_SIZE;
+		next = (u->va & -GRANULE_SIZE) + GRANULE_SIZE;
 		if (next > end)
 			next = end;
 		u->ret = update_granule(u, u->va, next, leaf_flags(e->w, e->x));
@@ -127,7 +127,7 @@ long __dune_precise_host(ptent_t *root, uint64_t va, uint64_t end)
 static long go(struct space *s, uint64_t va, uint64_t end)
 {
 	if (dune_in_guest())
-		return __dune_process.hypercall(PRIVATE_PRECISE, (unsigned long)s->root, va, end);
+		return __dune_process.gate(PRIVATE_PRECISE, (unsigned long)s->root, va, end);
 	return __dune_precise_host(s->root, va, end);
 }
 

@@ -120,7 +120,7 @@ static int touch_first(struct space *s, uint64_t va, struct piece *piece)
 	if (!ret)
 		piece->next = va;
 	else if (s->full && piece->level == LEVEL_ROOT)
-		piece->next = (va & -DUNE_GRANULE_SIZE) + DUNE_GRANULE_SIZE;
+		piece->next = (va & -GRANULE_SIZE) + GRANULE_SIZE;
 	return 0;
 }
 

@@ -73,12 +73,6 @@ static uint16_t pcid_alloc(void)
 
 /* ---- flushing ---- */
 
-void __dune_flush_everything(void)
-{
-	if (dune_in_guest())
-		__dune_process.hypercall(DUNE_HC_FLUSH_TLB, 0, 0, 0);
-}
-
 /* This CPU's translations of @root; nobody else has any. */
 static void flush_here(ptent_t *root, bool all, uint64_t va, uint64_t len)
 {
@@ -101,7 +95,7 @@ void __dune_space_close(struct space *s, uint64_t va, uint64_t len)
 		if (vm_alone())
 			flush_here(s->root, s->flush_all, va, len);
 		else
-			__dune_flush_everything();
+			__dune_engine_flush_all();
 	}
 	while (s->garbage) {
 		struct page *pg = s->garbage;
@@ -118,7 +112,7 @@ PUBLIC void dune_flush_tlb(void)
 	if (vm_alone() && !(read_cr4() & CR4_PCIDE))
 		vm_flush_current(0, ~0UL);
 	else
-		__dune_flush_everything();
+		__dune_engine_flush_all();
 }
 
 PUBLIC void dune_flush_tlb_one(unsigned long addr)
@@ -128,7 +122,7 @@ PUBLIC void dune_flush_tlb_one(unsigned long addr)
 	if (vm_alone())
 		vm_invlpg(addr);
 	else
-		__dune_flush_everything();
+		__dune_engine_flush_all();
 }
 
 /* ---- switching ---- */

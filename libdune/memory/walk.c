@@ -146,7 +146,7 @@ static int unshare(struct space *s, ptent_t *e, int level)
 		s->flush_all = true;
 	} else {
 		/* Others may have set bits in the old table until now. */
-		__dune_flush_everything();
+		__dune_engine_flush_all();
 		merge_noted(to, from, level - 1);
 	}
 	__atomic_sub_fetch(&page_of(v)->ref, 1, __ATOMIC_ACQ_REL);
@@ -321,7 +321,7 @@ int __dune_walk_fill(struct space *s, uint64_t va)
 	ret = filled(s, *e, level);
 	if (ret)
 		return ret > 0 ? 0 : ret;
-	v = granule_entry(gpa + (va & (DUNE_GRANULE_SIZE - 1) & -level_size(level)));
+	v = granule_entry(gpa + (va & (GRANULE_SIZE - 1) & -level_size(level)));
 	if (level == LEVEL_PT)
 		v &= ~(ptent_t)PTE_PS;
 	__atomic_store_n(e, v, __ATOMIC_RELEASE);

@@ -11,7 +11,7 @@ static unsigned int slots_seen;		/* no slot from here on was ever used; atomic *
 uint32_t __dune_nr_threads;
 
 /*
- * Whose vCPU each is: slot + 1, or 0.  Atomic.  The module hands out no vCPU of a thread that lives.  So when it hands out
+ * Whose vCPU each is: slot + 1, or 0.  Atomic.  The engine hands out no vCPU of a thread that lives.  So when it hands out
  * one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area is free.  Beside slots,
  * in pages that a fork does not write and copy.
  */
@@ -70,7 +70,7 @@ HOT bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t)
 
 bool __dune_has_vcpu(const struct dune_thread *t)
 {
-	return t->index < ARRAY_SIZE(vcpu_slots) && READ_ONCE(vcpu_slots[t->index]) == thread_slot(t) + 1;
+	return t->vcpu.index < ARRAY_SIZE(vcpu_slots) && READ_ONCE(vcpu_slots[t->vcpu.index]) == thread_slot(t) + 1;
 }
 
 void __dune_vcpu_given_up(unsigned int index)
@@ -96,17 +96,18 @@ static uint8_t slot_claim(unsigned int slot)
 	return state;
 }
 
-/* Ask the module for a vCPU only to learn of a thread that is no more. */
+/* Ask the engine for a vCPU only to learn of a thread that is no more. */
 static bool find_dead(unsigned int slot)
 {
-	struct dune_vcpu_config config = { .tss_limit = sizeof(struct tss) - 1 };
+	const struct vcpu_config config = { 0 };
+	struct vcpu v = { 0 };
 	bool found;
 
-	if (own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_CREATE_VCPU, &config))
+	if (__dune_engine_create(&v, &config))
 		return false;
-	found = vcpu_taken(config.index, slot);
-	__dune_vcpu_given_up(config.index);
-	own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, config.index);
+	found = vcpu_taken(v.index, slot);
+	__dune_vcpu_given_up(v.index);
+	__dune_engine_destroy(&v);
 	return found;
 }
 
@@ -139,12 +140,11 @@ struct dune_thread *__dune_area_alloc(void)
 	t = area_thread(area);
 	if (state == SLOT_CLEAN)
 		memset(t, 0, sizeof(*t));
-	t->run = (struct dune_run *)(area + AREA_RUN);
+	t->vcpu.page = area + AREA_ENGINE;
 	t->host_top = area + AREA_HOST_END;
 	t->trap_low = area + AREA_TRAP;
 	t->trap_high = area + AREA_TRAP_END;
 	t->trap_top = area + AREA_TRAP_END;
-	t->fd = __dune_process.fd;
 	t->cr3 = __dune_process.region_gpa + REGION_ROOT;
 	/* Before it enters: whoever changes a page table then flushes its TLB too. */
 	__atomic_fetch_add(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
@@ -202,13 +202,11 @@ bool __dune_thread_in(uint64_t gpa)
 /* Without mmap, which a filter may forbid: the page of a vCPU that is given up at once. */
 static void fill_hole_by_vcpu(unsigned int slot)
 {
-	struct dune_vcpu_config config = {
-		.tss_limit = sizeof(struct tss) - 1,
-		.run = slot_area(slot) + AREA_RUN,
-	};
+	const struct vcpu_config config = { 0 };
+	struct vcpu v = { .page = slot_area(slot) + AREA_ENGINE };
 
-	if (!own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_CREATE_VCPU, &config))
-		own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_DESTROY_VCPU, config.index);
+	if (!__dune_engine_create(&v, &config))
+		__dune_engine_destroy(&v);
 }
 
 static void fill_hole(unsigned long start, unsigned long end)
@@ -239,7 +237,7 @@ HOT void __dune_threads_drop_others(struct dune_thread *t)
 	}
 	if (!__dune_process.filtered) {
 		if (end && (!t || own))
-			fill_hole(slot_area(0) + AREA_RUN, slot_area(0) + AREA_RUN + PAGE_SIZE);
+			fill_hole(slot_area(0) + AREA_ENGINE, slot_area(0) + AREA_ENGINE + PAGE_SIZE);
 		if (!gone) {
 			if (own)
 				fill_hole(slot_area(1), slot_area(own));

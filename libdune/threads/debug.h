@@ -4,7 +4,7 @@
  * they talk.
  *
  * The debugger is the process's tracer (ptrace).  A thread in Dune mode that it has stopped stands in
- * HR3; the guest's registers are in its struct dune_run.  An exception that would become a signal stops the thread by a
+ * HR3; the guest's registers are in its struct guest_regs.  An exception that would become a signal stops the thread by a
  * SIGSTOP that it sends to itself, with debug_stop.state DEBUG_ASK; the debugger changes the state, and lets it go on
  * without that signal.  At each such stop R10 is the address of struct dune_debug.
  */
@@ -23,7 +23,7 @@ struct dune_debug {
 	int64_t pid;			/* the process that is debugged; the debugger makes it 0 to end that */
 	uint64_t region, region_end;	/* libdune's memory; threads' areas in it are aligned to their size: */
 	uint64_t area_size;
-	uint64_t run;			/* struct dune_run, in an area */
+	uint64_t run;			/* struct guest_regs, in an area */
 	uint64_t stop;			/* struct debug_stop, in an area */
 	uint64_t text, text_end;	/* libdune itself */
 	uint64_t site;			/* the syscall instruction, and who calls it to run the guest: */
@@ -35,14 +35,14 @@ struct dune_debug {
 enum {
 	DEBUG_NONE,
 	DEBUG_ASK,
-	DEBUG_GO_ON,		/* the guest goes on with the registers in struct dune_run */
+	DEBUG_GO_ON,		/* the guest goes on with the registers in struct guest_regs */
 	DEBUG_SIGNAL,		/* the exception becomes its signal, which the debugger lets through */
 };
 
 struct debug_stop {
 	uint32_t state;		/* DEBUG_* */
 	int32_t signo, code;	/* what it becomes */
-	uint32_t complete;	/* struct dune_run is the whole state of the guest: it can be changed */
+	uint32_t complete;	/* struct guest_regs is the whole state of the guest: it can be changed */
 	uint64_t addr;
 };
 

@@ -8,7 +8,7 @@
  *	260 KiB		the root of the page table
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
  *	2 MiB		struct page of each page of the pool
- *	18 MiB		the kernel's table of granules, mapped when it is needed
+ *	18 MiB		what the engine looks at to find granules that are gone, mapped when it is needed
  *	20 MiB		more thread areas, each aligned to its size
  *
  * What every process needs lies in one range without a gap, and in few pages: one VMA, one table of the
@@ -30,12 +30,12 @@
 #define REGION_TABLES_END	(REGION_PDPT + 256 * PAGE_SIZE)
 #define REGION_PAGES	0x200000
 #define REGION_PAGES_SIZE	0x1000000
-#define REGION_GRANULES	0x1200000
+#define REGION_LOOK	0x1200000
 #define REGION_AREAS	0x1400000		/* of all threads but the first */
 #define MAX_THREADS	2048
 
 /*
- * A thread area: the page shared with the kernel, a page that is never accessible, the trap
+ * A thread area: the engine's page, which it shares with the kernel, a page that is never accessible, the trap
  * stack, the IST stack of nested traps, signals that wait, the thread's signal actions if they are its own, the host
  * stack, the IST stack of double faults, and struct dune_thread. The guard page is below the stack that runs handlers
  * of the program.
@@ -44,7 +44,7 @@
  * copies it. That of the first thread has what a fork writes besides (struct region_state).
  */
 #define AREA_SIZE	0x40000
-#define AREA_RUN	0
+#define AREA_ENGINE	0
 #define AREA_TRAP	(2 * PAGE_SIZE)
 #define AREA_TRAP_END	(AREA_TRAP + 0x10000)
 #define AREA_NESTED_END	(AREA_TRAP_END + IST_SIZE)

@@ -12,7 +12,7 @@
 
 #include "threads/threads.h"
 
-#define STACK_DISTANCE	(16 * DUNE_GRANULE_SIZE)
+#define STACK_DISTANCE	(16 * GRANULE_SIZE)
 
 static long map_none(unsigned long hint, unsigned long size, unsigned long flags)
 {
@@ -37,7 +37,7 @@ long __dune_reserve(unsigned long start, unsigned long end)
 /* Anywhere: twice as much, and give back what is too much. */
 static long reserve_anywhere(void)
 {
-	const unsigned long size = DUNE_GRANULE_SIZE;
+	const unsigned long size = GRANULE_SIZE;
 	unsigned long start, region, end;
 	long ret = map_none(0, 2 * size, 0);
 
@@ -68,12 +68,12 @@ static unsigned long pages_begin(void)
 
 static unsigned long pages_end(void)
 {
-	return __dune_process.region + REGION_GRANULES;
+	return __dune_process.region + REGION_LOOK;
 }
 
 static unsigned long region_end(void)
 {
-	return __dune_process.region + DUNE_GRANULE_SIZE;
+	return __dune_process.region + GRANULE_SIZE;
 }
 
 static long advise(unsigned long start, unsigned long end, int advice)
@@ -221,11 +221,11 @@ static void look_where_the_kernel_is(unsigned long region)
 {
 	unsigned long next = next_place();
 
-	__dune_process.first_run_absent = next < region ||
+	__dune_process.first_page_free = next < region ||
 				     __dune_reserve(region, region + AREA_TRAP);
-	if (next < region || next - region > 2 * DUNE_GRANULE_SIZE)
+	if (next < region || next - region > 2 * GRANULE_SIZE)
 		__dune_process.areas_left_out = !advise(pages_begin(), region_end(), MADV_DONTFORK);
-	__dune_process.guard_mapped = __dune_process.areas_left_out && !__dune_process.first_run_absent;
+	__dune_process.guard_mapped = __dune_process.areas_left_out && !__dune_process.first_page_free;
 	advise_guard(MADV_DONTFORK);
 }
 
@@ -237,7 +237,7 @@ static void look_where_the_kernel_is(unsigned long region)
  */
 long __dune_region_reserve(void)
 {
-	const unsigned long size = DUNE_GRANULE_SIZE;
+	const unsigned long size = GRANULE_SIZE;
 	unsigned long stack = (unsigned long)__builtin_frame_address(0);
 	unsigned long region = (stack & -size) - STACK_DISTANCE;
 	long ret = map_none(region + AREA_TRAP, size - AREA_TRAP, 0);

@@ -7,15 +7,77 @@
 
 #include "base/base.h"
 #include "threads/debug.h"
+#include "engine/engine.h"
 #include "threads/layout.h"
 
 #pragma GCC visibility push(hidden)
+
+/* ---- the lock ---- */
+
+#define RFLAGS_IF	0x200UL
+#define STACK_NEED	2048	/* bytes that whoever holds the lock may use */
+
+extern uint32_t *__dune_memory_mutex;
+
+/* lock.c */
+void __dune_mutex_wait(void);
+
+static inline void mutex_lock(void)
+{
+	if (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
+		__dune_mutex_wait();
+}
+
+static inline void mutex_unlock(void)
+{
+	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
+}
+
+/* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
+static inline uint64_t memory_lock_guest(void)
+{
+	uint64_t state;
+
+	__asm__ volatile("pushfq; popq %0; cli; orb $0, %c1(%%rsp)"
+			 : "=r"(state) : "i"(-STACK_NEED) : "memory");
+	mutex_lock();
+	return state;
+}
+
+static inline void memory_unlock_guest(uint64_t state)
+{
+	mutex_unlock();
+	if (state & RFLAGS_IF)
+		__asm__ volatile("sti" : : : "memory");
+}
+
+/* Wherever it is. */
+static inline uint64_t memory_lock(void)
+{
+	uint64_t state;
+
+	if (dune_in_guest())
+		return memory_lock_guest();
+	state = __dune_signals_block();
+	mutex_lock();
+	return state;
+}
+
+static inline void memory_unlock(uint64_t state)
+{
+	if (dune_in_guest()) {
+		memory_unlock_guest(state);
+		return;
+	}
+	mutex_unlock();
+	__dune_signals_restore(state);
+}
 
 /* ---- the process ---- */
 
 /* What a fork writes, in a page that is copied anyway. */
 struct region_state {
-	uint32_t mutex;		/* base/lock.c */
+	uint32_t mutex;		/* lock.c */
 	bool forking;		/* ... is held by a thread that forks, and changes nothing */
 	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
 	unsigned long kept;	/* but for this one, or 0 */
@@ -62,20 +124,16 @@ struct dispatch {
 
 /* A thread in Dune mode; lies in its area, so that any of its stacks leads to it. */
 struct dune_thread {
-	/* The system call that runs the guest, for the trampoline. */
-	unsigned long run_nr, run_arg0, run_arg1, run_arg2;
-	struct dune_run *run;
+	struct vcpu vcpu;
 	syscall_fn *table;		/* the trampoline forwards what is NULL there */
 	unsigned long lstar_return;	/* RIP of an exit by SYSCALL */
 	unsigned long host_top;		/* where the host stack begins */
 	unsigned long trap_low, trap_high;	/* the trap stack */
 	unsigned long trap_top;		/* where frames of nested traps from outside the trap stack go */
-	int fd;
-	uint32_t index;			/* of the vCPU */
 	struct sighand *sighand;
 	struct altstack altstack;	/* the program's; the kernel is told of none */
-	unsigned long fault_hva, fault_rip;	/* the last DUNE_EXIT_FAULT ... */
-	uint32_t fault_flags, fault_count;	/* ... and how often it came in a row */
+	unsigned long fault_address, fault_rip;	/* the last RUN_FAULT ... */
+	uint32_t fault_kind, fault_count;	/* ... and how often it came in a row */
 	/* An exec() under way: it can be abandoned and made again at any instruction. */
 	struct {
 		bool active;
@@ -85,7 +143,7 @@ struct dune_thread {
 	} exec;
 	const struct sigreturn *returning;	/* an rt_sigreturn under way, or NULL */
 	bool returned;			/* the kernel has done its part of it */
-	bool complete;			/* run->regs is the guest's whole state, HR3 has nothing to add */
+	bool complete;			/* vcpu.regs is the guest's whole state, HR3 has nothing to add */
 	uint8_t deferred;		/* signals are blocked until it is; deferred_mask is the program's */
 	uint8_t nr_pending;		/* how many there are of them: pending_signals() */
 	uint64_t deferred_mask;
@@ -111,9 +169,9 @@ struct dune_thread {
 	uint64_t session_mark __attribute__((packed, aligned(4)));
 	uint32_t mark_pad;
 	struct tss tss;
-	struct dune_run boot;		/* what a new thread starts with */
+	struct vcpu_state boot;		/* what a new thread starts with */
 	struct debug_stop debug;
-	char nested_pad[40];
+	char nested_pad[256];
 	uint64_t nested_mark __attribute__((packed, aligned(4)));	/* likewise */
 	uint64_t boot_mask;		/* and its signal mask */
 };

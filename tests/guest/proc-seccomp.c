@@ -553,14 +553,14 @@ static void notifications(void)
 
 static void installing(void)
 {
-	static struct sock_filter many[4069];
+	static struct sock_filter many[4070];
 	struct sock_filter zero_first[] = {
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
 		RETURN(ALLOW),
 		RETURN(ERROR(99)),
 	};
 	struct sock_filter bad[] = { { 0xffff, 0, 0, 0 }, RETURN(ALLOW) };
-	struct sock_fprog program = { 4069, many }, empty = { 0, many }, nowhere = { 2, (void *)8 };
+	struct sock_fprog program = { 4070, many }, empty = { 0, many }, nowhere = { 2, (void *)8 };
 	struct seccomp_notif_sizes sizes;
 	unsigned int action = SECCOMP_RET_TRAP, unknown = 0x12340000;
 
@@ -591,7 +591,7 @@ static void installing(void)
 		CHECK_EQUAL(install_with(0, zero_first, 3), 0, "a filter that begins with a test of A");
 		CHECK_EQUAL(prctl(PR_GET_SECCOMP), 2, "a filter")
 	), EXITED(0), "A at the beginning of a filter");
-	for (unsigned int i = 0; i < 4069; i++)
+	for (unsigned int i = 0; i < 4070; i++)
 		many[i] = (struct sock_filter)RETURN(ALLOW);
 	CHECK_EQUAL(IN_CHILD(
 		CHECK_EQUAL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "a long filter by prctl");

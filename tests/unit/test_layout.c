@@ -35,7 +35,7 @@ static void slots(void **state)
 static void parts(void **state)
 {
 	(void)state;
-	assert_true(AREA_RUN + PAGE_SIZE < AREA_TRAP);
+	assert_true(AREA_ENGINE + PAGE_SIZE < AREA_TRAP);
 	assert_true(AREA_TRAP_END - AREA_TRAP > 2 * TRAP_RESERVE);
 	assert_true(AREA_TRAP_END < AREA_HOST_END);
 	assert_int_equal(AREA_HOST_END % 16, 0);
@@ -49,9 +49,9 @@ static void parts(void **state)
 	assert_int_equal(REGION_ROOT % PAGE_SIZE, 0);
 	assert_int_equal(REGION_PDPT % PAGE_SIZE, 0);
 	assert_true(REGION_TABLES_END <= REGION_PAGES);
-	assert_true(REGION_PAGES + REGION_PAGES_SIZE <= REGION_GRANULES);
+	assert_true(REGION_PAGES + REGION_PAGES_SIZE <= REGION_LOOK);
 	/* A table of 48 bits of guest-physical granules. */
-	assert_true(REGION_GRANULES + (4UL << 18) <= REGION_AREAS);
+	assert_true(REGION_LOOK + (4UL << 18) <= REGION_AREAS);
 }
 
 static void addresses(void **state)

@@ -382,8 +382,7 @@ static void stale(void **state)
 	/* An entry elsewhere leads there too. */
 	assert_int_equal(dune_vm_map_phys(pgroot, P(77), 4096, (void *)gpa, PERM_R), 0);
 	stub_owners[gpa >> 30] = 0;
-	__dune_process.owners_mapped = false;
-	__dune_granule_recheck(gpa);
+	__dune_granule_recheck();
 	assert_int_equal(cpu_access(pgroot, va, 0), CPU_ABSENT);
 	assert_int_equal(cpu_access(clone, va, 0), CPU_ABSENT);
 	assert_int_equal(cpu_access(clone, va + MIB2, 0), CPU_ABSENT);

@@ -5,29 +5,26 @@
  *
  * A child that shares memory (a thread, vfork, posix_spawn) gets a thread area, so a host
  * stack, before it exists.  A child with memory of its own gets a copy of its parent's
- * host stack and area, but not of the page shared with the kernel: its contents are kept on the
+ * host stack and area, but not of the engine's page: the guest's registers are kept on the
  * host stack meanwhile.
  */
-#include <linux/fcntl.h>
-#include <linux/resource.h>
 #include <linux/sched.h>
 
 #include "host/calls.h"
 #include "host/host.h"
 #include "host/signals.h"
 
-/* In the child: its vCPU goes on where @run stands, with result 0. */
-static void resume_guest(struct dune_thread *t, const struct dune_run *run)
+/* In the child: its vCPU goes on with @state, with result 0. */
+static void resume_guest(struct dune_thread *t, const struct vcpu_state *state)
 {
 	int ret = t->vfork_child ? 0 : __dune_vcpu_create(t);
 
 	if (ret)
 		__dune_fatal(SIGKILL, "a new thread or process cannot enter Dune mode: error %d", -ret);
-	t->run->regs = run->regs;
-	t->run->cr2 = run->cr2;
-	t->run->cpl = run->cpl;
-	t->run->regs.rax = 0;
-	t->run->immediate_exit = t->deferred;
+	__dune_engine_load(&t->vcpu, state);
+	t->vcpu.regs->rax = 0;
+	if (t->deferred)
+		__dune_engine_come_out(&t->vcpu);
 }
 
 /* ---- children that share memory ---- */
@@ -46,10 +43,9 @@ static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t fl
 
 	if (!child)
 		return NULL;
-	child->fd = parent->fd;
 	child->cr3 = parent->cr3;
 	child->vfork_child = flags & CLONE_VFORK;
-	child->boot = *parent->run;
+	__dune_engine_save(&parent->vcpu, &child->boot);
 	if (stack)
 		child->boot.regs.rsp = stack;
 	__dune_signals_clone(child, parent, flags);
@@ -83,69 +79,16 @@ static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 
 /* ---- children with memory of their own ---- */
 
-/*
- * HR3, in the child of a fork: a file for this process.  -errno.  The parent may have lost granules since the fork, and
- * got others in their places.
- */
-long __dune_attach(int fd)
-{
-	return own_syscall3(__NR_ioctl, fd, DUNE_ATTACH,
-			    (uint64_t)__dune_process.granule_round << DUNE_ATTACH_ROUND_SHIFT | O_CLOEXEC);
-}
-
-/* The program has as many descriptors as it may: have one more for a moment, if the limit can be raised. */
-static long attach_beyond_limit(struct dune_thread *t)
-{
-	struct { uint64_t soft, hard; } limit, more;
-	long fd;
-
-	if (dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit))
-		return -EMFILE;
-	more = limit;
-	if (more.soft == more.hard)
-		more.hard++;
-	more.soft = more.hard;
-	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &more, NULL);
-	fd = __dune_attach(t->fd);
-	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
-	return fd;
-}
-
-/* Bind libdune's descriptor to this process.  Returns 0 or -errno. */
-static int attach(struct dune_thread *t, uint64_t flags)
-{
-	long fd, ret;
-
-	fd = __dune_attach(t->fd);
-	if (fd == -EMFILE)
-		fd = attach_beyond_limit(t);
-	if (is_error(fd))
-		return fd;
-	if (!(flags & CLONE_FILES)) {	/* else the number is its parent's still */
-		ret = own_syscall3(__NR_dup3, fd, t->fd, O_CLOEXEC);
-		if (!is_error(ret)) {
-			own_syscall1(__NR_close, fd);
-			return 0;
-		}
-		own_syscall1(__NR_close, t->fd);	/* the program's limit is lower now */
-	}
-	t->fd = __dune_process.fd = __dune_move_fd(fd);
-	return 0;
-}
-
 /* In the area of another thread, which the child of a fork does not have. */
 static bool sighand_is_elsewhere(const struct dune_thread *t)
 {
 	return t->sighand != &__dune_sighand && t->sighand != own_sighand(t);
 }
 
-static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uint64_t flags)
+static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state, uint64_t flags)
 {
-	int ret;
+	int ret = __dune_engine_fork_child(flags & CLONE_FILES);
 
-	if (__dune_process.owners_mapped)
-		__dune_process.owners_mapped = false;
-	ret = attach(t, flags);
 	if (ret)
 		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);
 	if (sighand_is_elsewhere(t))
@@ -156,7 +99,7 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 	__dune_dispatch_clear(t);
 	t->nr_pending = 0;		/* its parent's */
 	t->vfork_child = false;
-	resume_guest(t, run);
+	resume_guest(t, state);
 }
 
 /* ---- the system calls ---- */
@@ -164,9 +107,10 @@ static void child_of_fork(struct dune_thread *t, const struct dune_run *run, uin
 static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned long stack,
 			     long nr, const long args[5])
 {
-	struct dune_run run = *t->run;
+	struct vcpu_state state;
 	long ret;
 
+	__dune_engine_save(&t->vcpu, &state);
 	if (sighand_is_elsewhere(t))
 		*own_sighand(t) = *t->sighand;
 	__dune_call_begin(t);
@@ -183,8 +127,8 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 	mutex_unlock();
 	if (!ret) {
 		if (stack)
-			run.regs.rsp = stack;
-		child_of_fork(t, &run, flags);
+			state.regs.rsp = stack;
+		child_of_fork(t, &state, flags);
 	}
 	__dune_call_end(t);
 	return ret;
@@ -215,7 +159,7 @@ static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 
 HOT long __dune_sys_clone(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	const long args[5] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8 };
 
 	return do_clone(t, args);
@@ -249,7 +193,7 @@ long __dune_sys_vfork(struct dune_thread *t)
 
 long __dune_sys_clone3(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	union {
 		struct clone_args args;
 		char bytes[CLONE_ARGS_MAX];
@@ -290,7 +234,7 @@ long __dune_sys_clone3(struct dune_thread *t)
 /* The end of one thread; its area goes to the next one. */
 long __dune_sys_exit(struct dune_thread *t)
 {
-	long status = t->run->regs.rdi;
+	long status = t->vcpu.regs->rdi;
 
 	__dune_signals_block();
 	if (t->vfork_child)

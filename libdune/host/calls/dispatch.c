@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * System call user dispatch: calls from outside a range of code become SIGSYS.  The kernel would look at HR3's
- * instructions, DUNE_RUN's above all; so it is done here.  A thread that has it on is watched: the
+ * instructions, those of the loop above all; so it is done here.  A thread that has it on is watched: the
  * trampoline forwards nothing without a look.  So is one for which a signal waits.  HR3.
  */
 #include "host/calls.h"
@@ -36,7 +36,7 @@ void __dune_watch(struct dune_thread *t)
 /* prctl(PR_SET_SYSCALL_USER_DISPATCH, mode, offset, length, selector) */
 long __dune_sys_dispatch(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	const struct dispatch new = {
 		.on = r->rsi == DISPATCH_ON,
 		.offset = r->rdx,
@@ -75,7 +75,7 @@ bool __dune_dispatches(const struct dune_thread *t)
 {
 	uint8_t selector;
 
-	if (t->run->regs.rip - t->dispatch.offset < t->dispatch.length)
+	if (t->vcpu.regs->rip - t->dispatch.offset < t->dispatch.length)
 		return false;
 	if (!t->dispatch.selector)
 		return true;

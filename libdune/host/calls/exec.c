@@ -197,7 +197,7 @@ static long map_memory(struct dune_thread *t, unsigned long size)
 
 static long forward_with(const struct dune_thread *t, const struct call *c, void *envp)
 {
-	if (t->run->regs.rax == __NR_execve)
+	if (t->vcpu.regs->rax == __NR_execve)
 		return dune_syscall3(__NR_execve, c->path, c->argv, envp);
 	return dune_syscall5(__NR_execveat, c->dirfd, c->path, c->argv, envp, c->flags);
 }
@@ -271,9 +271,9 @@ static long do_exec(struct dune_thread *t, const struct call *c)
 	t->exec.fd = -1;
 	t->exec.memory = NULL;
 	__atomic_store_n(&t->exec.active, true, __ATOMIC_RELEASE);
-	if (READ_ONCE(t->deferred) && t->run->immediate_exit) {	/* it came just before */
+	if (READ_ONCE(t->deferred) && __dune_engine_comes_out(&t->vcpu)) {	/* it came just before */
 		__dune_call_again(t);
-		return t->run->regs.rax;
+		return t->vcpu.regs->rax;
 	}
 	ret = preload_length ? with_preload(t, c) : __dune_forward(t);
 	__dune_exec_end(t);
@@ -282,14 +282,14 @@ static long do_exec(struct dune_thread *t, const struct call *c)
 
 long __dune_sys_execve(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	return do_exec(t, &(struct call){ AT_FDCWD, r->rdi, r->rsi, r->rdx, 0 });
 }
 
 long __dune_sys_execveat(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	return do_exec(t, &(struct call){ r->rdi, r->rsi, r->rdx, r->r10, r->r8 });
 }

@@ -78,14 +78,14 @@ static bool lists_ours(int fd, const char *path)
 static long hide(const struct dune_thread *t, char *buffer, long size)
 {
 	char path[32];
-	const char *number = write_path(path, t->fd);
+	const char *number = write_path(path, __dune_engine_fds.first);
 	struct entry *e;
 
 	for (long at = 0; at < size; at += e->length) {
 		e = (struct entry *)(buffer + at);
 		if (!e->length)
 			break;
-		if (e->type == DT_DIR || !equal(e->name, number) || !lists_ours(t->run->regs.rdi, path))
+		if (e->type == DT_DIR || !equal(e->name, number) || !lists_ours(t->vcpu.regs->rdi, path))
 			continue;
 		size -= e->length;
 		for (char *to = (char *)e, *from = to + e->length, *end = buffer + size; to < end;)
@@ -101,7 +101,7 @@ static long hide(const struct dune_thread *t, char *buffer, long size)
  */
 void __dune_hide_descriptor(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 	long size = r->rax, left;
 
 	if (__dune_process.filtered)

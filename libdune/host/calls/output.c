@@ -202,7 +202,7 @@ static int each_output(struct dune_thread *t, const struct operand *o, const str
 
 static int all_outputs(struct dune_thread *t, long result, page_fn fn)
 {
-	const struct arguments args = arguments_of(&t->run->regs);
+	const struct arguments args = arguments_of(t->vcpu.regs);
 	int ret = 0;
 
 	for_each_operand(o, call_of(t->output_nr)) {
@@ -216,11 +216,11 @@ static int all_outputs(struct dune_thread *t, long result, page_fn fn)
 /* Before the call: 0 to make it, else its result. */
 long __dune_output_check(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	t->output_nr = r->rax;
 	/* All that have a descriptor and come here unwatched. */
-	if ((int)r->rdi == t->fd && (r->rax == __NR_fstat || r->rax == __NR_newfstatat || r->rax == __NR_statx))
+	if (engine_owns_fd(r->rdi) && (r->rax == __NR_fstat || r->rax == __NR_newfstatat || r->rax == __NR_statx))
 		return -EBADF;
 	return all_outputs(t, -1, check_writable);
 }
@@ -236,7 +236,7 @@ void __dune_output_mark(struct dune_thread *t)
 {
 	if (t->output_nr == __NR_getdents64)
 		__dune_hide_descriptor(t);
-	mark_outputs(t, t->run->regs.rax);
+	mark_outputs(t, t->vcpu.regs->rax);
 }
 
 /* Of calls that write to memory and have a function of libdune's: that. */
@@ -245,7 +245,7 @@ static syscall_fn functions[NR_SYSCALLS];
 /* A place in the table of system calls: that function, with what it writes or has the kernel write. */
 static long call_function(struct dune_thread *t)
 {
-	unsigned int nr = t->run->regs.rax;
+	unsigned int nr = t->vcpu.regs->rax;
 	long ret;
 
 	t->output_nr = nr;

@@ -9,9 +9,7 @@
  * The program can jump to that place with any registers: it is one with libdune.  So nothing passes that would
  * serve to get round the filter:
  *
- *	lseek	on libdune's descriptor, to an offset that no ordinary file has: DUNE_RUN
- *	ioctl	on libdune's descriptor, of Dune's numbers, which no other device has
- *	dup3	onto libdune's descriptor: a forked child gets its own file there
+ *	what the engine needs on its own descriptors (__dune_engine_rules())
  *	close	a process can always give up its descriptors: it ends
  *	rt_sigprocmask, rt_sigreturn	concern the thread's own mask and registers
  *
@@ -34,52 +32,69 @@
 #define LOW(field)	DATA(field)
 #define HIGH(field)	(DATA(field) + 4)
 
-/* Where the parts of the prefix begin. */
+/* Calls that pass whatever their arguments are, and where the parts of the prefix begin. */
+static const unsigned int passing[] = { __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_close };
+
 enum {
-	NUMBER = 0,
-	IS_IOCTL = 7,
-	IS_DUP3 = 11,
-	IS_SEEK = 13,
-	IS_FD = 17,
-	IS_SITE = 19,
-	ALLOW = 25,
-	PROGRAM = 26,
-	PREFIX = 27,
+	NUMBERS = 1,
+	CONDITIONS = NUMBERS + ARRAY_SIZE(passing) + ENGINE_RULES,
+	IS_SITE = CONDITIONS + ENGINE_RULE_LENGTH,
+	ALLOW = IS_SITE + 6,
+	PROGRAM = ALLOW + 1,
+	PREFIX = PROGRAM + 1,
 };
 
 #define LOAD(here, what)	[here] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, what)
 #define EQUAL(here, value, yes, no) \
 	[here] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (yes) - (here) - 1, (no) - (here) - 1)
 
+static struct sock_filter jump(unsigned int here, uint32_t value, unsigned int yes, unsigned int no)
+{
+	return (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, yes - here - 1, no - here - 1);
+}
+
+static bool same_condition(const struct engine_condition *a, const struct engine_condition *b)
+{
+	return a->arg == b->arg && a->mask == b->mask && a->value == b->value;
+}
+
+/* The prefix as far as it is written. */
+struct prefix {
+	struct sock_filter *to;
+	unsigned int end;			/* of the conditions */
+	const struct engine_condition *last;	/* of the first rule, and where it is: others can go there */
+	unsigned int last_at;
+};
+
+/* The conditions of @rule. */
+static void write_conditions(struct prefix *p, const struct engine_rule *rule)
+{
+	const struct engine_condition *last = &rule->conditions[rule->nr_conditions - 1];
+	bool shared = p->last && rule->nr_conditions > 1 && same_condition(last, p->last);
+
+	for (const struct engine_condition *c = rule->conditions; c < last + !shared; c++) {
+		bool high = c->mask >> 32;
+		unsigned int half = high ? c->mask >> 32 : c->mask, yes;
+
+		if (c == last) {
+			p->last = c;
+			p->last_at = p->end;
+		}
+		p->to[p->end++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+							       DATA(args) + 8 * c->arg + (high ? 4 : 0));
+		if (half != ~0U)
+			p->to[p->end++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, half);
+		yes = c == last ? IS_SITE : shared && c + 1 == last ? p->last_at : p->end + 1;
+		p->to[p->end] = jump(p->end, high ? c->value >> 32 : c->value, yes, PROGRAM);
+		p->end++;
+	}
+}
+
 /* The numbers first: what a filter says of a number alone the kernel finds out once, and keeps. */
-static void write_prefix(struct sock_filter to[PREFIX], int fd)
+static void write_prefix(struct sock_filter to[PREFIX])
 {
 	const unsigned long rip = (unsigned long)__dune_own_site + SYSCALL_LENGTH;
-	const struct sock_filter prefix[PREFIX] = {
-		LOAD(NUMBER, DATA(nr)),
-		EQUAL(NUMBER + 1, __NR_rt_sigprocmask, IS_SITE, NUMBER + 2),
-		EQUAL(NUMBER + 2, __NR_rt_sigreturn, IS_SITE, NUMBER + 3),
-		EQUAL(NUMBER + 3, __NR_close, IS_SITE, NUMBER + 4),
-		EQUAL(NUMBER + 4, __NR_ioctl, IS_IOCTL, NUMBER + 5),
-		EQUAL(NUMBER + 5, __NR_lseek, IS_SEEK, NUMBER + 6),
-		EQUAL(NUMBER + 6, __NR_dup3, IS_DUP3, PROGRAM),
-
-		LOAD(IS_IOCTL, LOW(args[1])),
-		[IS_IOCTL + 1] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
-		EQUAL(IS_IOCTL + 2, DUNE_IOC << 8, IS_IOCTL + 3, PROGRAM),
-		[IS_IOCTL + 3] = BPF_STMT(BPF_JMP | BPF_JA, IS_FD - IS_IOCTL - 4),
-
-		LOAD(IS_DUP3, LOW(args[1])),
-		EQUAL(IS_DUP3 + 1, (unsigned int)fd, IS_SITE, PROGRAM),
-
-		LOAD(IS_SEEK, HIGH(args[1])),
-		EQUAL(IS_SEEK + 1, (uint64_t)DUNE_SEEK_VCPU(0) >> 32, IS_SEEK + 2, PROGRAM),
-		LOAD(IS_SEEK + 2, LOW(args[2])),
-		EQUAL(IS_SEEK + 3, DUNE_SEEK_RUN, IS_FD, PROGRAM),
-
-		LOAD(IS_FD, LOW(args[0])),
-		EQUAL(IS_FD + 1, (unsigned int)fd, IS_SITE, PROGRAM),
-
+	const struct sock_filter end[PREFIX] = {
 		LOAD(IS_SITE, LOW(instruction_pointer)),
 		EQUAL(IS_SITE + 1, (uint32_t)rip, IS_SITE + 2, PROGRAM),
 		LOAD(IS_SITE + 2, HIGH(instruction_pointer)),
@@ -91,8 +106,19 @@ static void write_prefix(struct sock_filter to[PREFIX], int fd)
 		/* A filter begins with A = 0. */
 		[PROGRAM] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0),
 	};
+	struct prefix p = { .to = to, .end = CONDITIONS };
+	struct engine_rule rules[ENGINE_RULES];
+	unsigned int number = NUMBERS;
 
-	memcpy(to, prefix, sizeof(prefix));
+	__dune_engine_rules(rules);
+	memcpy(to, end, sizeof(end));
+	to[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(nr));
+	for (unsigned int i = 0; i < ARRAY_SIZE(passing); i++, number++)
+		to[number] = jump(number, passing[i], IS_SITE, number + 1);
+	for (unsigned int i = 0; i < ENGINE_RULES; i++, number++) {
+		to[number] = jump(number, rules[i].nr, p.end, i + 1 < ENGINE_RULES ? number + 1 : PROGRAM);
+		write_conditions(&p, &rules[i]);
+	}
 }
 
 /* What can be needed later, and a filter might forbid. */
@@ -106,7 +132,7 @@ static void prepare(struct dune_thread *t)
 	__atomic_store_n(&__dune_process.filtered, true, __ATOMIC_SEQ_CST);
 }
 
-/* The call in run->regs, with what is at *@arg in place of the program's struct sock_fprog. */
+/* The guest's call, with what is at *@arg in place of the program's struct sock_fprog. */
 static long forward_with(struct dune_thread *t, __u64 *arg, const struct sock_fprog *program)
 {
 	const __u64 old = *arg;
@@ -118,7 +144,10 @@ static long forward_with(struct dune_thread *t, __u64 *arg, const struct sock_fp
 	return ret;
 }
 
-/* seccomp(SECCOMP_SET_MODE_FILTER) and prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER); @arg is the pointer in run->regs. */
+/*
+ * seccomp(SECCOMP_SET_MODE_FILTER) and prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER); @arg is the pointer in the
+ * guest's registers.
+ */
 long __dune_set_filter(struct dune_thread *t, __u64 *arg)
 {
 	struct sock_filter filter[BPF_MAXINSNS];
@@ -135,7 +164,7 @@ long __dune_set_filter(struct dune_thread *t, __u64 *arg)
 	size = program.len * sizeof(filter[0]);
 	if (__dune_copy_in(filter + PREFIX, (unsigned long)program.filter, size))
 		return __dune_forward(t);
-	write_prefix(filter, t->fd);
+	write_prefix(filter);
 	program.len += PREFIX;
 	program.filter = filter;
 	prepare(t);
@@ -164,7 +193,7 @@ static struct sock_filter *write_strict_calls(struct sock_filter *to)
 }
 
 /*
- * The kernel's own would not let DUNE_RUN pass: it is a filter, which kills the thread.  A thread that is alone
+ * The kernel's own would not let the loop pass: it is a filter, which kills the thread.  A thread that is alone
  * has to die by SIGKILL, which libdune sends; so that passes too.
  */
 long __dune_set_strict(struct dune_thread *t)
@@ -195,7 +224,7 @@ long __dune_set_strict(struct dune_thread *t)
 	/* In place of a filter there is no strict mode, nor in place of strict mode a filter. */
 	if (dune_syscall1(__NR_prctl, PR_GET_SECCOMP))
 		return -EINVAL;
-	write_prefix(filter, t->fd);
+	write_prefix(filter);
 	memcpy(filter + PREFIX, head, sizeof(head));
 	end = write_strict_calls(filter + PREFIX + ARRAY_SIZE(head));
 	memcpy(end, tail, sizeof(tail));

@@ -19,7 +19,7 @@
 /* The guest's call as it is, with something to do behind it.  A signal waits until then. */
 long __dune_forward(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	return dune_syscall6(r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
 }
@@ -34,7 +34,7 @@ static bool ours(unsigned long start, unsigned long length)
 		return false;		/* for the kernel to refuse */
 	if (num_pages && __dune_pool_touches(start, end))
 		return true;
-	return end > region && start < region + DUNE_GRANULE_SIZE;
+	return end > region && start < region + GRANULE_SIZE;
 }
 
 /*
@@ -45,7 +45,7 @@ static bool ours(unsigned long start, unsigned long length)
 
 static long sys_mmap(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	long ret;
 
@@ -61,7 +61,7 @@ static long sys_mmap(struct dune_thread *t)
 /* madvise, mseal, ...: (start, length, ...) */
 static long sys_range(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	return ours(r->rdi, r->rsi) ? -EPERM : FORWARD_CALL;
 }
@@ -76,7 +76,7 @@ static long forward_range(struct dune_thread *t)
 
 static long sys_munmap(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	long ret = forward_range(t);
 
 	if (!ret)
@@ -87,7 +87,7 @@ static long sys_munmap(struct dune_thread *t)
 /* mprotect and pkey_mprotect(start, length, prot, ...) */
 static long sys_mprotect(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	long ret = forward_range(t);
 
 	if (!ret)
@@ -98,7 +98,7 @@ static long sys_mprotect(struct dune_thread *t)
 /* mremap(old, old_size, new_size, flags, new) */
 static long sys_mremap(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	long ret;
 
@@ -116,7 +116,7 @@ static long sys_mremap(struct dune_thread *t)
 /* shmat(id, address, flags): only with SHM_REMAP does it replace a mapping. */
 static long sys_shmat(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	const unsigned long shm_remap = 040000;
 
 	if (r->rdx & shm_remap && ours(r->rsi, PAGE_SIZE))
@@ -138,7 +138,7 @@ static long forward_without(struct dune_thread *t, __u64 *arg)
 	const __u64 old = *arg;
 	long ret;
 
-	if ((int)old != t->fd)
+	if (!engine_owns_fd(old))
 		return FORWARD_CALL;
 	*arg = -1;
 	ret = __dune_forward(t);
@@ -148,29 +148,29 @@ static long forward_without(struct dune_thread *t, __u64 *arg)
 
 static long sys_fd0(struct dune_thread *t)
 {
-	return forward_without(t, &t->run->regs.rdi);
+	return forward_without(t, &t->vcpu.regs->rdi);
 }
 
 static long sys_dup2(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 
-	return forward_without(t, (int)r->rdi == t->fd ? &r->rdi : &r->rsi);
+	return forward_without(t, engine_owns_fd(r->rdi) ? &r->rdi : &r->rsi);
 }
 
 /* close_range(first, last, flags), in two parts */
 static long sys_close_range(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
-	unsigned int first = r->rdi, last = r->rsi, fd = t->fd;
+	const struct guest_regs *r = t->vcpu.regs;
+	unsigned int first = r->rdi, last = r->rsi, fd = __dune_engine_fds.first, after = fd + __dune_engine_fds.count;
 	long ret = 0;
 
-	if (first > last || fd < first || fd > last)
+	if (first > last || after <= first || fd > last)
 		return FORWARD_CALL;
 	if (first < fd)
 		ret = dune_syscall3(__NR_close_range, first, fd - 1, r->rdx);
-	if (!ret && fd < last)
-		ret = dune_syscall3(__NR_close_range, fd + 1, last, r->rdx);
+	if (!ret && after <= last)
+		ret = dune_syscall3(__NR_close_range, after, last, r->rdx);
 	return ret;
 }
 
@@ -178,7 +178,7 @@ static long sys_close_range(struct dune_thread *t)
 
 static long sys_arch_prctl(struct dune_thread *t)
 {
-	switch (t->run->regs.rdi) {
+	switch (t->vcpu.regs->rdi) {
 	case ARCH_SET_FS:	/* both travel with the task: its own are the guest's */
 	case ARCH_GET_FS:
 	case ARCH_SET_GS:
@@ -192,7 +192,7 @@ static long sys_arch_prctl(struct dune_thread *t)
 
 static long sys_prctl(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 
 	switch ((int)r->rdi) {
 	case PR_SET_SECCOMP:
@@ -207,7 +207,7 @@ static long sys_prctl(struct dune_thread *t)
 
 static long sys_seccomp(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 
 	switch ((unsigned int)r->rdi) {
 	case SECCOMP_SET_MODE_STRICT:
@@ -247,7 +247,7 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 
 static void private_raise(struct dune_thread *t)
 {
-	const struct raise *raise = (const struct raise *)t->run->regs.rdi;
+	const struct raise *raise = (const struct raise *)t->vcpu.regs->rdi;
 
 	if (!raise->tf)
 		__dune_raise(raise->signo, raise->code, raise->addr);
@@ -256,7 +256,7 @@ static void private_raise(struct dune_thread *t)
 
 static _Noreturn void private_leave(struct dune_thread *t)
 {
-	struct dune_regs regs = t->run->regs;
+	struct guest_regs regs = *t->vcpu.regs;
 	uint64_t mask = __dune_signals_block();
 
 	t->boot_mask = t->deferred ? t->deferred_mask : mask;
@@ -274,8 +274,8 @@ static void dispatch(struct dune_thread *t)
 	memset(&info, 0, sizeof(info));
 	info.si_signo = SIGSYS;
 	info.si_code = DISPATCHED;
-	info.si_call_addr = (void *)t->run->regs.rip;
-	info.si_syscall = t->run->regs.rax;
+	info.si_call_addr = (void *)t->vcpu.regs->rip;
+	info.si_syscall = t->vcpu.regs->rax;
 	info.si_arch = ARCH_X86_64;
 	__dune_signal_forced(t, &info);
 }
@@ -290,7 +290,7 @@ static long forward_from_loop(struct dune_thread *t)
 /* What libdune asks of itself from the guest. */
 static void private_call(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 
 	switch (r->rax) {
 	case PRIVATE_LEAVE:
@@ -298,8 +298,8 @@ static void private_call(struct dune_thread *t)
 	case PRIVATE_RAISE:
 		private_raise(t);
 		break;
-	case PRIVATE_MAP_OWNERS:
-		r->rax = __dune_map_owners();
+	case PRIVATE_LOOK:
+		r->rax = __dune_granules_look();
 		break;
 	case PRIVATE_POOL_EXTEND:
 		r->rax = __dune_pool_extend(r->rdi);
@@ -319,10 +319,10 @@ static void private_call(struct dune_thread *t)
 /* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
 HOT long __dune_handle_call(struct dune_thread *t)
 {
-	unsigned int nr = t->run->regs.rax;	/* so many bits has a number for the kernel */
+	unsigned int nr = t->vcpu.regs->rax;	/* so many bits has a number for the kernel */
 	long ret;
 
-	if (is_private(t->run->regs.rax)) {
+	if (is_private(t->vcpu.regs->rax)) {
 		private_call(t);
 		return 0;
 	}
@@ -349,6 +349,6 @@ HOT long __dune_handle_call(struct dune_thread *t)
 		return forward_from_loop(t);
 	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_look && !ret)
 		return 1;
-	t->run->regs.rax = ret;
+	t->vcpu.regs->rax = ret;
 	return 0;
 }

@@ -248,7 +248,7 @@ void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *p
 
 long __dune_sys_sigaction(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	struct sigaction_kernel new, old;
 	unsigned long signo = r->rdi;
 	long ret;
@@ -288,7 +288,7 @@ static long check_altstack(const struct altstack *s)
 
 long __dune_sys_sigaltstack(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	struct altstack new, old = t->altstack;
 	bool inside = __dune_on_altstack(&old, r->rsp);
 	long ret;

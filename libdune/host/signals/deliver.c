@@ -48,7 +48,7 @@ struct frame {
 /* ---- how far the guest has come ---- */
 
 enum progress {
-	COMPLETE,	/* run->regs is all there is */
+	COMPLETE,	/* vcpu.regs is all there is */
 	CALLING,	/* its system call has not been made: it is to make it again */
 	BUSY,		/* HR3 is in the middle of something */
 };
@@ -63,6 +63,21 @@ static bool at(const struct sigcontext *c, const char *site)
 	return between(c->rip, site, site + SYSCALL_LENGTH + 1);
 }
 
+/* @raw: with what the guest has come out. */
+static enum progress after_run(const struct dune_thread *t, long raw)
+{
+	switch (__dune_engine_result(&t->vcpu, raw)) {
+	case RUN_INTR:
+	case RUN_FAULT:
+	case RUN_WINDOW:
+		return COMPLETE;
+	case RUN_CALL:
+		return CALLING;
+	default:
+		return BUSY;
+	}
+}
+
 /* At one of the syscall instructions: the return address says who called it. */
 static enum progress at_site(struct dune_thread *t, const struct sigcontext *c)
 {
@@ -70,15 +85,13 @@ static enum progress at_site(struct dune_thread *t, const struct sigcontext *c)
 	bool done = c->rip != (unsigned long)__dune_syscall_site && c->rip != (unsigned long)__dune_own_site;
 
 	if (caller == (unsigned long)__dune_run_return) {
-		if (!done || c->rax == DUNE_EXIT_INTR || c->rax == DUNE_EXIT_FAULT || c->rax == DUNE_EXIT_WINDOW)
-			return COMPLETE;
-		return c->rax == DUNE_EXIT_SYSCALL ? CALLING : BUSY;
+		return done ? after_run(t, c->rax) : COMPLETE;
 	}
 	if (caller != (unsigned long)__dune_call_return && caller != (unsigned long)__dune_output_return)
 		return BUSY;
 	if (!done)	/* not yet, or to be restarted */
 		return CALLING;
-	t->run->regs.rax = c->rax;
+	t->vcpu.regs->rax = c->rax;
 	if (caller == (unsigned long)__dune_output_return)
 		__dune_output_mark(t);
 	return COMPLETE;
@@ -106,13 +119,13 @@ static enum progress progress(struct dune_thread *t, const struct sigcontext *c,
 	if (between(rip, __dune_run_loop, __dune_run_return))
 		return COMPLETE;
 	if (between(rip, __dune_run_return, __dune_call_return))
-		return t->run->exit_reason == DUNE_EXIT_SYSCALL ? CALLING : BUSY;
+		return __dune_engine_was_call(&t->vcpu) ? CALLING : BUSY;
 	if (rip == (unsigned long)__dune_call_return)
-		t->run->regs.rax = c->rax;
+		t->vcpu.regs->rax = c->rax;
 	if (between(rip, __dune_output_call, __dune_output_return))
 		return CALLING;
 	if (rip == (unsigned long)__dune_output_return) {
-		t->run->regs.rax = c->rax;
+		t->vcpu.regs->rax = c->rax;
 		__dune_output_mark(t);
 		return COMPLETE;
 	}
@@ -122,17 +135,10 @@ static enum progress progress(struct dune_thread *t, const struct sigcontext *c,
 /* Undo an exit by a system call: RIP goes back onto the instruction, RAX still has the number. */
 void __dune_call_again(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
-
 	if (t->exec.active)
 		__dune_exec_end(t);
 	t->returning = NULL;
-	if (r->rip == t->lstar_return) {
-		r->rflags = r->r11;
-		r->rip = r->rcx;
-	}
-	/* SYSCALL leaves RIP in RCX; otherwise it was a VMCALL. */
-	r->rip -= r->rip == r->rcx ? SYSCALL_LENGTH : VMCALL_LENGTH;
+	__dune_engine_call_again(&t->vcpu);
 }
 
 /*
@@ -141,13 +147,13 @@ void __dune_call_again(struct dune_thread *t)
  */
 static void leave_call_entry(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 
-	if (t->run->cpl || r->rip < __dune_process.lstar || r->rip >= __dune_process.lstar_return)
+	if (__dune_engine_cpl(&t->vcpu) || r->rip < __dune_process.lstar || r->rip >= __dune_process.lstar_return)
 		return;
 	r->rip = r->rcx - SYSCALL_LENGTH;
 	r->rflags = r->r11;
-	t->run->cpl = t->session && r->r11 & RFLAGS_IOPL1 ? 3 : 0;
+	__dune_engine_set_cpl(&t->vcpu, t->session && r->r11 & RFLAGS_IOPL1 ? 3 : 0);
 }
 
 static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)
@@ -162,11 +168,12 @@ static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)
  */
 static void own_interrupts_on(struct dune_thread *t)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 	unsigned long site = r->rcx - SYSCALL_LENGTH;
 	bool in_stub = r->rip == t->lstar_return;
 
-	if (t->run->cpl || t->ring3_bases || t->run->event_info & DUNE_EVENT_VALID || on_trap_stack(t, r->rsp))
+	if (__dune_engine_cpl(&t->vcpu) || t->ring3_bases || __dune_engine_in_event(&t->vcpu) ||
+	    on_trap_stack(t, r->rsp))
 		return;
 	if (!(in_stub || r->rip == r->rcx) || site == (unsigned long)__dune_syscall_site || site == (unsigned long)__dune_own_site)
 		return;
@@ -211,9 +218,9 @@ static void defer(struct dune_thread *t, const siginfo_t *info, const struct sig
 	__dune_watch(t);
 	memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
 	if (wait)	/* for the guest to have interrupts on */
-		t->run->flags |= DUNE_RUN_WINDOW;
+		__dune_engine_want_window(&t->vcpu, true);
 	else
-		t->run->immediate_exit = 1;
+		__dune_engine_come_out(&t->vcpu);
 }
 
 /* ---- the frame ---- */
@@ -227,7 +234,7 @@ static size_t fpstate_size(const struct _fpstate_64 *fp)
 
 static void fill_context(struct dune_thread *t, struct sigcontext *to, const struct sigcontext *host)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 
 	*to = (struct sigcontext){
 		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11,
@@ -243,7 +250,7 @@ static void fill_context(struct dune_thread *t, struct sigcontext *to, const str
 }
 
 /* Some calls wait under a mask of their own, which is in force until the handler returns. */
-static bool waiting_mask(const struct dune_regs *r, unsigned long nr, uint64_t *mask)
+static bool waiting_mask(const struct guest_regs *r, unsigned long nr, uint64_t *mask)
 {
 	const struct arguments args = arguments_of(r);
 
@@ -272,7 +279,7 @@ static uint64_t handler_mask(int signo, const struct sigaction_kernel *action, u
 static struct frame *place_frame(struct dune_thread *t, const struct sigaction_kernel *action,
 				 size_t fp_size, unsigned long *fpstate)
 {
-	unsigned long sp = t->run->regs.rsp, frame;
+	unsigned long sp = t->vcpu.regs->rsp, frame;
 	const struct altstack *alt = &t->altstack;
 	bool inside = __dune_on_altstack(alt, sp);
 
@@ -292,7 +299,7 @@ static struct frame *place_frame(struct dune_thread *t, const struct sigaction_k
 static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 			const struct ucontext *host, const struct sigaction_kernel *action)
 {
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 	const struct _fpstate_64 *fp = (const void *)host->uc_mcontext.fpstate;
 	size_t fp_size = fpstate_size(fp);
 	unsigned long fpstate;
@@ -459,7 +466,7 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 	siginfo_t segv = exception_info(SIGSEGV, SI_KERNEL, 0);
 	struct sigaction_kernel segv_action = t->sighand->actions[SIGSEGV];
 
-	if (t->run->cpl)
+	if (__dune_engine_cpl(&t->vcpu))
 		__dune_session_interrupt(t, in_force);
 	if (try_call(t, info, action, host, in_force))
 		return;
@@ -472,7 +479,7 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 }
 
 /*
- * Where run->regs is all there is of the guest: have it call the handler of @first, unless that is NULL, and of the
+ * Where vcpu.regs is all there is of the guest: have it call the handler of @first, unless that is NULL, and of the
  * signals that are kept.  The last one runs first.  Signals are blocked; if there is none it returns, with @mask.
  */
 static void call_handlers(struct dune_thread *t, const struct pending_signal *first, uint64_t mask)
@@ -481,8 +488,8 @@ static void call_handlers(struct dune_thread *t, const struct pending_signal *fi
 	struct pending_signal *kept = pending_signals(t);
 	struct ucontext uc;
 
-	t->run->immediate_exit = 0;
-	t->run->flags &= ~DUNE_RUN_WINDOW;
+	__dune_engine_stay(&t->vcpu);
+	__dune_engine_want_window(&t->vcpu, false);
 	t->deferred = false;
 	__dune_watch(t);
 	if (!first && !t->nr_pending) {
@@ -496,8 +503,8 @@ static void call_handlers(struct dune_thread *t, const struct pending_signal *fi
 		siginfo_t *info = &kept[i].info;
 
 		if (is_trap(info)) {	/* the call has not been made: RAX has its number */
-			t->run->regs.rax = info->si_syscall;
-			info->si_call_addr = (void *)t->run->regs.rip;
+			t->vcpu.regs->rax = info->si_syscall;
+			info->si_call_addr = (void *)t->vcpu.regs->rip;
 		}
 		memcpy(&mask, &uc.uc_sigmask, sizeof(mask));
 		call_handler(t, info, &kept[i].action, &uc, mask);
@@ -509,18 +516,18 @@ static void call_handlers(struct dune_thread *t, const struct pending_signal *fi
 
 static bool interrupts_off(const struct dune_thread *t, unsigned long flags)
 {
-	return !(flags & RFLAGS_IF) || t->run->event_info & DUNE_EVENT_VALID;
+	return !(flags & RFLAGS_IF) || __dune_engine_in_event(&t->vcpu);
 }
 
 /* The guest has come out: now the handlers can run, unless it is where interrupts are off.  A trap cannot wait. */
 void __dune_signals_resume(struct dune_thread *t)
 {
-	if (!(t->run->event_info & DUNE_EVENT_VALID))
+	if (!(__dune_engine_in_event(&t->vcpu)))
 		leave_call_entry(t);
 	own_interrupts_on(t);
-	if (t->nr_pending && !is_trap(&pending_signals(t)->info) && interrupts_off(t, t->run->regs.rflags)) {
-		t->run->immediate_exit = 0;
-		t->run->flags |= DUNE_RUN_WINDOW;
+	if (t->nr_pending && !is_trap(&pending_signals(t)->info) && interrupts_off(t, t->vcpu.regs->rflags)) {
+		__dune_engine_stay(&t->vcpu);
+		__dune_engine_want_window(&t->vcpu, true);
 		return;
 	}
 	call_handlers(t, NULL, t->deferred_mask);
@@ -530,7 +537,7 @@ void __dune_signals_resume(struct dune_thread *t)
 bool __dune_signals_first(struct dune_thread *t)
 {
 	own_interrupts_on(t);
-	if (interrupts_off(t, t->run->regs.rflags))
+	if (interrupts_off(t, t->vcpu.regs->rflags))
 		return false;
 	__dune_call_again(t);
 	return true;
@@ -569,9 +576,9 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct ucontext *host)
 {
 	struct sigaction_kernel action = t->sighand->actions[signo];
-	unsigned long nr = t->run->regs.rax;
+	unsigned long nr = t->vcpu.regs->rax;
 	bool trap = is_trap(info) && at(&host->uc_mcontext, __dune_syscall_site);
-	struct dune_regs *r = &t->run->regs;
+	struct guest_regs *r = t->vcpu.regs;
 	enum progress where;
 	uint64_t in_force, flags;
 	bool wait;
@@ -590,7 +597,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	} else {
 		where = progress(t, &host->uc_mcontext, trap);
 	}
-	if (where == COMPLETE && !(t->run->event_info & DUNE_EVENT_VALID))
+	if (where == COMPLETE && !(__dune_engine_in_event(&t->vcpu)))
 		leave_call_entry(t);
 	if (where != BUSY)
 		own_interrupts_on(t);
@@ -664,7 +671,7 @@ static struct dune_thread *this_thread(void)
 {
 	unsigned long sp = (unsigned long)__builtin_frame_address(0);
 
-	if (sp - __dune_process.region >= DUNE_GRANULE_SIZE)
+	if (sp - __dune_process.region >= GRANULE_SIZE)
 		return NULL;
 	return area_thread(sp & -(unsigned long)AREA_SIZE);
 }
@@ -701,9 +708,9 @@ void __dune_host_handler(int signo, siginfo_t *info, void *context)
 
 /* ---- exceptions ---- */
 
-static void load_frame(struct dune_regs *r, const struct dune_tf *tf)
+static void load_frame(struct guest_regs *r, const struct dune_tf *tf)
 {
-	*r = (struct dune_regs){
+	*r = (struct guest_regs){
 		.rax = tf->rax, .rcx = tf->rcx, .rdx = tf->rdx, .rbx = tf->rbx,
 		.rsp = tf->rsp, .rbp = tf->rbp, .rsi = tf->rsi, .rdi = tf->rdi,
 		.r8 = tf->r8, .r9 = tf->r9, .r10 = tf->r10, .r11 = tf->r11,
@@ -723,7 +730,7 @@ static void report_exception(const struct dune_thread *t, const struct raise *ra
 }
 
 /*
- * The guest stands at the instruction that has failed, in run->regs: have the kernel send it
+ * The guest stands at the instruction that has failed, in vcpu.regs: have the kernel send it
  * the signal; a blocked or ignored one kills, as the kernel's own do.
  */
 static void send_exception(struct dune_thread *t, const siginfo_t *info, const struct raise *raise)
@@ -766,9 +773,9 @@ void __dune_signal_exception(struct dune_thread *t, const struct raise *raise)
 	t->trapno = raise->vector;
 	t->trap_err = raise->tf->err;
 	t->trap_cr2 = raise->vector == T_PGFLT ? raise->addr : 0;
-	load_frame(&t->run->regs, raise->tf);
-	t->run->cpl = raise->tf->cs & 3;
-	set_trap_state(t, t->run->cpl, raise->tf->rsp);
+	load_frame(t->vcpu.regs, raise->tf);
+	__dune_engine_set_cpl(&t->vcpu, raise->tf->cs & 3);
+	set_trap_state(t, __dune_engine_cpl(&t->vcpu), raise->tf->rsp);
 	send_exception(t, &info, raise);
 }
 
@@ -780,6 +787,6 @@ void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned lo
 	t->trapno = code == SI_KERNEL ? T_GPFLT : T_PGFLT;
 	t->trap_err = error;
 	t->trap_cr2 = addr;
-	t->run->event_info = 0;
+	__dune_engine_drop_event(&t->vcpu);
 	send_exception(t, &info, NULL);
 }

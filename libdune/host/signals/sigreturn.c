@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * rt_sigreturn: the end of a handler of the program's.  The kernel loads the mask and the vector state of the frame; the
- * registers go into struct dune_run afterwards.  Until the kernel has done its part nothing is changed, and
+ * registers go into the guest's afterwards.  Until the kernel has done its part nothing is changed, and
  * from then on all that is missing is in struct sigreturn: so a signal can come at any instruction, and none is
  * blocked.  HR3.
  */
@@ -19,13 +19,13 @@
 /* One under way; the kernel gets the ucontext. */
 struct sigreturn {
 	struct ucontext uc;
-	struct dune_regs regs;		/* the guest's, and its alternate stack, from the frame */
+	struct guest_regs regs;		/* the guest's, and its alternate stack, from the frame */
 	struct altstack altstack;
 };
 
-static void read_context(struct dune_regs *r, const struct sigcontext *c, uint64_t rflags)
+static void read_context(struct guest_regs *r, const struct sigcontext *c, uint64_t rflags)
 {
-	*r = (struct dune_regs){
+	*r = (struct guest_regs){
 		.rax = c->rax, .rcx = c->rcx, .rdx = c->rdx, .rbx = c->rbx,
 		.rsp = c->rsp, .rbp = c->rbp, .rsi = c->rsi, .rdi = c->rdi,
 		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
@@ -36,7 +36,7 @@ static void read_context(struct dune_regs *r, const struct sigcontext *c, uint64
 
 long __dune_sys_sigreturn(struct dune_thread *t)
 {
-	const struct dune_regs *r = &t->run->regs;
+	const struct guest_regs *r = t->vcpu.regs;
 	struct sigreturn s __attribute__((aligned(16)));
 	struct sigcontext *c = &s.uc.uc_mcontext;
 	unsigned short ss, cs;
@@ -50,7 +50,7 @@ long __dune_sys_sigreturn(struct dune_thread *t)
 	t->returned = false;
 	__atomic_store_n(&t->returning, &s, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (t->deferred && t->run->immediate_exit) {	/* the handler of what came just now is to run first */
+	if (t->deferred && __dune_engine_comes_out(&t->vcpu)) {	/* the handler of what came just now is to run first */
 		__dune_call_again(t);
 		return r->rax;
 	}
@@ -76,7 +76,7 @@ long __dune_sys_sigreturn(struct dune_thread *t)
 
 static void load_returned(struct dune_thread *t)
 {
-	t->run->regs = t->returning->regs;
+	*t->vcpu.regs = t->returning->regs;
 	t->altstack = t->returning->altstack;
 	__atomic_store_n(&t->returning, NULL, __ATOMIC_RELEASE);
 }

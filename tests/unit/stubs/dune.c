@@ -20,44 +20,61 @@ uint32_t stub_owners[STUB_GRANULES];	/* by guest-physical granule: the process's
 bool (*stub_mapped)(uint64_t va);	/* has the process something in this granule?  NULL: always */
 unsigned long stub_calls[512];
 
-/* As kern/mmu/granule.c does it: the same address where that is free, else the highest. */
-static long get_granule(struct dune_granule *g)
-{
-	uint64_t va = g->va >> DUNE_GRANULE_SHIFT, gpa;
+/* ---- an engine of its own; places as kern/mmu/granule.c gives them: the same address where that is free, else the highest ---- */
 
-	if (g->va >> 47)
+long __dune_engine_granule(uint64_t address, int (*drop)(void))
+{
+	uint64_t va = address >> GRANULE_SHIFT, gpa;
+
+	(void)drop;
+	if (address >> 47)
 		return -EINVAL;
-	if (stub_mapped && !stub_mapped(g->va))
+	if (stub_mapped && !stub_mapped(address))
 		return -EFAULT;
 	for (gpa = 0; gpa < STUB_GRANULES; gpa++)
 		if (stub_owners[gpa] == va + 1)
-			goto found;
+			return gpa << GRANULE_SHIFT;
 	gpa = va;
 	if (va >= STUB_GRANULES || stub_owners[va])
 		for (gpa = STUB_GRANULES - 1; stub_owners[gpa]; gpa--)
 			if (!gpa)
 				return -ENOSPC;
 	stub_owners[gpa] = va + 1;
-found:
-	g->gpa = gpa << DUNE_GRANULE_SHIFT;
+	return gpa << GRANULE_SHIFT;
+}
+
+bool __dune_engine_granule_gone(uint64_t gpa)
+{
+	return gpa >> GRANULE_SHIFT < STUB_GRANULES && !stub_owners[gpa >> GRANULE_SHIFT];
+}
+
+bool __dune_engine_looks(void)
+{
+	return true;
+}
+
+long __dune_engine_look(unsigned long at)
+{
+	(void)at;
 	return 0;
 }
+
+void __dune_engine_flush_all(void)
+{
+}
+
+void __dune_engine_yield(unsigned long sleep)
+{
+	(void)sleep;
+}
+
+/* ---- system calls ---- */
 
 long dune_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
 	long ret;
 
 	stub_calls[nr]++;
-	if (nr == __NR_ioctl && a == __dune_process.fd && b == (long)DUNE_GET_GRANULE)
-		return get_granule((struct dune_granule *)c);
-	if (nr == __NR_mmap && e == __dune_process.fd) {
-		void *p = mmap((void *)a, b, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-
-		if (p == MAP_FAILED)
-			return -errno;
-		__builtin_memcpy(p, stub_owners, sizeof(stub_owners));
-		return (long)p;
-	}
 	ret = syscall(nr, a, b, c, d, e, f);
 	return ret == -1 ? -errno : ret;
 }
@@ -123,25 +140,20 @@ bool __dune_thread_in(uint64_t gpa)
 
 void stub_begin(void)
 {
-	struct dune_granule g;
-	unsigned long size = DUNE_GRANULE_SIZE;
+	unsigned long size = GRANULE_SIZE;
 	unsigned long start = (unsigned long)mmap(NULL, 2 * size, PROT_NONE,
 						  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	__dune_tracking_begins = nothing;
-	__dune_process.fd = 12345;
 	__dune_process.ready = 1;
 	__dune_process.nr_granules = STUB_GRANULES;
 	__dune_process.region = (start + size - 1) & -size;
 	mprotect((void *)(__dune_process.region + AREA_TRAP), REGION_TABLES_END - AREA_TRAP, PROT_READ | PROT_WRITE);
-	g.va = __dune_process.region;
-	if (get_granule(&g))
-		abort();
-	__dune_process.region_gpa = g.gpa;
+	__dune_process.region_gpa = __dune_granule_get(__dune_process.region);
 	__dune_process.full = true;
 	__dune_process.root = pgroot = (ptent_t *)(__dune_process.region + REGION_ROOT);
-	phys_limit = (uint64_t)STUB_GRANULES << DUNE_GRANULE_SHIFT;
-	__dune_granule_set(__dune_process.region, g.gpa);
+	phys_limit = (uint64_t)STUB_GRANULES << GRANULE_SHIFT;
+	__dune_granule_set(__dune_process.region, __dune_process.region_gpa);
 }
 
 /* base.h gives these names to memcpy() and memset(). */

@@ -2,7 +2,7 @@
 /*
  * The lock of the page tables, and of what goes with them.  HR3 and GR0.
  */
-#include "base/base.h"
+#include "threads/threads.h"
 
 static uint32_t first_mutex;
 uint32_t *__dune_memory_mutex = &first_mutex;
@@ -30,11 +30,8 @@ void __dune_mutex_wait(void)
 			__builtin_ia32_pause();
 		if (!READ_ONCE(*__dune_memory_mutex))
 			continue;
-		if (dune_in_guest())
-			__dune_process.hypercall(DUNE_HC_YIELD, sleep, 0, 0);
-		else
-			own_syscall3(__NR_ioctl, __dune_process.fd, DUNE_YIELD, sleep);
+		__dune_engine_yield(sleep);
 		if (++round >= YIELDS)
-			sleep = !sleep ? SLEEP : 2 * sleep <= DUNE_YIELD_MAX ? 2 * sleep : sleep;
+			sleep = !sleep ? SLEEP : 2 * sleep <= ENGINE_YIELD_MAX ? 2 * sleep : sleep;
 	} while (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE));
 }
