@@ -74,3 +74,18 @@ $(B)/lib/pkgconfig/%.pc: libdune/%.pc.in libdune/build.mk
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(CURDIR)|' -e 's|@LIBDIR@|$${pcfiledir}/..|' \
 		-e 's|@INCLUDEDIR@|$(abspath libdune/include)|' -e 's|@VERSION@|$(LIBDUNE_VERSION)|' $< > $@
+
+# What programs are started in Dune mode with: build/lib/dune-preload.so, the room "launch" with all below it.
+LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o image.o environment.o)
+LIBS += $(B)/lib/dune-preload.so
+$(LAUNCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
+$(LAUNCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
+
+# First of all initializers, no library needed, nothing exported; as a program it begins at dune_load.  Code and
+# constants are one mapping, as each costs every fork of the program (some 4,000 instructions).
+$(B)/lib/dune-preload.so: $(LAUNCH_OBJ) $(B)/lib/libdune.a
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete \
+		-Wl,-z,noseparate-code -Wl,-e,dune_load \
+		-Wl,--exclude-libs,ALL -Wl,-Bsymbolic -o $@ $^

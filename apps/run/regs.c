@@ -31,17 +31,17 @@ static const struct reg {
 	uint16_t at;		/* offset, or the value itself */
 	const char *feature;	/* that begins with it */
 } regs[] = {
-#define G(reg, type)		{ #reg, type, 8, GUEST, 8, offsetof(struct dune_regs, reg), NULL }
+#define G(reg, type)		{ #reg, type, 8, GUEST, 8, offsetof(struct debug_regs, reg), NULL }
 #define S(name, value)		{ name, "int32", 4, VALUE, 4, value, NULL }
 #define ST(n)			{ "st" #n, "i387_ext", 10, VECTOR, 10, FX_ST(n), NULL }
 #define F(name, at, stored)	{ name, "int", 4, VECTOR, stored, at, NULL }
 #define XMM(n)			{ "xmm" #n, "vec128", 16, VECTOR, 16, FX_XMM(n), NULL }
 #define H(name, member, feature) { name, "int", 8, HOST, 8, offsetof(struct user_regs_struct, member), feature }
-	{ "rax", "int64", 8, GUEST, 8, offsetof(struct dune_regs, rax), "core" },
+	{ "rax", "int64", 8, GUEST, 8, offsetof(struct debug_regs, rax), "core" },
 	G(rbx, "int64"), G(rcx, "int64"), G(rdx, "int64"), G(rsi, "int64"), G(rdi, "int64"),
 	G(rbp, "data_ptr"), G(rsp, "data_ptr"), G(r8, "int64"), G(r9, "int64"), G(r10, "int64"), G(r11, "int64"),
 	G(r12, "int64"), G(r13, "int64"), G(r14, "int64"), G(r15, "int64"), G(rip, "code_ptr"),
-	{ "eflags", "i386_eflags", 4, GUEST, 4, offsetof(struct dune_regs, rflags), NULL },
+	{ "eflags", "i386_eflags", 4, GUEST, 4, offsetof(struct debug_regs, rflags), NULL },
 	/* As a program sees them outside Dune mode. */
 	S("cs", 0x33), S("ss", 0x2b), S("ds", 0), S("es", 0), S("fs", 0), S("gs", 0),
 	ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7),

@@ -2,7 +2,7 @@
 /*
  * dune-run [--gdb PORT] PROGRAM [ARGUMENT...]: run an unmodified program, and all that it starts, in Dune mode.
  *
- * The work is done by an object that the dynamic linker loads into the program (preload.c).
+ * The work is done by an object that the dynamic linker loads into the program (libdune/launch).
  * Exit status: the program's; 125 if dune-run itself fails, 126 if the program cannot be run,
  * 127 if it is not found.
  */
@@ -17,14 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/program.h"
+#include "launch/launch.h"
 #include "remote.h"
 
 #define DEVICE		"/dev/dune"
-#define OBJECT		"dune-preload.so"
-#define INSTALLED	"/usr/local/lib/" OBJECT
+#define INSTALLED	"/usr/local/lib/" LAUNCH_OBJECT
 
-enum { FAILED = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
+enum { FAILED = LAUNCH_FAILED, CANNOT_RUN = 126, NOT_FOUND = 127 };
 
 static void __attribute__((noreturn, format(printf, 2, 3))) die(int status, const char *fmt, ...)
 {
@@ -98,7 +97,7 @@ static void check_program(const char *path, struct program *program)
 /* ../lib beside this program's directory, else where it is installed. */
 static void find_object(char path[PATH_MAX])
 {
-	static const char *const beside[] = { "/../lib/" OBJECT, "/" OBJECT };
+	static const char *const beside[] = { "/../lib/" LAUNCH_OBJECT, "/" LAUNCH_OBJECT };
 	char self[PATH_MAX], tried[PATH_MAX + 32];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
@@ -115,7 +114,7 @@ static void find_object(char path[PATH_MAX])
 	}
 	if (realpath(INSTALLED, path))
 		return;
-	die(FAILED, "cannot find " OBJECT " beside this program or at " INSTALLED);
+	die(FAILED, "cannot find " LAUNCH_OBJECT " beside this program or at " INSTALLED);
 }
 
 /* One message here is clearer than one from inside the program. */
@@ -143,7 +142,7 @@ static void set_preload(const char *object)
 }
 
 /*
- * A statically linked program is started by the object (load.c), which gets its descriptor; of a script
+ * A statically linked program is started by the object (launch/image.c), which gets its descriptor; of a script
  * the arguments, @args, are what the kernel would make them.
  */
 static char **loader_args(const char *object, const char *name, const struct program *program, char **args)

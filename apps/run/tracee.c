@@ -2,8 +2,8 @@
 /*
  * A program in Dune mode under ptrace.
  *
- * The tracer stops threads in HR3, as it would any; struct dune_run has the guest's registers then. Exceptions of
- * the guest - breakpoints, single steps, faults - are announced by libdune (debug.h) before they become
+ * The tracer stops threads in HR3, as it would any; the guest's registers are in libdune's memory then. Exceptions of
+ * the guest - breakpoints, single steps, faults - are announced by libdune (base/debug.h) before they become
  * signals. Other signals are seen by ptrace on their way, as always.
  */
 #include <errno.h>
@@ -19,7 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "threads/debug.h"
 #include "tracee.h"
 
 #define RFLAGS_TF	0x100UL
@@ -57,6 +56,15 @@ static void __attribute__((noreturn)) fail(const char *what)
 	if (pid)
 		kill(pid, SIGKILL);
 	exit(125);
+}
+
+/* What is in the program does not say what this debugger has to know. */
+static void __attribute__((noreturn)) refuse(uint32_t version)
+{
+	fprintf(stderr, "dune-run: " LAUNCH_OBJECT " speaks version %u with debuggers, this dune-run %u: "
+		"take both from one build\n", version, DUNE_DEBUG_VERSION);
+	kill(pid, SIGKILL);
+	exit(LAUNCH_FAILED);
 }
 
 pid_t tracee_pid(void)
@@ -237,18 +245,18 @@ static bool is_complete(const struct user_regs_struct *host, const struct debug_
 
 	if (stop->complete || (host->rip >= debug.run_loop && host->rip < debug.run_return))
 		return true;
-	if (host->rip != debug.site && host->rip != debug.site + 2)
+	if (host->rip != debug.site && host->rip != debug.site_end)
 		return false;
 	if (!peek(host->rsp, &caller, sizeof(caller)) || caller != debug.run_return)
 		return false;
-	return host->rip == debug.site || host->rax == DUNE_EXIT_INTR || host->rax == DUNE_EXIT_WINDOW;
+	return host->rip == debug.site || (host->rax < 64 && debug.complete_results >> host->rax & 1);
 }
 
 static void guest_is_host(struct registers *r)
 {
 	const struct user_regs_struct *h = &r->host;
 
-	r->guest = (struct dune_regs){
+	r->guest = (struct debug_regs){
 		.rax = h->rax, .rcx = h->rcx, .rdx = h->rdx, .rbx = h->rbx,
 		.rsp = h->rsp, .rbp = h->rbp, .rsi = h->rsi, .rdi = h->rdi,
 		.r8 = h->r8, .r9 = h->r9, .r10 = h->r10, .r11 = h->r11,
@@ -265,14 +273,15 @@ bool tracee_get(const struct thread *t, struct registers *r)
 	if (ptrace(PTRACE_GETREGS, t->tid, NULL, &r->host) || ptrace(PTRACE_GETFPREGS, t->tid, NULL, &r->vector))
 		return false;
 	area = area_of(&r->host);
-	if (!area || !peek(area + debug.run, &r->guest, sizeof(r->guest)) || !peek(area + debug.stop, &stop, sizeof(stop)) ||
+	if (!area || !peek(area + debug.regs, &r->guest, sizeof(r->guest)) ||
+	    !peek(area + debug.stop, &stop, sizeof(stop)) ||
 	    (!r->guest.rip && !r->guest.rsp)) {		/* it is new */
-		r->run = 0;
+		r->at = 0;
 		r->complete = false;
 		guest_is_host(r);
 		return true;
 	}
-	r->run = area + debug.run;
+	r->at = area + debug.regs;
 	r->complete = is_complete(&r->host, &stop);
 	if (r->guest.rip == debug.lstar_return) {	/* HR3 has not done it yet */
 		r->guest.rip = r->guest.rcx;
@@ -283,23 +292,23 @@ bool tracee_get(const struct thread *t, struct registers *r)
 
 bool tracee_set(const struct thread *t, const struct registers *r)
 {
-	return r->run && r->complete && poke(r->run, &r->guest, sizeof(r->guest)) &&
+	return r->at && r->complete && poke(r->at, &r->guest, sizeof(r->guest)) &&
 	       !ptrace(PTRACE_SETREGS, t->tid, NULL, &r->host) && !ptrace(PTRACE_SETFPREGS, t->tid, NULL, &r->vector);
 }
 
 /* A thread inside a system call executes its instruction after that. */
 static void set_step(struct thread *t, bool on)
 {
-	struct dune_regs regs;
+	struct debug_regs regs;
 	struct registers r;
-	__u64 *flags;
+	uint64_t *flags;
 
 	t->stepping = on;
-	if (!tracee_get(t, &r) || !r.run || !peek(r.run, &regs, sizeof(regs)))
+	if (!tracee_get(t, &r) || !r.at || !peek(r.at, &regs, sizeof(regs)))
 		return;
 	flags = regs.rip == debug.lstar_return ? &regs.r11 : &regs.rflags;
 	*flags = on ? *flags | RFLAGS_TF : *flags & ~RFLAGS_TF;
-	poke(r.run, &regs, sizeof(regs));
+	poke(r.at, &regs, sizeof(regs));
 }
 
 /* ---- children of the program: not debugged ---- */
@@ -387,10 +396,16 @@ static bool exception_stop(struct thread *t, uint64_t area, const struct debug_s
 /* The first one: the program is in Dune mode. */
 static void meet(const struct user_regs_struct *host)
 {
-	if (debug.magic || !peek(host->r10, &debug, sizeof(debug)))
+	struct dune_debug found;
+
+	if (debug.magic || !peek(host->r10, &found, offsetof(struct dune_debug, pid)) ||
+	    found.magic != DUNE_DEBUG_MAGIC)
 		return;
-	if (debug.magic != DUNE_DEBUG_MAGIC || debug.pid != pid)
-		debug.magic = 0;
+	if (found.version != DUNE_DEBUG_VERSION || found.size != sizeof(found))
+		refuse(found.version);
+	if (!peek(host->r10, &found, sizeof(found)) || found.pid != pid)
+		return;
+	debug = found;
 	debug_at = host->r10;
 }
 
@@ -530,13 +545,16 @@ static void step_back(struct thread *t)
 	if (t->state != THREAD_EXCEPTION || t->signo != SIGTRAP || !tracee_get(t, &r) || !breakpoint_at(r.guest.rip - 1))
 		return;
 	r.guest.rip--;
-	if (poke(r.run, &r.guest, sizeof(r.guest))) {
+	if (poke(r.at, &r.guest, sizeof(r.guest))) {
 		t->unreported = false;
 		t->signo = 0;
 	}
 }
 
-/* Until something has happened to a child, or there is input on @fd, or it has lasted long; returns whether there is. */
+/*
+ * Until something has happened to a child, or there is input on @fd, or it has lasted long; returns whether there
+ * is.
+ */
 static bool await_child(int fd, int milliseconds)
 {
 	struct pollfd polled[2] = { { .fd = child_signals, .events = POLLIN }, { .fd = fd, .events = POLLIN } };

@@ -12,7 +12,7 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
-#include <linux/dune.h>
+#include "launch/launch.h"
 
 enum thread_state {
 	THREAD_RUNNING,
@@ -42,10 +42,10 @@ struct event {
 };
 
 struct registers {
-	struct dune_regs guest;
+	struct debug_regs guest;
 	struct user_regs_struct host;	/* of which FS and GS base are the guest's */
 	struct user_fpregs_struct vector;
-	uint64_t run;		/* where struct dune_run is; 0: the thread is not in Dune mode, guest is host's */
+	uint64_t at;		/* where the guest's are; 0: the thread is not in Dune mode, guest is host's */
 	bool complete;		/* guest can be changed */
 };
 

@@ -7,7 +7,8 @@
  * Nothing here calls the C library, uses thread-local storage or touches a vector
  * register: a program's are live whenever libdune runs.
  *
- * The rooms are compat, api, host, guest, memory, threads, engine and base; each may use those behind it, and no
+ * The rooms are launch, compat, api, host, guest, memory, threads, engine and base; each may use those behind
+ * it, and no
  * other (scripts/layers).
  */
 #ifndef LIBDUNE_BASE_H

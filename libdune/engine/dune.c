@@ -227,6 +227,17 @@ long __dune_engine_granule(uint64_t va, int (*drop)(void))
 	return ret;
 }
 
+bool __dune_engine_granules_adjoin(uint64_t gpa)
+{
+	uint64_t granule = gpa >> GRANULE_SHIFT;
+	uint32_t owner;
+
+	if (granule + 1 >= __dune_process.nr_granules)
+		return false;
+	owner = READ_ONCE(owners[granule]);
+	return owner && owner + 1 == READ_ONCE(owners[granule + 1]);
+}
+
 bool __dune_engine_looks(void)
 {
 	return owners;

@@ -126,6 +126,9 @@ long __dune_engine_granule(uint64_t va, int (*drop)(void));
 /* HR3 and GR0, with the lock held: has the granule at @gpa nothing behind it any more? */
 bool __dune_engine_granule_gone(uint64_t gpa);
 
+/* Likewise: are the granules at @gpa and behind it the process's, side by side there too? */
+bool __dune_engine_granules_adjoin(uint64_t gpa);
+
 /* HR3 and GR0: what that needs is there; else __dune_engine_look() is to be called. */
 bool __dune_engine_looks(void);
 

@@ -1,34 +1,44 @@
 // SPDX-License-Identifier: MIT
 /*
- * A program under a debugger in another process: debug.h.  HR3.
+ * A program under a debugger in another process: base/debug.h.  HR3, but for __dune_debug_begin().
  */
 #include "host/host.h"
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
 
-static struct dune_debug debug;
+static struct dune_debug debug = {
+	.magic = DUNE_DEBUG_MAGIC,
+	.version = DUNE_DEBUG_VERSION,
+	.size = sizeof(debug),
+};
 
-/* From now on exceptions stop this process for its debugger. */
+_Static_assert(sizeof(struct debug_regs) == sizeof(struct guest_regs) &&
+	       offsetof(struct debug_regs, rsp) == offsetof(struct guest_regs, rsp) &&
+	       offsetof(struct debug_regs, r8) == offsetof(struct guest_regs, r8) &&
+	       offsetof(struct debug_regs, rip) == offsetof(struct guest_regs, rip), "debuggers find the registers");
+
+/* GR0: from now on exceptions stop this process for its debugger. */
 void __dune_debug_begin(void)
 {
-	debug = (struct dune_debug){
-		.magic = DUNE_DEBUG_MAGIC,
-		.pid = dune_syscall0(__NR_getpid),
-		.region = __dune_process.region,
-		.region_end = __dune_process.region + GRANULE_SIZE,
-		.area_size = AREA_SIZE,
-		.run = AREA_ENGINE,
-		.stop = AREA_THREAD + offsetof(struct dune_thread, debug),
-		.text = (unsigned long)__ehdr_start,
-		.text_end = (unsigned long)_end,
-		.site = (unsigned long)__dune_own_site,
-		.run_loop = (unsigned long)__dune_run_loop,
-		.run_return = (unsigned long)__dune_run_return,
-		.touch = (unsigned long)__dune_touch_read,
-		.touch_end = (unsigned long)__dune_touch_end,
-		.lstar_return = __dune_process.lstar_return,
-	};
+	const struct dune_thread *t = current_thread();
+
+	debug.region = __dune_process.region;
+	debug.region_end = __dune_process.region + GRANULE_SIZE;
+	debug.area_size = AREA_SIZE;
+	debug.regs = (unsigned long)t->vcpu.regs - thread_area(t);
+	debug.stop = AREA_THREAD + offsetof(struct dune_thread, debug);
+	debug.text = (unsigned long)__ehdr_start;
+	debug.text_end = (unsigned long)_end;
+	debug.run_loop = (unsigned long)__dune_run_loop;
+	debug.run_return = (unsigned long)__dune_run_return;
+	debug.site = (unsigned long)__dune_own_site;
+	debug.site_end = (unsigned long)__dune_own_site + SYSCALL_LENGTH;
+	debug.complete_results = __dune_engine_complete_results();
+	debug.touch = (unsigned long)__dune_touch_read;
+	debug.touch_end = (unsigned long)__dune_touch_end;
+	debug.lstar_return = __dune_process.lstar_return;
+	debug.pid = dune_syscall0(__NR_getpid);
 }
 
 /*

@@ -265,15 +265,12 @@ static int make_tables(struct space *s, uint64_t va, uint64_t end, int level)
 /* What is side by side in guest-physical memory is so in the process too, or a range across two granules is nobody's. */
 static int check_neighbours(uint64_t pa, uint64_t last)
 {
-	const uint32_t *owner;
-
-	if (pa >> DUNE_GRANULE_SHIFT == last >> DUNE_GRANULE_SHIFT)
+	if (pa >> GRANULE_SHIFT == last >> GRANULE_SHIFT)
 		return 0;
-	owner = __dune_granule_owners();
-	if (!owner)
+	if (__dune_granules_known())
 		return -ENOMEM;
-	for (uint64_t g = pa >> DUNE_GRANULE_SHIFT; g < last >> DUNE_GRANULE_SHIFT; g++)
-		if (!READ_ONCE(owner[g]) || READ_ONCE(owner[g]) + 1 != READ_ONCE(owner[g + 1]))
+	for (; pa >> GRANULE_SHIFT < last >> GRANULE_SHIFT; pa += GRANULE_SIZE)
+		if (!__dune_engine_granules_adjoin(pa))
 			return -EXDEV;
 	return 0;
 }

@@ -6,7 +6,7 @@
 #define LIBDUNE_THREADS_H
 
 #include "base/base.h"
-#include "threads/debug.h"
+#include "base/debug.h"
 #include "engine/engine.h"
 #include "threads/layout.h"
 

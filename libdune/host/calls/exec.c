@@ -165,7 +165,7 @@ static long build_env(char **pointers, char *string, unsigned long envp, long co
 }
 
 /*
- * OBJECT FD NAME and the program's arguments, as the loader wants them (apps/run/load.c).
+ * OBJECT FD NAME and the program's arguments, as the loader wants them (launch/image.c).
  */
 static long build_args(char **pointers, char *numbers, const struct program *p, const struct call *c, long count)
 {

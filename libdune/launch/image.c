@@ -13,15 +13,13 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
-#include "host/calls.h"
-#include "preload.h"
-#include "base/program.h"
+#include "launch/inside.h"
 
 #define NR_PROGRAM_HEADERS	64
 #define CANNOT_LOAD		126
 
-#define page_down(address)	((address) & -(unsigned long)PAGE_SIZE)
-#define page_up(address)	page_down((address) + PAGE_SIZE - 1)
+#define page_down(address)	((address) & -(unsigned long)PGSIZE)
+#define page_up(address)	page_down((address) + PGSIZE - 1)
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const Elf64_Dyn _DYNAMIC[] __attribute__((visibility("hidden")));
@@ -90,7 +88,7 @@ static int protection(const Elf64_Phdr *segment)
 /* One place for all of a program that goes anywhere, at a multiple of what its segments ask for. */
 static void choose_place(struct image *image)
 {
-	unsigned long low = -1UL, high = 0, align = PAGE_SIZE;
+	unsigned long low = -1UL, high = 0, align = PGSIZE;
 	long ret;
 
 	for (int i = 0; i < image->header.e_phnum; i++) {
@@ -121,7 +119,8 @@ static void choose_place(struct image *image)
 	dune_syscall2(__NR_munmap, image->bias + low, high);
 }
 
-static void map(const struct image *image, unsigned long start, unsigned long end, int prot, int fd, unsigned long offset)
+static void map(const struct image *image, unsigned long start, unsigned long end, int prot, int fd,
+		unsigned long offset)
 {
 	int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_ANONYMOUS : 0);
 
@@ -178,7 +177,7 @@ static void set_stack_protection(const struct image *image, unsigned long stack)
 {
 	for (int i = 0; i < image->header.e_phnum; i++)
 		if (image->segments[i].p_type == PT_GNU_STACK && image->segments[i].p_flags & PF_X)
-			dune_syscall3(__NR_mprotect, page_down(stack), PAGE_SIZE,
+			dune_syscall3(__NR_mprotect, page_down(stack), PGSIZE,
 				      PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
 }
 
@@ -246,8 +245,8 @@ static void leave_file(void)
 	const Elf64_Phdr *segments = (const Elf64_Phdr *)(__ehdr_start + header->e_phoff);
 
 	for (int i = 0; i < header->e_phnum; i++) {
-		unsigned long start = page_down((unsigned long)__ehdr_start + segments[i].p_vaddr);
-		unsigned long size = page_up((unsigned long)__ehdr_start + segments[i].p_vaddr + segments[i].p_memsz) - start;
+		unsigned long first = (unsigned long)__ehdr_start + segments[i].p_vaddr, start = page_down(first);
+		unsigned long size = page_up(first + segments[i].p_memsz) - start;
 		long copy;
 
 		if (segments[i].p_type != PT_LOAD)
@@ -350,10 +349,11 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	struct image image = { 0 };
 	const char *env_start;
 	struct start s;
+	bool debugged;
 
 	relocate();
 	find(&s, stack);
-	image.name = "dune-preload.so";
+	image.name = LAUNCH_OBJECT;
 	if (*s.argc < LOADER_ARGS || !read_number(s.argv[1], &image.fd))
 		cannot_load(&image, "is loaded, or started, by dune-run");
 	image.name = s.argv[2];
@@ -362,14 +362,14 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	map_segments(&image);
 	set_stack_protection(&image, (unsigned long)stack);
 	env_start = s.envp[0];
-	preload_clean_environment(s.envp);
+	debugged = preload_clean_environment(s.envp);
 	take_out_arguments(&s);
 	set_auxv(&s, &image);
 	set_comm(image.name, __dune_set_loaded(image.fd));
 	if (tell_kernel(&s, &image, env_start))
 		__dune_set_loaded(-1);
 	dune_syscall1(__NR_close, image.fd);
-	preload_enter();
+	preload_enter(debugged);
 	go((unsigned long)s.argc, image.bias + image.header.e_entry);
 }
 

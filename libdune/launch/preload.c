@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The object that dune-run has the dynamic linker load first: it takes the program into Dune
+ * mode before anything else of it runs, the constructors of its C library included.  So it
+ * calls no library, needs none, and serves glibc and musl.
+ */
+#include "launch/inside.h"
+
+/* Tells glibc, which passes arguments to constructors, from musl, which does not. */
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+extern char **__environ __attribute__((weak));
+
+static void __attribute__((noreturn)) fail(const char *what, int ret)
+{
+	__dune_message("%s: error %d%s", what, -ret,
+		       ret == -ENOENT ? " (there is no /dev/dune: is the module loaded?)" :
+		       ret == -EACCES ? " (no permission to open /dev/dune)" : "");
+	for (;;)
+		dune_syscall1(__NR_exit_group, LAUNCH_FAILED);
+}
+
+void preload_enter(bool debugged)
+{
+	int ret;
+
+	dune_set_option(DUNE_OPT_STRICT, true);
+	dune_set_option(DUNE_OPT_QUIET, true);
+	__dune_process.fresh = true;
+	ret = dune_init(true);
+	if (ret)
+		fail("cannot prepare Dune mode", ret);
+	ret = dune_enter();
+	__dune_process.fresh = false;
+	if (ret)
+		fail("cannot enter Dune mode", ret);
+	if (debugged) {		/* have the debugger meet us in the guest */
+		__dune_debug_begin();
+		__asm__ volatile("int3" : : : "memory");
+	}
+}
+
+static void __attribute__((constructor)) enter(int argc, char **argv, char **envp)
+{
+	(void)argc;
+	(void)argv;
+	if (!gnu_get_libc_version)
+		envp = &__environ ? __environ : NULL;
+	preload_enter(envp && preload_clean_environment(envp));
+}
