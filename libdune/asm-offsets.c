@@ -25,8 +25,7 @@ void offsets(void)
 	DEFINE(T_HOST_TOP, offsetof(struct dune_thread, host_top));
 	DEFINE(T_FAULT_COUNT, offsetof(struct dune_thread, fault_count));
 	DEFINE(T_TABLE, offsetof(struct dune_thread, table));
-	DEFINE(T_RETURNED, offsetof(struct dune_thread, returned));
-	DEFINE(T_COMPLETE, offsetof(struct dune_thread, complete));
+	DEFINE(T_DOING, offsetof(struct dune_thread, doing));
 	DEFINE(T_TRAP_LOW, offsetof(struct dune_thread, trap_low));
 	DEFINE(T_TRAP_HIGH, offsetof(struct dune_thread, trap_high));
 	DEFINE(T_TRAP_TOP, offsetof(struct dune_thread, trap_top));
@@ -101,6 +100,16 @@ void offsets(void)
 	DEFINE(TF_RFLAGS, offsetof(struct dune_tf, rflags));
 	DEFINE(TF_ERR, offsetof(struct dune_tf, err));
 	DEFINE(TF_SIZE, sizeof(struct dune_tf));
+
+	DEFINE(DOING_LOOP, DOING_LOOP);
+	DEFINE(DOING_SIGRETURNED, DOING_SIGRETURNED);
+	DEFINE(DOING_MASK, DOING_MASK);
+	DEFINE(DOING_GUEST, DOING_GUEST);
+	DEFINE(DOING_CALL, DOING_CALL);
+	DEFINE(DOING_RESULT, DOING_RESULT);
+	DEFINE(DOING_OUTPUT, DOING_OUTPUT);
+	DEFINE(DOING_OUTPUT_RESULT, DOING_OUTPUT_RESULT);
+	DEFINE(DOING_CODE, DOING_CODE);
 
 	DEFINE(VECTOR_DBLFLT, T_DBLFLT);
 	DEFINE(VECTOR_PGFLT, T_PGFLT);

@@ -158,9 +158,9 @@ void __dune_host_exit(struct dune_thread *t, long raw)
 			__dune_signals_resume(t);
 		return;
 	case RUN_FAULT:
-		t->complete = true;	/* the guest makes the access again */
+		set_doing(t, DOING_FAULT);
 		host_fault(t);
-		t->complete = false;
+		set_doing(t, DOING_LOOP);
 		return;
 	case RUN_SHUTDOWN:
 		host_shutdown(t);

@@ -24,8 +24,6 @@ void __dune_run_masked(struct dune_thread *t, uint64_t mask) __attribute__((nore
 void __dune_host_exit(struct dune_thread *t, long raw);
 long __dune_handle_call(struct dune_thread *t);
 extern const char __dune_run_loop[], __dune_run_return[];
-extern const char __dune_call_return[], __dune_run_again[], __dune_call_special[];
-extern const char __dune_output_call[], __dune_output_return[];
 uint8_t __dune_peek(const void *byte);
 
 /* ---- vcpu.c ---- */

@@ -147,19 +147,34 @@ __dune_vfork:
 	.size	__dune_vfork, . - __dune_vfork
 
 /*
+ * A signal can come at any instruction of the loop: from here on, it finds the thread doing @doing
+ * (host/signals/doing.h).
+ */
+	.macro	from_here doing
+.Lpart\@:
+	.pushsection .rodata.loop_parts, "a", @progbits
+	.long	.Lpart\@ - __dune_run_loop, \doing
+	.popsection
+	.endm
+
+	.pushsection .rodata.loop_parts, "a", @progbits
+	.globl	__dune_loop_parts
+	.hidden	__dune_loop_parts
+	.balign	4
+__dune_loop_parts:
+	.popsection
+
+/*
  * RDI: the thread.  RSP: in its host stack, a multiple of 16.  Never returns.
  *
  * RBX struct guest_regs, RBP the thread, R13 lstar_return.
- *
- * A signal can come at any instruction; the labels tell deliver.c how far the guest's call has come.
  */
-	.globl	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
-	.hidden	__dune_run_loop, __dune_run_return, __dune_call_return, __dune_run_again
-	.globl	__dune_call_special, __dune_output_call, __dune_output_return
-	.hidden	__dune_call_special, __dune_output_call, __dune_output_return
+	.globl	__dune_run_loop, __dune_run_return
+	.hidden	__dune_run_loop, __dune_run_return
 	.type	__dune_run_loop, @function
 	.balign	16
 __dune_run_loop:
+	from_here DOING_GUEST
 	.cfi_startproc
 	.cfi_undefined rip
 	mov	%rdi, %rbp
@@ -170,7 +185,9 @@ __dune_run_loop:
 .Lrun:
 	run_guest
 __dune_run_return:
+	from_here DOING_LOOP				/* RAX says what */
 	if_no_call .Lexit
+	from_here DOING_CALL
 
 	movl	$0, T_FAULT_COUNT(%rbp)
 	cmp	%r13, R_RIP(%rbx)
@@ -183,10 +200,10 @@ __dune_run_return:
 .Ldispatch:
 	mov	R_RAX(%rbx), %rax
 	cmp	$NR_SYSCALLS, %rax
-	jae	__dune_call_special
+	jae	.Lspecial
 	mov	T_TABLE(%rbp), %rdx
 	cmpq	$0, (%rdx,%rax,8)
-	jne	__dune_call_special
+	jne	.Lspecial
 	mov	R_RDI(%rbx), %rdi
 	mov	R_RSI(%rbx), %rsi
 	mov	R_RDX(%rbx), %rdx
@@ -194,12 +211,13 @@ __dune_run_return:
 	mov	R_R8(%rbx), %r8
 	mov	R_R9(%rbx), %r9
 	call	__dune_syscall_site
-__dune_call_return:
+	from_here DOING_RESULT
 	mov	%rax, R_RAX(%rbx)
-__dune_run_again:
+	from_here DOING_GUEST
 	jmp	.Lrun
 
-__dune_call_special:
+.Lspecial:
+	from_here DOING_CODE
 	mov	%rbp, %rdi
 	call	__dune_handle_call
 	test	%eax, %eax
@@ -209,7 +227,7 @@ __dune_call_special:
 	 * A call whose output the page table is to see (output.c), or that was only looked at.  A signal that came
 	 * until here waits for the guest, which is to make the call again afterwards.
 	 */
-__dune_output_call:
+	from_here DOING_OUTPUT
 	if_comes_out .Lagain
 	mov	R_RAX(%rbx), %rax
 	mov	R_RDI(%rbx), %rdi
@@ -219,8 +237,9 @@ __dune_output_call:
 	mov	R_R8(%rbx), %r8
 	mov	R_R9(%rbx), %r9
 	call	__dune_syscall_site
-__dune_output_return:
+	from_here DOING_OUTPUT_RESULT
 	mov	%rax, R_RAX(%rbx)
+	from_here DOING_CODE
 	mov	%rbp, %rdi
 	call	__dune_output_mark
 	jmp	.Lrun
@@ -237,6 +256,12 @@ __dune_output_return:
 	jmp	.Lrun
 	.cfi_endproc
 	.size	__dune_run_loop, . - __dune_run_loop
+
+	.pushsection .rodata.loop_parts, "a", @progbits
+	.globl	__dune_loop_parts_end
+	.hidden	__dune_loop_parts_end
+__dune_loop_parts_end:
+	.popsection
 
 /*
  * void __dune_resume_host(const struct guest_regs *regs)
@@ -348,7 +373,7 @@ __dune_guest_sigreturn:
 __dune_sigreturned:
 	.cfi_startproc
 	.cfi_undefined rip
-	movb	$1, T_RETURNED(%rdi)
+	movb	$DOING_SIGRETURNED, T_DOING(%rdi)
 	jmp	__dune_sigreturn_finish
 	.cfi_endproc
 	.size	__dune_sigreturned, . - __dune_sigreturned
@@ -425,14 +450,14 @@ __dune_run_masked:
 	mov	%rdi, %rbp
 	mov	T_HOST_TOP(%rbp), %rsp
 	push	%rsi
-	movb	$1, T_COMPLETE(%rbp)
+	movb	$DOING_MASK, T_DOING(%rbp)
 	mov	$SETMASK, %edi
 	mov	%rsp, %rsi
 	xor	%edx, %edx
 	mov	$MASK_SIZE, %r10d
 	mov	$NR_RT_SIGPROCMASK, %eax
 	call	__dune_own_site
-	movb	$0, T_COMPLETE(%rbp)
+	movb	$DOING_LOOP, T_DOING(%rbp)
 	mov	%rbp, %rdi
 	jmp	__dune_run_anew
 	.cfi_endproc

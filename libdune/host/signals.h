@@ -5,7 +5,7 @@
 #ifndef LIBDUNE_SIGNALS_H
 #define LIBDUNE_SIGNALS_H
 
-#include "threads/threads.h"
+#include "host/signals/doing.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -37,7 +37,6 @@ static inline struct sighand *own_sighand(const struct dune_thread *t)
 }
 
 void __dune_sigreturn(void);
-extern const char __dune_sigreturned[];
 void __dune_sigreturn_finish(struct dune_thread *t) __attribute__((noreturn));
 void __dune_host_sigreturn(const void *context) __attribute__((noreturn));
 void __dune_guest_sigreturn(const void *context) __attribute__((noreturn));
@@ -75,7 +74,7 @@ static inline bool __dune_has_handler(const struct sighand *sighand, int signo)
 
 bool __dune_on_altstack(const struct altstack *s, unsigned long sp);
 void __dune_call_begin(struct dune_thread *t);
-void __dune_call_end(struct dune_thread *t);
+void __dune_call_end(struct dune_thread *t, enum doing next);
 void __dune_faults_catch(struct sighand *sighand);
 long __dune_sys_sigaction(struct dune_thread *t);
 long __dune_sys_sigaltstack(struct dune_thread *t);
@@ -85,7 +84,7 @@ void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 
 /* sigreturn.c */
 long __dune_sys_sigreturn(struct dune_thread *t);
-void __dune_sigreturn_settle(struct dune_thread *t, struct ucontext *host, bool trap);
+void __dune_sigreturn_load(struct dune_thread *t);
 
 #pragma GCC visibility pop
 

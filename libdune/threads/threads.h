@@ -134,26 +134,21 @@ struct dune_thread {
 	struct altstack altstack;	/* the program's; the kernel is told of none */
 	unsigned long fault_address, fault_rip;	/* the last RUN_FAULT ... */
 	uint32_t fault_kind, fault_count;	/* ... and how often it came in a row */
-	/* An exec() under way: it can be abandoned and made again at any instruction. */
+	uint8_t doing;			/* enum doing (host/signals/doing.h); what belongs to one of them: */
 	struct {
-		bool active;
 		int fd;			/* of the program for the loader, or -1 */
 		void *memory;
 		unsigned long size;
-	} exec;
-	const struct sigreturn *returning;	/* an rt_sigreturn under way, or NULL */
-	bool returned;			/* the kernel has done its part of it */
-	bool complete;			/* vcpu.regs is the guest's whole state, HR3 has nothing to add */
+	} exec;				/* EXEC */
+	uint64_t calling_mask;		/* OWN_CALL: the program's mask */
+	uint64_t touch_mask;		/* TOUCH: the same if SIGSEGV and SIGBUS were unblocked for it; else NO_MASK */
+	const struct sigreturn *returning;	/* SIGRETURN, SIGRETURNED */
 	uint8_t deferred;		/* signals are blocked until it is; deferred_mask is the program's */
 	uint8_t nr_pending;		/* how many there are of them: pending_signals() */
 	uint64_t deferred_mask;
-	bool calling;			/* a call of the program's is made with all signals but SIGSYS blocked; */
-	uint64_t calling_mask;		/* this is the program's */
 	bool strict;			/* seccomp's strict mode */
 	int strict_pid, strict_tid;
 	struct dispatch dispatch;
-	bool touching;			/* HR3 makes an access of the guest's, again if a signal comes before it */
-	uint64_t touch_mask;		/* then the program's, if SIGSEGV and SIGBUS were unblocked for that; else NO_MASK */
 	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
 	unsigned long trap_cr2;
 	uint32_t output_nr;		/* the system call that output.c is about */

@@ -130,7 +130,7 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 			state.regs.rsp = stack;
 		child_of_fork(t, &state, flags);
 	}
-	__dune_call_end(t);
+	__dune_call_end(t, DOING_LOOP);
 	return ret;
 }
 
@@ -153,7 +153,7 @@ static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 	args[1] = child->host_top - sizeof(long);
 	ret = dune_syscall5(__NR_clone, args[0], args[1], args[2], args[3], args[4]);
 	parent_done(child, flags, ret);
-	__dune_call_end(t);
+	__dune_call_end(t, DOING_LOOP);
 	return ret;
 }
 
@@ -184,7 +184,7 @@ long __dune_sys_vfork(struct dune_thread *t)
 	child->boot_mask = t->calling_mask;
 	ret = __dune_vfork(child->host_top);
 	parent_done(child, flags, ret);
-	__dune_call_end(t);
+	__dune_call_end(t, DOING_LOOP);
 	return ret;
 }
 
@@ -227,7 +227,7 @@ long __dune_sys_clone3(struct dune_thread *t)
 	u.args.stack_size = PAGE_SIZE - sizeof(long);
 	ret = dune_syscall2(__NR_clone3, &u, size);
 	parent_done(child, u.args.flags, ret);
-	__dune_call_end(t);
+	__dune_call_end(t, DOING_LOOP);
 	return ret;
 }
 

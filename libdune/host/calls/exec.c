@@ -215,7 +215,7 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 	__dune_call_begin(t);
 	__dune_program(&p, c->dirfd, file, c->flags);
 	t->exec.fd = p.fd;
-	__dune_call_end(t);
+	__dune_call_end(t, DOING_EXEC);
 	if (p.kind == PROGRAM_STATIC)
 		arg_count = count_strings(c->argv);
 	if (arg_count < 0)
@@ -246,7 +246,7 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 /* Undo what with_preload() has done. */
 void __dune_exec_end(struct dune_thread *t)
 {
-	__atomic_store_n(&t->exec.active, false, __ATOMIC_RELEASE);
+	set_doing(t, DOING_LOOP);
 	if (t->exec.fd >= 0)
 		dune_syscall1(__NR_close, t->exec.fd);
 	__dune_exec_forget(t);
@@ -261,8 +261,8 @@ void __dune_exec_forget(struct dune_thread *t)
 }
 
 /*
- * exec must not be made with signals blocked, the new program would inherit that: while exec.active is
- * set, a signal has the guest make the call again (deliver.c).
+ * exec must not be made with signals blocked, the new program would inherit that: while it is made, a
+ * signal has the guest make the call again (deliver.c).
  */
 static long do_exec(struct dune_thread *t, const struct call *c)
 {
@@ -270,7 +270,7 @@ static long do_exec(struct dune_thread *t, const struct call *c)
 
 	t->exec.fd = -1;
 	t->exec.memory = NULL;
-	__atomic_store_n(&t->exec.active, true, __ATOMIC_RELEASE);
+	set_doing(t, DOING_EXEC);
 	if (READ_ONCE(t->deferred) && __dune_engine_comes_out(&t->vcpu)) {	/* it came just before */
 		__dune_call_again(t);
 		return t->vcpu.regs->rax;

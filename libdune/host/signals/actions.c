@@ -30,12 +30,13 @@ HOT void __dune_call_begin(struct dune_thread *t)
 		mask = ALL_SIGNALS;
 	set_mask(SIG_SETMASK, &mask, &old);
 	t->calling_mask = t->deferred ? t->deferred_mask : old;
-	t->calling = true;
+	set_doing(t, DOING_OWN_CALL);
 }
 
-HOT void __dune_call_end(struct dune_thread *t)
+/* @next: what goes on then. */
+HOT void __dune_call_end(struct dune_thread *t, enum doing next)
 {
-	t->calling = false;
+	set_doing(t, next);
 	if (t->deferred)
 		__dune_signals_block();
 	else
@@ -73,7 +74,8 @@ static void store_action(struct sigaction_kernel *kept, const struct sigaction_k
 
 /*
  * Give @signo the action @new; the program's last one goes to @old.  No signal that comes to libdune's handler may
- * find none of the program's: so a new one is there before the kernel knows of it, and an old one for as long as it does.
+ * find none of the program's: so a new one is there before the kernel knows of it, and an old one for as long as it
+ * does.
  */
 static long install(struct sighand *sighand, int signo, const struct sigaction_kernel *new,
 		    struct sigaction_kernel *old)
@@ -173,8 +175,8 @@ void __dune_faults_catch(struct sighand *sighand)
  */
 void __dune_touch_begin(struct dune_thread *t)
 {
-	WRITE_ONCE(t->touch_mask, NO_MASK);
-	WRITE_ONCE(t->touching, true);
+	t->touch_mask = NO_MASK;
+	set_doing(t, DOING_TOUCH);
 }
 
 /* Have what the kernel sends for it come to libdune's handler, even where the program has none or blocks it. */
@@ -190,12 +192,12 @@ void __dune_touch_done(struct dune_thread *t)
 {
 	if (t->touch_mask != NO_MASK)
 		__dune_signals_restore(t->touch_mask);
-	WRITE_ONCE(t->touching, false);
+	set_doing(t, DOING_FAULT);
 }
 
 /*
- * A thread that enters Dune mode hands over its alternate stack, and the process's handlers, as far as no other has done
- * so; the last one that leaves gets those back.  Who enters while another one does waits for it.
+ * A thread that enters Dune mode hands over its alternate stack, and the process's handlers, as far as no other has
+ * done so; the last one that leaves gets those back.  Who enters while another one does waits for it.
  */
 int __dune_signals_adopt(struct dune_thread *t)
 {

@@ -25,11 +25,6 @@
 #define RFLAGS_DF	0x400UL
 #define RFLAGS_RF	0x10000UL
 
-#define ALL_BLOCKED	(~0UL)
-
-/* si_code of SIGSYS: newer than the headers of the oldest system that this builds on. */
-#define SECCOMP_TRAP	1
-
 /* The legacy area and the header of an XSAVE image. */
 #define FPSTATE_HEADER	576
 
@@ -47,97 +42,12 @@ struct frame {
 
 /* ---- how far the guest has come ---- */
 
-enum progress {
-	COMPLETE,	/* vcpu.regs is all there is */
-	CALLING,	/* its system call has not been made: it is to make it again */
-	BUSY,		/* HR3 is in the middle of something */
-};
-
-static bool between(unsigned long rip, const char *first, const char *last)
-{
-	return rip >= (unsigned long)first && rip < (unsigned long)last;
-}
-
-static bool at(const struct sigcontext *c, const char *site)
-{
-	return between(c->rip, site, site + SYSCALL_LENGTH + 1);
-}
-
-/* @raw: with what the guest has come out. */
-static enum progress after_run(const struct dune_thread *t, long raw)
-{
-	switch (__dune_engine_result(&t->vcpu, raw)) {
-	case RUN_INTR:
-	case RUN_FAULT:
-	case RUN_WINDOW:
-		return COMPLETE;
-	case RUN_CALL:
-		return CALLING;
-	default:
-		return BUSY;
-	}
-}
-
-/* At one of the syscall instructions: the return address says who called it. */
-static enum progress at_site(struct dune_thread *t, const struct sigcontext *c)
-{
-	unsigned long caller = *(const unsigned long *)c->rsp;
-	bool done = c->rip != (unsigned long)__dune_syscall_site && c->rip != (unsigned long)__dune_own_site;
-
-	if (caller == (unsigned long)__dune_run_return) {
-		return done ? after_run(t, c->rax) : COMPLETE;
-	}
-	if (caller != (unsigned long)__dune_call_return && caller != (unsigned long)__dune_output_return)
-		return BUSY;
-	if (!done)	/* not yet, or to be restarted */
-		return CALLING;
-	t->vcpu.regs->rax = c->rax;
-	if (caller == (unsigned long)__dune_output_return)
-		__dune_output_mark(t);
-	return COMPLETE;
-}
-
-/* The kernel has made SIGSYS of a call, as a seccomp filter said. */
-static bool is_trap(const siginfo_t *info)
-{
-	return info->si_signo == SIGSYS && info->si_code == SECCOMP_TRAP;
-}
-
-/* @trap: as the last call of the program's. */
-static enum progress progress(struct dune_thread *t, const struct sigcontext *c, bool trap)
-{
-	unsigned long rip = c->rip;
-
-	if (t->complete)
-		return COMPLETE;
-	if (t->exec.active && trap)
-		return BUSY;
-	if (t->exec.active)
-		return CALLING;
-	if (at(c, __dune_syscall_site) || at(c, __dune_own_site))
-		return at_site(t, c);
-	if (between(rip, __dune_run_loop, __dune_run_return))
-		return COMPLETE;
-	if (between(rip, __dune_run_return, __dune_call_return))
-		return __dune_engine_was_call(&t->vcpu) ? CALLING : BUSY;
-	if (rip == (unsigned long)__dune_call_return)
-		t->vcpu.regs->rax = c->rax;
-	if (between(rip, __dune_output_call, __dune_output_return))
-		return CALLING;
-	if (rip == (unsigned long)__dune_output_return) {
-		t->vcpu.regs->rax = c->rax;
-		__dune_output_mark(t);
-		return COMPLETE;
-	}
-	return between(rip, __dune_call_return, __dune_call_special) ? COMPLETE : BUSY;
-}
-
 /* Undo an exit by a system call: RIP goes back onto the instruction, RAX still has the number. */
 void __dune_call_again(struct dune_thread *t)
 {
-	if (t->exec.active)
+	if (t->doing == DOING_EXEC)
 		__dune_exec_end(t);
-	t->returning = NULL;
+	set_doing(t, DOING_LOOP);
 	__dune_engine_call_again(&t->vcpu);
 }
 
@@ -162,20 +72,20 @@ static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)
 }
 
 /*
- * The guest stands behind its system call.  If that is the program's own, and interrupts are off without a trap or ring 3
- * that would explain it, they are off for good: by POPF, or since a handler of traps was left by longjmp().  Outside a
- * program cannot keep its signals off so: put them on.  libdune's own calls there are made with its lock held.
+ * The guest stands behind its system call.  If that is the program's own, and interrupts are off without a trap or ring
+ * 3 that would explain it, they are off for good: by POPF, or since a handler of traps was left by longjmp().  Outside
+ * a program cannot keep its signals off so: put them on.  libdune's own calls there are made with its lock held.
  */
 static void own_interrupts_on(struct dune_thread *t)
 {
 	struct guest_regs *r = t->vcpu.regs;
 	unsigned long site = r->rcx - SYSCALL_LENGTH;
 	bool in_stub = r->rip == t->lstar_return;
+	bool own = site == (unsigned long)__dune_syscall_site || site == (unsigned long)__dune_own_site;
 
-	if (__dune_engine_cpl(&t->vcpu) || t->ring3_bases || __dune_engine_in_event(&t->vcpu) ||
-	    on_trap_stack(t, r->rsp))
+	if (__dune_engine_cpl(&t->vcpu) || t->ring3_bases || __dune_engine_in_event(&t->vcpu) || on_trap_stack(t, r->rsp))
 		return;
-	if (!(in_stub || r->rip == r->rcx) || site == (unsigned long)__dune_syscall_site || site == (unsigned long)__dune_own_site)
+	if (!(in_stub || r->rip == r->rcx) || own)
 		return;
 	if (in_stub)
 		r->r11 |= RFLAGS_IF;
@@ -210,13 +120,13 @@ static void defer(struct dune_thread *t, const siginfo_t *info, const struct sig
 		  struct ucontext *host, bool wait)
 {
 	queue_signal(t, info, action);
-	if (!t->deferred && t->calling)
+	if (!t->deferred && t->doing == DOING_OWN_CALL)
 		t->deferred_mask = t->calling_mask;
 	else if (!t->deferred)
-		memcpy(&t->deferred_mask, &host->uc_sigmask, sizeof(t->deferred_mask));
+		t->deferred_mask = host->uc_sigmask;
 	t->deferred = true;
 	__dune_watch(t);
-	memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
+	host->uc_sigmask = ALL_SIGNALS;
 	if (wait)	/* for the guest to have interrupts on */
 		__dune_engine_want_window(&t->vcpu, true);
 	else
@@ -311,7 +221,6 @@ static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	frame->restorer = action->restorer;
 	frame->uc.uc_flags = host->uc_flags;
 	frame->uc.uc_link = NULL;
-	memset(&frame->uc.uc_stack, 0, sizeof(frame->uc.uc_stack));
 	frame->uc.uc_stack.ss_sp = (void *)t->altstack.sp;
 	frame->uc.uc_stack.ss_flags = t->altstack.flags;
 	frame->uc.uc_stack.ss_size = t->altstack.size;
@@ -337,12 +246,12 @@ void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 {
 	struct sigcontext *c = &host->uc_mcontext;
 
-	memcpy(&host->uc_sigmask, &mask, sizeof(mask));
+	host->uc_sigmask = mask;
 	c->rip = (unsigned long)__dune_run_loop;
 	c->rsp = t->host_top;
 	c->rdi = (unsigned long)t;
 	c->eflags &= ~RFLAGS_DF;
-	t->complete = false;
+	set_doing(t, DOING_LOOP);
 	t->trapno = 0;
 }
 
@@ -352,7 +261,8 @@ void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 static void save_vectors(char *area)
 {
 	struct _fpstate_64 *fp = (struct _fpstate_64 *)area;
-	uint32_t low = __dune_process.xsave_mask, high = __dune_process.xsave_mask >> 32, size = __dune_process.xsave_size;
+	uint32_t low = __dune_process.xsave_mask, high = __dune_process.xsave_mask >> 32;
+	uint32_t size = __dune_process.xsave_size;
 	const uint32_t magic2 = FP_XSTATE_MAGIC2;
 
 	memset(area, 0, FPSTATE_HEADER);
@@ -385,7 +295,7 @@ static void make_context(struct dune_thread *t, struct ucontext *uc, char *area,
 	uc->uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 	uc->uc_stack.ss_flags = SS_DISABLE;
 	fill_context(t, &uc->uc_mcontext, &nothing);
-	memcpy(&uc->uc_sigmask, &mask, sizeof(mask));
+	uc->uc_sigmask = mask;
 	if (area) {
 		save_vectors(area);
 		uc->uc_mcontext.fpstate = (void *)area;
@@ -506,7 +416,7 @@ static void call_handlers(struct dune_thread *t, const struct pending_signal *fi
 			t->vcpu.regs->rax = info->si_syscall;
 			info->si_call_addr = (void *)t->vcpu.regs->rip;
 		}
-		memcpy(&mask, &uc.uc_sigmask, sizeof(mask));
+		mask = uc.uc_sigmask;
 		call_handler(t, info, &kept[i].action, &uc, mask);
 	}
 	t->nr_pending = 0;
@@ -533,7 +443,7 @@ void __dune_signals_resume(struct dune_thread *t)
 	call_handlers(t, NULL, t->deferred_mask);
 }
 
-/* The guest makes a system call while signals wait: if their handlers can run, have it make the call again after them. */
+/* The guest makes a system call while signals wait: if their handlers can run, it makes the call again after them. */
 bool __dune_signals_first(struct dune_thread *t)
 {
 	own_interrupts_on(t);
@@ -545,16 +455,6 @@ bool __dune_signals_first(struct dune_thread *t)
 
 /* ---- the handler ---- */
 
-static bool in_touch(const struct sigcontext *c)
-{
-	return between(c->rip, (const char *)__dune_touch_read, (const char *)__dune_touch_end);
-}
-
-static bool in_copy(const struct sigcontext *c)
-{
-	return between(c->rip, (const char *)__dune_copy, __dune_copy_failed);
-}
-
 /* A signal without a handler comes here only for SIGSEGV and SIGBUS (__dune_touch_catch). */
 static void without_handler(struct dune_thread *t, int signo, const siginfo_t *info,
 			    const struct ucontext *host, bool synchronous)
@@ -563,8 +463,10 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 
 	if (signo != SIGSEGV && signo != SIGBUS) {
 		/* Taken away by another thread meanwhile: now it is the kernel's, at the end of the host handler. */
-		if (!__dune_process.filtered && action->handler == (unsigned long)SIG_DFL && __dune_signal_is_default(signo))
-			dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
+		if (!__dune_process.filtered && action->handler == (unsigned long)SIG_DFL &&
+		    __dune_signal_is_default(signo))
+			dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid),
+				      signo, info);
 		return;
 	}
 	if (synchronous)
@@ -573,96 +475,131 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 		__dune_die_by(signo, info);
 }
 
+static enum doing doing_of(const struct dune_thread *t, const struct sigcontext *c)
+{
+	const struct stopped s = {
+		.rip = c->rip,
+		.result = __dune_engine_result(&t->vcpu, c->rax),
+		.caller = at_syscall(c->rip) ? *(const unsigned long *)c->rsp : 0,
+		.doing = t->doing,
+	};
+
+	return doing_when(&s);
+}
+
+/*
+ * Have vcpu.regs be all there is of the guest.  What AGAIN does comes later, when the handler is really called: if that
+ * has to wait, HR3 goes on and makes the call.
+ */
+static void settle(struct dune_thread *t, enum settle how, enum signal_kind kind, struct ucontext *host)
+{
+	switch (how) {
+	case SETTLE_RESULT:
+	case SETTLE_OUTPUT:
+		t->vcpu.regs->rax = host->uc_mcontext.rax;
+		if (how == SETTLE_OUTPUT)
+			__dune_output_mark(t);
+		break;
+	case SETTLE_RETURN:
+	case SETTLE_RETURNED:
+		if (how == SETTLE_RETURNED)
+			__dune_sigreturn_load(t);
+		else if (kind != SIGNAL_TRAP)
+			__dune_call_again(t);
+		__dune_restart_loop(t, host, host->uc_sigmask);
+		break;
+	case SETTLE_ACCESS:
+		if (t->touch_mask != NO_MASK)
+			host->uc_sigmask = t->touch_mask;
+		if (kind != SIGNAL_ACCESS)	/* it has not failed: it may not have been made */
+			t->fault_count = 0;
+		break;
+	default:
+		break;
+	}
+	if (how != SETTLE_AGAIN && !(__dune_engine_in_event(&t->vcpu)))
+		leave_call_entry(t);
+	own_interrupts_on(t);
+}
+
+/* What the guest's flags will be when the thread has been settled so. */
+static unsigned long settled_flags(const struct dune_thread *t, enum settle how)
+{
+	const struct guest_regs *r = t->vcpu.regs;
+
+	return how == SETTLE_AGAIN && r->rip == t->lstar_return ? r->r11 : r->rflags;
+}
+
 static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct ucontext *host)
 {
+	const enum signal_kind kind = kind_of(info, host->uc_mcontext.rip);
+	const struct doing_row *row = &__dune_doings[doing_of(t, &host->uc_mcontext)];
+	const enum signal_action what = row->actions[kind];
 	struct sigaction_kernel action = t->sighand->actions[signo];
-	unsigned long nr = t->vcpu.regs->rax;
-	bool trap = is_trap(info) && at(&host->uc_mcontext, __dune_syscall_site);
 	struct guest_regs *r = t->vcpu.regs;
-	enum progress where;
-	uint64_t in_force, flags;
-	bool wait;
-	bool faulted = info->si_code > 0 && (signo == SIGSEGV || signo == SIGBUS);
-	bool touched = faulted && in_touch(&host->uc_mcontext);
-	bool synchronous = t->trapno || touched || trap;
-	bool touching = t->touching;
+	const unsigned long nr = r->rax;
+	const bool busy = what == ACTION_DEFER || what == ACTION_REFUSE;
+	const bool touching = row->settle == SETTLE_ACCESS;
+	bool wait = busy;
+	uint64_t in_force;
 
-	if (faulted && in_copy(&host->uc_mcontext)) {
+	if (what == ACTION_FAIL) {
 		host->uc_mcontext.rip = (unsigned long)__dune_copy_failed;
 		return;
 	}
-	if (t->returning) {
-		__dune_sigreturn_settle(t, host, trap);
-		where = COMPLETE;
-	} else {
-		where = progress(t, &host->uc_mcontext, trap);
+	if (what == ACTION_DIE)
+		__dune_die_by(SIGSEGV, info);
+	if (!busy) {
+		settle(t, row->settle, kind, host);
+		wait = what == ACTION_DELIVER && interrupts_off(t, settled_flags(t, row->settle));
 	}
-	if (where == COMPLETE && !(__dune_engine_in_event(&t->vcpu)))
-		leave_call_entry(t);
-	if (where != BUSY)
-		own_interrupts_on(t);
-	flags = where == CALLING && r->rip == t->lstar_return ? r->r11 : r->rflags;
-	wait = interrupts_off(t, flags);
-	if (touching) {		/* whatever comes now, the access is made again */
-		t->touching = false;
-		if (t->touch_mask != NO_MASK)
-			memcpy(&host->uc_sigmask, &t->touch_mask, sizeof(t->touch_mask));
-		if (!touched)	/* it has not failed: it may not have been made */
-			t->fault_count = 0;
-	}
-	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
-	if (touched && __dune_fault_to_guest(t, signo, info->si_code)) {
+	in_force = host->uc_sigmask;
+	if (what == ACTION_FAULT && (__dune_fault_to_guest(t, signo, info->si_code) || __dune_debug_stop(t, info))) {
 		__dune_restart_loop(t, host, in_force);
 		return;
 	}
-	if (touched && __dune_debug_stop(t, info)) {
-		__dune_restart_loop(t, host, in_force);
-		return;
-	}
-	if (!is_handler(&action) && touched && __dune_process.filtered) {
+	if (!is_handler(&action) && what == ACTION_FAULT && __dune_process.filtered) {
 		/* Make the access again, with the signal blocked: the kernel kills. */
-		memset(&host->uc_sigmask, 0xff, sizeof(host->uc_sigmask));
+		host->uc_sigmask = ALL_SIGNALS;
 		return;
 	}
 	if (!is_handler(&action)) {
-		without_handler(t, signo, info, host, synchronous);
+		without_handler(t, signo, info, host, kind != SIGNAL_SENT);
 		if (touching)
 			__dune_restart_loop(t, host, in_force);
 		return;
 	}
 	reset_action(t->sighand, signo, &action);
-	if (trap && where == BUSY)
+	if (what == ACTION_REFUSE)
 		host->uc_mcontext.rax = -ENOSYS;
-	else if (trap)
+	else if (kind == SIGNAL_TRAP)
 		info->si_call_addr = (void *)r->rip;
-	if (where == BUSY || (wait && !synchronous)) {
-		defer(t, info, &action, host, where != BUSY);
+	if (wait) {
+		defer(t, info, &action, host, !busy);
 		if (touching)
-			__dune_restart_loop(t, host, ALL_BLOCKED);
+			__dune_restart_loop(t, host, ALL_SIGNALS);
 		return;
 	}
-	if (touched) {
+	if (what == ACTION_FAULT) {
 		t->trapno = T_PGFLT;
 		t->trap_err = host->uc_mcontext.err;
 		t->trap_cr2 = host->uc_mcontext.cr2;
 	}
-	if (where == CALLING)
+	if (row->settle == SETTLE_AGAIN)
 		__dune_call_again(t);
 	else if (host->uc_mcontext.rax == (unsigned long)-EINTR)
 		waiting_mask(r, nr, &in_force);
-	if (t->deferred) {	/* a fault while another signal waits, and still does */
-		in_force = t->deferred_mask;
-		memcpy(&host->uc_sigmask, &in_force, sizeof(in_force));
-	}
+	if (t->deferred)	/* a fault while another signal waits, and still does */
+		host->uc_sigmask = in_force = t->deferred_mask;
 	call_handler(t, info, &action, host, in_force);
 	/*
 	 * Not by returning to the kernel, which has nothing to restore: the mask is another, and a handler begins with
 	 * the initial vector state, which is live since this one began.
 	 */
-	memcpy(&in_force, &host->uc_sigmask, sizeof(in_force));
+	in_force = host->uc_sigmask;
 	if (t->deferred) {
 		t->deferred_mask = in_force;
-		in_force = ALL_BLOCKED;
+		in_force = ALL_SIGNALS;
 	}
 	__dune_run_masked(t, in_force);
 }
@@ -684,7 +621,7 @@ static void deliver_outside(int signo, siginfo_t *info, struct ucontext *context
 	uint64_t mask;
 
 	if (is_handler(&action)) {
-		memcpy(&mask, &context->uc_sigmask, sizeof(mask));
+		mask = context->uc_sigmask;
 		reset_action(&__dune_sighand, signo, &action);
 		__dune_signals_restore(handler_mask(signo, &action, mask));
 		handler(signo, info, context);
@@ -701,8 +638,6 @@ void __dune_host_handler(int signo, siginfo_t *info, void *context)
 		deliver_outside(signo, info, context);
 		return;
 	}
-	if (READ_ONCE(((struct ucontext *)context)->uc_mcontext.rip) == (unsigned long)__dune_peek && info->si_code > 0)
-		__dune_die_by(SIGSEGV, info);
 	deliver(t, signo, info, context);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * rt_sigreturn: the end of a handler of the program's.  The kernel loads the mask and the vector state of the frame; the
- * registers go into the guest's afterwards.  Until the kernel has done its part nothing is changed, and
+ * rt_sigreturn: the end of a handler of the program's.  The kernel loads the mask and the vector state of the frame;
+ * the registers go into the guest's afterwards.  Until the kernel has done its part nothing is changed, and
  * from then on all that is missing is in struct sigreturn: so a signal can come at any instruction, and none is
  * blocked.  HR3.
  */
@@ -47,16 +47,15 @@ long __dune_sys_sigreturn(struct dune_thread *t)
 	}
 	__asm__("mov %%ss, %0" : "=r"(ss));
 	__asm__("mov %%cs, %0" : "=r"(cs));
-	t->returned = false;
-	__atomic_store_n(&t->returning, &s, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->returning = &s;
+	set_doing(t, DOING_SIGRETURN);
 	if (t->deferred && __dune_engine_comes_out(&t->vcpu)) {	/* the handler of what came just now is to run first */
 		__dune_call_again(t);
 		return r->rax;
 	}
 	if (t->deferred) {
-		memcpy(&t->deferred_mask, &s.uc.uc_sigmask, sizeof(t->deferred_mask));
-		memset(&s.uc.uc_sigmask, 0xff, sizeof(s.uc.uc_sigmask));
+		t->deferred_mask = s.uc.uc_sigmask;
+		s.uc.uc_sigmask = ALL_SIGNALS;
 	}
 	read_context(&s.regs, c, r->rflags);
 	s.altstack = (struct altstack){
@@ -74,30 +73,16 @@ long __dune_sys_sigreturn(struct dune_thread *t)
 	__dune_guest_sigreturn(&s.uc);
 }
 
-static void load_returned(struct dune_thread *t)
+/* The kernel has done its part: the rest.  Again, if a signal comes meanwhile. */
+void __dune_sigreturn_load(struct dune_thread *t)
 {
 	*t->vcpu.regs = t->returning->regs;
 	t->altstack = t->returning->altstack;
-	__atomic_store_n(&t->returning, NULL, __ATOMIC_RELEASE);
+	set_doing(t, DOING_LOOP);
 }
 
-/* The kernel has done its part. */
 void __dune_sigreturn_finish(struct dune_thread *t)
 {
-	load_returned(t);
+	__dune_sigreturn_load(t);
 	__dune_run_anew(t);
-}
-
-/* A signal has come in the middle of it: let the guest stand before its call, or behind all of it. */
-void __dune_sigreturn_settle(struct dune_thread *t, struct ucontext *host, bool trap)
-{
-	uint64_t mask;
-
-	if (t->returned || host->uc_mcontext.rip == (unsigned long)__dune_sigreturned)
-		load_returned(t);
-	else if (!trap)
-		__dune_call_again(t);
-	t->returning = NULL;
-	memcpy(&mask, &host->uc_sigmask, sizeof(mask));
-	__dune_restart_loop(t, host, mask);
 }
