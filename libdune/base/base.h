@@ -7,9 +7,8 @@
  * Nothing here calls the C library, uses thread-local storage or touches a vector
  * register: a program's are live whenever libdune runs.
  *
- * The rooms are launch, compat, api, host, guest, memory, threads, engine and base; each may use those behind
- * it, and no
- * other (scripts/layers).
+ * The rooms are launch, compat, api, host, guest, memory, threads, engine and base; each may use those behind it,
+ * and no other (scripts/layers).
  */
 #ifndef LIBDUNE_BASE_H
 #define LIBDUNE_BASE_H
@@ -140,7 +139,7 @@ int __dune_move_fd(int fd);
 #define PRIVATE_CALL(nr)	(0x6c69624400000000UL | (nr))
 #define PRIVATE_LEAVE		PRIVATE_CALL(0)
 #define PRIVATE_RAISE		PRIVATE_CALL(1)	/* RDI: struct raise */
-#define PRIVATE_LOOK		PRIVATE_CALL(2)	/* __dune_granules_look() */
+#define PRIVATE_LOOK		PRIVATE_CALL(2)	/* __dune_look_host() */
 #define PRIVATE_POOL_EXTEND	PRIVATE_CALL(3)	/* RDI: pages; RAX: 0 or -errno */
 #define PRIVATE_COPY_IN		PRIVATE_CALL(4)	/* RDI: to, RSI: from, RDX: size; RAX: 0 or -errno */
 #define PRIVATE_COPY_OUT	PRIVATE_CALL(5)	/* likewise */

@@ -96,16 +96,16 @@ PUBLIC int dune_compat_vm_mprotect(ptent_t *root, void *va, size_t len, int perm
 static bool provide(uint64_t gpa, uint64_t len)
 {
 	uint64_t end = gpa + len, lock;
-	bool known, there;
+	bool looks, there;
 
 	if (end < gpa || end > phys_limit)
 		return false;
 	for (gpa &= -GRANULE_SIZE; gpa < end; gpa += GRANULE_SIZE) {
 		lock = memory_lock();
-		known = !__dune_granules_known();
-		there = known && !__dune_engine_granule_gone(gpa);
+		looks = !__dune_granules_look();
+		there = looks && __dune_engine_granule_owner(gpa);
 		memory_unlock(lock);
-		if (!there && (!known || __dune_compat_granule(gpa) != (long)gpa))
+		if (!there && (!looks || __dune_compat_granule(gpa) != (long)gpa))
 			return false;
 	}
 	return true;

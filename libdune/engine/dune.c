@@ -227,17 +227,6 @@ long __dune_engine_granule(uint64_t va, int (*drop)(void))
 	return ret;
 }
 
-bool __dune_engine_granules_adjoin(uint64_t gpa)
-{
-	uint64_t granule = gpa >> GRANULE_SHIFT;
-	uint32_t owner;
-
-	if (granule + 1 >= __dune_process.nr_granules)
-		return false;
-	owner = READ_ONCE(owners[granule]);
-	return owner && owner + 1 == READ_ONCE(owners[granule + 1]);
-}
-
 bool __dune_engine_looks(void)
 {
 	return owners;
@@ -254,11 +243,9 @@ long __dune_engine_look(unsigned long at)
 	return 0;
 }
 
-bool __dune_engine_granule_gone(uint64_t gpa)
+uint32_t __dune_engine_granule_owner(uint64_t gpa)
 {
-	uint64_t granule = gpa >> GRANULE_SHIFT;
-
-	return granule < __dune_process.nr_granules && !READ_ONCE(owners[granule]);
+	return READ_ONCE(owners[gpa >> GRANULE_SHIFT]);
 }
 
 /* HR3: the kernel has flushed what it took back, and no CPU can have loaded it again. */

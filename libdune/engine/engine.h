@@ -118,16 +118,16 @@ void __dune_engine_rules(struct engine_rule rules[ENGINE_RULES]);
  * left.  -ENOMEM.
  *
  * An engine may have to use a granule again that has nothing behind it any more.  Before it does so it calls @drop,
- * which takes all entries that lead to such granules (__dune_engine_granule_gone()) out of all page tables, and
+ * which takes all entries that lead to such granules (__dune_engine_granule_owner() is 0) out of all page tables, and
  * flushes; @drop returns 0 or -ENOMEM, and is called again by the next call then.
  */
 long __dune_engine_granule(uint64_t va, int (*drop)(void));
 
-/* HR3 and GR0, with the lock held: has the granule at @gpa nothing behind it any more? */
-bool __dune_engine_granule_gone(uint64_t gpa);
-
-/* Likewise: are the granules at @gpa and behind it the process's, side by side there too? */
-bool __dune_engine_granules_adjoin(uint64_t gpa);
+/*
+ * HR3 and GR0, with the lock held: which granule of the process is at @gpa, which is not behind the last one: its
+ * number, plus 1.  0: none; nothing is behind it any more.
+ */
+uint32_t __dune_engine_granule_owner(uint64_t gpa);
 
 /* HR3 and GR0: what that needs is there; else __dune_engine_look() is to be called. */
 bool __dune_engine_looks(void);

@@ -48,18 +48,25 @@ void __dune_granule_set(uint64_t va, uint64_t gpa)
  * again, nothing is behind it: the access fails, and __dune_granule_recheck() drops it.
  */
 /* HR3: have what the engine looks at. */
-long __dune_granules_look(void)
+long __dune_look_host(void)
 {
 	long ret = __dune_region_complete();
 
 	return ret ? ret : __dune_engine_look(__dune_process.region + REGION_LOOK);
 }
 
-long __dune_granules_known(void)
+int __dune_granules_look(void)
 {
 	if (__dune_engine_looks())
 		return 0;
-	return dune_in_guest() ? __dune_process.gate(PRIVATE_LOOK, 0, 0, 0) : __dune_granules_look();
+	return dune_in_guest() ? __dune_process.gate(PRIVATE_LOOK, 0, 0, 0) : __dune_look_host();
+}
+
+static bool is_stale(ptent_t v)
+{
+	uint64_t gpa = v & PTE_ADDRESS;
+
+	return gpa >> GRANULE_SHIFT < __dune_process.nr_granules && !__dune_engine_granule_owner(gpa);
 }
 
 /*
@@ -82,7 +89,7 @@ static bool drop_from_table(struct space *s, ptent_t *t, int level)
 			}
 			__atomic_store_n(&t[i], fill, __ATOMIC_RELEASE);
 			__dune_walk_drop(s, v, level);
-		} else if (is_mapped(v) && __dune_engine_granule_gone(v & PTE_ADDRESS)) {
+		} else if (is_mapped(v) && is_stale(v)) {
 			__atomic_store_n(&t[i], fill, __ATOMIC_RELEASE);
 		} else if (v != fill) {
 			empty = false;
@@ -102,7 +109,7 @@ static int drop_stale(void)
 {
 	struct space s = { .flush_all = true };
 
-	if (__dune_granules_known())
+	if (__dune_granules_look())
 		return -ENOMEM;
 	drop_from_root(&s, root());
 	for (int i = 0; i < num_pages; i++)

@@ -265,13 +265,19 @@ static int make_tables(struct space *s, uint64_t va, uint64_t end, int level)
 /* What is side by side in guest-physical memory is so in the process too, or a range across two granules is nobody's. */
 static int check_neighbours(uint64_t pa, uint64_t last)
 {
+	int ret;
+
 	if (pa >> GRANULE_SHIFT == last >> GRANULE_SHIFT)
 		return 0;
-	if (__dune_granules_known())
+	ret = __dune_granules_look();
+	if (ret)
 		return -ENOMEM;
-	for (; pa >> GRANULE_SHIFT < last >> GRANULE_SHIFT; pa += GRANULE_SIZE)
-		if (!__dune_engine_granules_adjoin(pa))
+	for (pa &= -GRANULE_SIZE; pa >> GRANULE_SHIFT < last >> GRANULE_SHIFT; pa += GRANULE_SIZE) {
+		uint32_t owner = __dune_engine_granule_owner(pa);
+
+		if (!owner || owner + 1 != __dune_engine_granule_owner(pa + GRANULE_SIZE))
 			return -EXDEV;
+	}
 	return 0;
 }
 

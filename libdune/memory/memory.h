@@ -277,14 +277,14 @@ void __dune_pdpt_link(uint64_t va);
 long __dune_granule_map(uint64_t va);
 long __dune_granules_map(uint64_t first, uint64_t last);
 void __dune_granule_recheck(void);
-long __dune_granules_look(void);
+long __dune_look_host(void);
 /* precise.c */
 int __dune_precise_begin(void);
 long __dune_precise_host(uint64_t *root, uint64_t va, uint64_t end);
 long __dune_precise_refresh(uint64_t va, uint32_t error);
 void __dune_precise_changed(uint64_t start, uint64_t length, int prot);
-/* With the lock held: can it be told what guest-physical granules have something behind them?  0 or -errno. */
-long __dune_granules_known(void);
+/* With the lock held: have what __dune_engine_granule_owner() looks at.  0 or -errno. */
+int __dune_granules_look(void);
 /* With the lock held, or where there is no thread in Dune mode: the place of a granule, or -errno. */
 long __dune_granule_get(uint64_t va);
 

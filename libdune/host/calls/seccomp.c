@@ -58,36 +58,41 @@ static bool same_condition(const struct engine_condition *a, const struct engine
 	return a->arg == b->arg && a->mask == b->mask && a->value == b->value;
 }
 
-/* The prefix as far as it is written. */
-struct prefix {
+/* The conditions, which are written from their end on: a filter jumps forward only. */
+struct conditions {
 	struct sock_filter *to;
-	unsigned int end;			/* of the conditions */
-	const struct engine_condition *last;	/* of the first rule, and where it is: others can go there */
+	unsigned int begin;
+	const struct engine_condition *last;	/* of the first rule, at last_at: others that have it too go there */
 	unsigned int last_at;
 };
 
-/* The conditions of @rule. */
-static void write_conditions(struct prefix *p, const struct engine_rule *rule)
+/* Those of @rule; returns where they begin. */
+static unsigned int write_conditions(struct conditions *w, const struct engine_rule *rule)
 {
-	const struct engine_condition *last = &rule->conditions[rule->nr_conditions - 1];
-	bool shared = p->last && rule->nr_conditions > 1 && same_condition(last, p->last);
+	unsigned int next = IS_SITE;
 
-	for (const struct engine_condition *c = rule->conditions; c < last + !shared; c++) {
-		bool high = c->mask >> 32;
-		unsigned int half = high ? c->mask >> 32 : c->mask, yes;
+	for (unsigned int i = rule->nr_conditions; i--; ) {
+		const struct engine_condition *c = &rule->conditions[i];
+		bool high = c->mask >> 32, is_last = i + 1 == rule->nr_conditions;
+		uint32_t half = high ? c->mask >> 32 : c->mask;
 
-		if (c == last) {
-			p->last = c;
-			p->last_at = p->end;
+		if (is_last && w->last && same_condition(c, w->last)) {
+			next = w->last_at;
+			continue;
 		}
-		p->to[p->end++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-							       DATA(args) + 8 * c->arg + (high ? 4 : 0));
+		w->begin--;
+		w->to[w->begin] = jump(w->begin, high ? c->value >> 32 : c->value, next, PROGRAM);
 		if (half != ~0U)
-			p->to[p->end++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, half);
-		yes = c == last ? IS_SITE : shared && c + 1 == last ? p->last_at : p->end + 1;
-		p->to[p->end] = jump(p->end, high ? c->value >> 32 : c->value, yes, PROGRAM);
-		p->end++;
+			w->to[--w->begin] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, half);
+		next = --w->begin;
+		w->to[next] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+							   DATA(args) + 8 * c->arg + (high ? 4 : 0));
+		if (is_last && !w->last) {
+			w->last = c;
+			w->last_at = next;
+		}
 	}
+	return next;
 }
 
 /* The numbers first: what a filter says of a number alone the kernel finds out once, and keeps. */
@@ -106,7 +111,7 @@ static void write_prefix(struct sock_filter to[PREFIX])
 		/* A filter begins with A = 0. */
 		[PROGRAM] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0),
 	};
-	struct prefix p = { .to = to, .end = CONDITIONS };
+	struct conditions conditions = { .to = to, .begin = IS_SITE };
 	struct engine_rule rules[ENGINE_RULES];
 	unsigned int number = NUMBERS;
 
@@ -116,9 +121,12 @@ static void write_prefix(struct sock_filter to[PREFIX])
 	for (unsigned int i = 0; i < ARRAY_SIZE(passing); i++, number++)
 		to[number] = jump(number, passing[i], IS_SITE, number + 1);
 	for (unsigned int i = 0; i < ENGINE_RULES; i++, number++) {
-		to[number] = jump(number, rules[i].nr, p.end, i + 1 < ENGINE_RULES ? number + 1 : PROGRAM);
-		write_conditions(&p, &rules[i]);
+		unsigned int begin = write_conditions(&conditions, &rules[i]);
+
+		to[number] = jump(number, rules[i].nr, begin, i + 1 < ENGINE_RULES ? number + 1 : PROGRAM);
 	}
+	if (conditions.begin != CONDITIONS)
+		__dune_fatal(SIGABRT, "the engine's rules are not as long as it says");
 }
 
 /* What can be needed later, and a filter might forbid. */

@@ -299,7 +299,7 @@ static void private_call(struct dune_thread *t)
 		private_raise(t);
 		break;
 	case PRIVATE_LOOK:
-		r->rax = __dune_granules_look();
+		r->rax = __dune_look_host();
 		break;
 	case PRIVATE_POOL_EXTEND:
 		r->rax = __dune_pool_extend(r->rdi);

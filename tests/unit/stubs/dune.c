@@ -43,16 +43,9 @@ long __dune_engine_granule(uint64_t address, int (*drop)(void))
 	return gpa << GRANULE_SHIFT;
 }
 
-bool __dune_engine_granule_gone(uint64_t gpa)
+uint32_t __dune_engine_granule_owner(uint64_t gpa)
 {
-	return gpa >> GRANULE_SHIFT < STUB_GRANULES && !stub_owners[gpa >> GRANULE_SHIFT];
-}
-
-bool __dune_engine_granules_adjoin(uint64_t gpa)
-{
-	uint64_t granule = gpa >> GRANULE_SHIFT;
-
-	return granule + 1 < STUB_GRANULES && stub_owners[granule] && stub_owners[granule] + 1 == stub_owners[granule + 1];
+	return stub_owners[gpa >> GRANULE_SHIFT];
 }
 
 bool __dune_engine_looks(void)
