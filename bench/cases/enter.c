@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Entering and leaving, and the memory that it takes. */
-#include <dune.h>
+#include <dune-compat.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,10 +19,20 @@ static struct times {
 	int error;
 } *times;
 
+static int (*initialize)(bool map_full);
+
 static void begin_times(void)
 {
+	initialize = dune_init;
 	times = mmap(NULL, sizeof(*times), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	must(times != MAP_FAILED);
+}
+
+/* As for a program of the first libdune. */
+static void begin_compat_times(void)
+{
+	begin_times();
+	initialize = dune_compat_init;
 }
 
 static void take_times(unsigned int i)
@@ -34,7 +44,7 @@ static void take_times(unsigned int i)
 	(void)i;
 	if (!child) {
 		start = ticks();
-		times->error = dune_init(true);
+		times->error = initialize(true);
 		inited = ticks();
 		if (!times->error)
 			times->error = dune_enter();
@@ -170,7 +180,7 @@ static void in_cgroup(bool dune, size_t touch, int ready, int go)
 
 	if (!write_text(CGROUPS "/case/cgroup.procs", "0"))
 		_exit(1);
-	if (dune && dune_init_and_enter())
+	if (dune && (initialize(true) || dune_enter()))
 		_exit(1);
 	if (touch) {
 		at = mmap(NULL, touch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -220,6 +230,14 @@ static uint64_t memory_plain(unsigned int i)
 static uint64_t memory_dune(unsigned int i)
 {
 	(void)i;
+	initialize = dune_init;
+	return memory_of(CHILDREN, true, 0);
+}
+
+static uint64_t memory_compat(unsigned int i)
+{
+	(void)i;
+	initialize = dune_compat_init;
 	return memory_of(CHILDREN, true, 0);
 }
 
@@ -233,6 +251,14 @@ static uint64_t memory_touched_plain(unsigned int i)
 static uint64_t memory_touched_dune(unsigned int i)
 {
 	(void)i;
+	initialize = dune_init;
+	return (memory_of(1, true, TOUCHED) - TOUCHED / 1024) * (GIB / TOUCHED);
+}
+
+static uint64_t memory_touched_compat(unsigned int i)
+{
+	(void)i;
+	initialize = dune_compat_init;
 	return (memory_of(1, true, TOUCHED) - TOUCHED / 1024) * (GIB / TOUCHED);
 }
 
@@ -243,6 +269,7 @@ static uint64_t memory_touched_dune(unsigned int i)
 
 static const struct bench_case cases[] = {
 	OUTSIDE("dune_init()",				begin_times, init),
+	OUTSIDE("dune_compat_init()",			begin_compat_times, init),
 	OUTSIDE("dune_enter()",				begin_times, enter),
 	OUTSIDE("dune_init() + dune_enter()",		begin_times, init_and_enter),
 	OUTSIDE("dune_leave()",				begin_times, leave),
@@ -250,8 +277,11 @@ static const struct bench_case cases[] = {
 	{ "first touch of a granule",	WHERE_DUNE, 40, 1, NULL, map_granule, touch_granule, unmap_granule },
 	MEMORY("memory of a process",			WHERE_LINUX, memory_plain),
 	MEMORY("memory of a process that has entered",	WHERE_DUNE, memory_dune),
+	MEMORY("memory of a process that has entered, dune_compat_init()",	WHERE_DUNE, memory_compat),
 	MEMORY("memory beside each GiB touched, 4 KiB pages",	WHERE_LINUX, memory_touched_plain),
 	MEMORY("memory beside each GiB touched, 4 KiB pages, entered",	WHERE_DUNE, memory_touched_dune),
+	MEMORY("memory beside each GiB touched, 4 KiB pages, entered, dune_compat_init()",	WHERE_DUNE,
+	       memory_touched_compat),
 };
 
 BENCH_GROUP(enter, false);

@@ -35,13 +35,29 @@ long __dune_compat_granule(uint64_t va)
 	return gpa;
 }
 
-/* Before there are other threads. */
-static void place(uint64_t va)
+/*
+ * Whole granules, from the last one on, with as few mappings as what is there allows.  Before there are other threads:
+ * what one of them mapped meanwhile would go.
+ */
+static void place(uint64_t va, uint64_t end)
 {
-	if (dune_get_granule((void *)va) != -EFAULT || __dune_reserve(page_inside(va), page_inside(va) + PGSIZE))
+	uint64_t start = va, stop = end, middle = va + ((end - va) / 2 & -GRANULE_SIZE);
+	bool single = end - va == GRANULE_SIZE, reserved;
+
+	if (single) {
+		start = page_inside(va);
+		stop = start + PGSIZE;
+	}
+	reserved = !__dune_reserve(start, stop);
+	if (!reserved && !single) {
+		place(middle, end);
+		place(va, middle);
 		return;
-	dune_get_granule((void *)va);
-	dune_syscall2(__NR_munmap, page_inside(va), PGSIZE);
+	}
+	for (; end > va; end -= GRANULE_SIZE)
+		dune_get_granule((void *)(end - GRANULE_SIZE));
+	if (reserved)
+		dune_syscall2(__NR_munmap, start, stop - start);
 }
 
 /* The end of the granule behind that where the kernel puts a page now: the process's libraries are below it. */
@@ -64,11 +80,9 @@ static void place_granules(void)
 	/* A small machine has none to spare: there they are side by side by chance only. */
 	if (__dune_process.nr_granules < 4 * AREA_GRANULES)
 		return;
-	for (uint64_t va = 0; va < LOW_GRANULES * GRANULE_SIZE; va += GRANULE_SIZE)
-		place(va);
-	place(stack_base);
-	for (uint64_t va = end - GRANULE_SIZE; va >= mmap_base; va -= GRANULE_SIZE)
-		place(va);
+	place(0, LOW_GRANULES * GRANULE_SIZE);
+	place(stack_base, stack_base + GRANULE_SIZE);
+	place(mmap_base, end);
 }
 
 PUBLIC uintptr_t dune_compat_va_to_pa(const void *va)
