@@ -4,6 +4,7 @@
  * run() has interrupts off; vmenter.S is the guest's door.
  */
 #include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -141,13 +142,13 @@ void dune_vcpu_free(struct dune_vcpu *vcpu)
 }
 
 /*
- * A vCPU is for a thread: a process gets one for each task that has its memory, and for those that it may make
- * besides, as clone() decides it.
+ * A vCPU is for a thread: a process gets one for each task that has its memory, and for those that it may make besides.
+ * Whom RLIMIT_NPROC does not hold is as clone() has it: root, and who has one of two capabilities.
  */
 static bool may_have(unsigned int nr)
 {
 	return nr <= rlimit(RLIMIT_NPROC) || nr <= atomic_read(&current->mm->mm_users) ||
-	       capable(CAP_SYS_RESOURCE) || capable(CAP_SYS_ADMIN);
+	       uid_eq(current_real_cred()->uid, GLOBAL_ROOT_UID) || capable(CAP_SYS_RESOURCE) || capable(CAP_SYS_ADMIN);
 }
 
 static struct dune_vcpu *add_vcpu(struct dune_vm *vm, const struct dune_vcpu_config *config)

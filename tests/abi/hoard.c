@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * vCPUs are memory of the kernel's: a process gets no more of them than it can have threads, and they end with the memory
- * that they belong to, not with the last descriptor, which may be another process's.
+ * vCPUs are memory of the kernel's: a process gets no more of them than it can have threads, and they end with the
+ * memory that they belong to, not with the last descriptor, which may be another process's.
  */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include <linux/capability.h>
 
 #include "check.h"
 #include "kept-pages.h"
@@ -96,6 +99,22 @@ static void at_least(int tasks)
 	created = create_all(fd, -EAGAIN);
 	/* Who looks at the memory, by way of /proc, counts for a moment. */
 	CHECK(created >= (unsigned int)tasks && created <= tasks + 2U, "%u vCPUs for %d threads", created, tasks);
+}
+
+/* clone() holds everybody to RLIMIT_NPROC but root. */
+static void root_without_capabilities(int created)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+	struct rlimit limit = { 1, 1 };
+	int fd = open_dune();
+
+	DIE_UNLESS(!setrlimit(RLIMIT_NPROC, &limit) && !syscall(SYS_capset, &header, none), "capset");
+	for (int i = 0; i < created; i++) {
+		struct dune_vcpu_config config = { .tss_limit = 0x67 };
+
+		CHECK_EQUAL(raw_ioctl(fd, DUNE_CREATE_VCPU, (uintptr_t)&config), 0, "a vCPU of root's");
+	}
 }
 
 /* ---- how long ---- */
@@ -189,6 +208,7 @@ int main(void)
 	in_child(at_most, 20);
 	in_child(at_most, 1);
 	in_child(at_least, 5);
+	in_child(root_without_capabilities, 20);
 	check_end();
 	return check_result();
 }
