@@ -135,7 +135,7 @@ PUBLIC int dune_init(bool map_full)
 	}
 	__dune_memory_mutex = &region_state()->mutex;
 	__dune_process.ready = true;
-	__dune_tracking_begins = __dune_outputs_begin;
+	__dune_tracking_begins = __dune_track_calls;
 	__dune_trap_entries_choose();
 	__dune_ring3_call_choose();
 	return 0;

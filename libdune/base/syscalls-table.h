@@ -8,9 +8,9 @@
  * (syscalls.h) say what its arguments are, those that are numbers left out.  Whoever adds a row has read what the
  * kernel does.
  *
- * What is not said of memory: what is written later or elsewhere (io_uring, aio, the end of a thread), what pointers in
- * structures of ioctl(), setsockopt(), bpf(), prctl(PR_SET_MM) and fanotify lead to, and where no call says that
- * it is memory (/proc/PID/mem).
+ * What is not said of memory: what is used later or elsewhere (io_uring, aio, the end of a thread), what pointers in
+ * structures of ioctl(), setsockopt(), bpf(), keyctl(), kexec_load() and prctl(PR_SET_MM) lead to, and where no
+ * call says that it is memory (/proc/PID/mem).
  */
 CALL(0, read, 0, CALL_STRICT, FD(0), OUT(1, RESULT(2, 1)))
 CALL(1, write, 0, CALL_STRICT, FD(0), IN(1, COUNT(2, 1)))
@@ -338,7 +338,7 @@ CALL(267, readlinkat, 0, 0, FD(0), PATH(1), OUT(2, RESULT(3, 1)))
 CALL(268, fchmodat, 0, 0, FD(0), PATH(1))
 CALL(269, faccessat, 0, 0, FD(0), PATH(1))
 CALL(270, pselect6, 0, 0, OUT(1, BITS(0, 0)), OUT(2, BITS(0, 0)), OUT(3, BITS(0, 0)), IN(4, TIMESPEC),
-	OUT(4, TIMESPEC, MAYBE), WAIT_AT(5))
+	OUT(4, TIMESPEC, MAYBE), WAIT_AT(5, 16))
 CALL(271, ppoll, 0, 0, OUT(0, COUNT(1, 8)), IN(2, TIMESPEC), OUT(2, TIMESPEC, MAYBE), WAIT(3))
 CALL(272, unshare, 0, CALL_SLOW)
 CALL(273, set_robust_list, 0, 0, LATER(0, FIXED(24)))
@@ -346,7 +346,7 @@ CALL(274, get_robust_list, 0, 0, OUT(1, LONG), OUT(2, LONG))
 CALL(275, splice, 0, 0, FD(0), OUT(1, LONG), FD(2), OUT(3, LONG))
 CALL(276, tee, 0, 0, FD(0), FD(1))
 CALL(277, sync_file_range, 0, 0, FD(0))
-CALL(278, vmsplice, 0, 0, FD(0), OUT(1, VECTOR(2), MAYBE))
+CALL(278, vmsplice, 0, 0, FD(0), LENT(1, VECTOR(2)), OUT(1, VECTOR(2), MAYBE))
 CALL(279, move_pages, 0, 0, IN(2, COUNT(1, 8)), IN(3, COUNT(1, 4)), OUT(4, COUNT(1, 4)))
 CALL(280, utimensat, 0, 0, FD(0), PATH(1), IN(2, FIXED(32)))
 CALL(281, epoll_pwait, 0, 0, FD(0), OUT(1, RESULT(2, 12)), WAIT(4))
@@ -371,16 +371,16 @@ CALL(299, recvmmsg, 0, 0, FD(0), OUT(1, MESSAGES(2)), OUT(4, TIMESPEC))
 CALL(300, fanotify_init, 0, 0)
 CALL(301, fanotify_mark, 0, 0, FD(0), FD(3), PATH(4))
 CALL(302, prlimit64, 0, 0, IN(2, FIXED(16)), OUT(3, FIXED(16)))
-CALL(303, name_to_handle_at, 0, 0, FD(0), PATH(1), OUT(2, LENGTH(2, 8)), OUT(3, INT),
-	OUT(3, LONG, IF_BIT(4, AT_HANDLE_MNT_ID_UNIQUE)))
+CALL(303, name_to_handle_at, 0, 0, FD(0), PATH(1), OUT(2, LENGTH(2, 8)),
+	OUT(3, INT, IF_MASKED(4, AT_HANDLE_MNT_ID_UNIQUE, 0)), OUT(3, LONG, IF_BIT(4, AT_HANDLE_MNT_ID_UNIQUE)))
 CALL(304, open_by_handle_at, 0, 0, FD(0), IN(1, LENGTH(1, 8)))
 CALL(305, clock_adjtime, 0, 0, OUT(1, TIMEX))
 CALL(306, syncfs, 0, 0, FD(0))
-CALL(307, sendmmsg, 0, CALL_OWN, FD(0), IN(1, MESSAGES(2)), OUT(1, RESULT(2, MMSGHDR)))
+CALL(307, sendmmsg, 0, CALL_OWN, FD(0), IN(1, MESSAGES(2)))
 CALL(308, setns, 0, CALL_SLOW, FD(0))
 CALL(309, getcpu, 0, 0, OUT(0, INT), OUT(1, INT))
 CALL(310, process_vm_readv, 0, 0, OUT(1, VECTOR(2)), IN(3, COUNT(4, 16)))
-CALL(311, process_vm_writev, 0, 0, IN(1, VECTOR(2)), IN(3, COUNT(4, 16)), OUT(3, VECTOR(4), MAYBE))
+CALL(311, process_vm_writev, 0, 0, IN(1, VECTOR(2)), IN(3, COUNT(4, 16)), REMOTE(3, VECTOR(4)))
 CALL(312, kcmp, 0, 0)
 CALL(313, finit_module, 0, 0, FD(0), STR(1, 4096))
 CALL(314, sched_setattr, 0, 0, IN(1, SELF(0)), OUT(1, INT, MAYBE))
@@ -403,14 +403,14 @@ CALL(329, pkey_mprotect, sys_mprotect, 0, MAPPING(0, 1))
 CALL(330, pkey_alloc, sys_nospc, 0)
 CALL(331, pkey_free, 0, 0)
 CALL(332, statx, __dune_sys_look, 0, FD(0), PATH(1), OUT(4, FIXED(256)))
-CALL(333, io_pgetevents, 0, 0, OUT(3, RESULT(2, 32)), IN(4, TIMESPEC), WAIT_AT(5))
+CALL(333, io_pgetevents, 0, 0, OUT(3, RESULT(2, 32)), IN(4, TIMESPEC), WAIT_AT(5, 16))
 CALL(334, rseq, sys_nosys, CALL_SLOW, LATER(0, COUNT(1, 1)))
 CALL(335, uretprobe, 0, CALL_SLOW)
 CALL(336, uprobe, 0, CALL_SLOW)
 CALL(424, pidfd_send_signal, 0, 0, FD(0), IN(2, SIGINFO))
 CALL(425, io_uring_setup, 0, CALL_SLOW | CALL_NOSYS, OUT(1, FIXED(120)))
 CALL(426, io_uring_enter, 0, CALL_NOSYS, FD(0), WAIT(4, IF_MASKED(3, IORING_EXT_ARG, 0)),
-	WAIT_AT(4, IF_BIT(3, IORING_EXT_ARG)))
+	WAIT_AT(4, 24, IF_BIT(3, IORING_EXT_ARG)))
 CALL(427, io_uring_register, 0, CALL_NOSYS, FD(0))
 CALL(428, open_tree, 0, 0, FD(0), PATH(1))
 CALL(429, move_mount, 0, 0, FD(0), PATH(1), FD(2), PATH(3))
@@ -421,7 +421,7 @@ CALL(431, fsconfig, 0, 0, FD(0), NAME(2), STR(3, 256, IF(1, CONFIG_STRING)), IN(
 CALL(432, fsmount, 0, 0, FD(0))
 CALL(433, fspick, 0, 0, FD(0), PATH(1))
 CALL(434, pidfd_open, 0, 0)
-CALL(435, clone3, __dune_sys_clone3, CALL_SLOW | CALL_NOSYS, OUT(0, CLONE_ARGS, MAYBE))
+CALL(435, clone3, __dune_sys_clone3, CALL_SLOW | CALL_NOSYS, IN(0, CLONE_ARGS))
 CALL(436, close_range, sys_close_range, 0)
 CALL(437, openat2, 0, 0, FD(0), PATH(1), IN(2, COUNT(3, 1)))
 CALL(438, pidfd_getfd, 0, CALL_PERM, FD(0))

@@ -20,9 +20,11 @@
 #define LATER(n, size, ...)	{ .arg = (n), .kind = KEPT, size, ##__VA_ARGS__ }
 #define IN(n, size, ...)	{ .arg = (n), .kind = READ, size, ##__VA_ARGS__ }
 #define OUT(n, size, ...)	{ .arg = (n), .kind = WRITTEN, size, ##__VA_ARGS__ }
+#define LENT(n, size, ...)	{ .arg = (n), .kind = PAGES_LENT, size, ##__VA_ARGS__ }
+#define REMOTE(n, size, ...)	{ .arg = (n), .kind = WRITTEN_REMOTE, size, ##__VA_ARGS__ }
 #define FUTEX(n, ...)		{ .arg = (n), .kind = WORD, INT, ##__VA_ARGS__ }
 #define WAIT(n, ...)		{ .arg = (n), .kind = MASK, SIGSET, ##__VA_ARGS__ }
-#define WAIT_AT(n, ...)		{ .arg = (n), .kind = MASK_AT, FIXED(16), ##__VA_ARGS__ }
+#define WAIT_AT(n, number, ...)	{ .arg = (n), .kind = MASK_AT, FIXED(number), ##__VA_ARGS__ }
 #define STR(n, most, ...)	IN(n, SIZED(STRING, 0, most), ##__VA_ARGS__)
 #define PATH(n, ...)		STR(n, 4096, ##__VA_ARGS__)
 #define NAME(n, ...)		STR(n, 256, ##__VA_ARGS__)
@@ -70,7 +72,6 @@
 #define STAT			FIXED(144)
 #define RUSAGE			FIXED(144)
 #define TIMEX			FIXED(208)
-#define MMSGHDR			64
 
 /* ---- numbers that are newer than the oldest headers, or in headers that clash with others ---- */
 

@@ -18,9 +18,11 @@ enum kind {
 	DESCRIPTOR,
 	AREA,		/* addresses of mappings, not what is there; argument @with is the length, or NO_ARGUMENT */
 	KEPT,		/* an address that the kernel keeps, and writes to after the call */
+	WRITTEN_REMOTE,	/* memory of another process, or of this one, that it writes to */
 	READ,		/* memory that the call reads */
 	WRITTEN,	/* memory that it writes, or reads and writes */
-	WORD,		/* memory that is compared by its address: of a futex */
+	PAGES_LENT,	/* memory that it uses as pages, also after the call: no copy can take its place */
+	WORD,		/* memory that stands for itself by its address, of a futex: no copy either */
 	MASK,		/* of signals, which is in force while the call waits */
 	MASK_AT,	/* the same, in the first word of a structure */
 };
@@ -57,7 +59,7 @@ struct operand {
 	uint8_t kind;		/* enum kind */
 	uint8_t size;		/* enum size */
 	uint8_t with;		/* 0 to 5, or NO_ARGUMENT */
-	bool maybe;		/* not known before, or the kernel leaves it out where it cannot write: none is refused */
+	bool maybe;		/* not known before, or left out where it cannot be written: none is refused */
 	uint8_t if_arg;		/* 0: always; else only if argument @if_arg - 1 has in the bits of @if_mask @if_value */
 	uint16_t bytes;
 	uint32_t if_mask, if_value;
@@ -132,6 +134,11 @@ struct message {
 struct counted_message {
 	struct message message;
 	uint32_t length, pad;
+};
+
+/* struct iovec; struct xattr_args is one with a shorter length */
+struct vector {
+	uint64_t base, length;
 };
 
 #define MESSAGES_MAX	1024	/* the kernel looks at no more */

@@ -545,8 +545,8 @@ static long pass_sigaction(struct dune_thread *t, struct dune_tf *tf, const long
 /*
  * ---- libdune's descriptor ----
  *
- * By it ring 3 would set ring 0's registers.  So no call that is passed on takes it, and none makes another descriptor of
- * its file.  What is looked at in memory is copied first: other threads of ring 3 can change it.  poll(), select()
+ * By it ring 3 would set ring 0's registers.  So no call that is passed on takes it, and none makes another descriptor
+ * of its file.  What is looked at in memory is copied first: other threads of ring 3 can change it.  poll(), select()
  * and aio are left alone, as the file has nothing for them.
  */
 
@@ -637,11 +637,14 @@ static long pass_sendmmsg(struct dune_thread *t, const long call[7])
 	if (!n)
 		return pass(t, call);
 	for (unsigned int i = 0; i < n; i++, at += sizeof(m)) {
-		ret = copy_message(&m.message, controls, at);
+		/* No fewer bytes than 8 can be copied out. */
+		ret = __dune_copy_in(&m, at, sizeof(m));
+		if (!ret)
+			ret = copy_message(&m.message, controls, at);
 		if (!ret)
 			ret = pass(t, (const long[7]){ call[0], call[1], (long)&m, 1, call[4] });
 		if (ret == 1)
-			ret = __dune_copy_out(at + offsetof(struct counted_message, length), &m.length, sizeof(m.length));
+			ret = __dune_copy_out(at + sizeof(m.message), &m.length, sizeof(m) - sizeof(m.message));
 		if (ret)
 			return i ? i : ret;
 	}
@@ -676,7 +679,7 @@ static long pass_ring3_call(struct dune_thread *t, struct dune_tf *tf)
 	const long call[7] = { tf->rax, ARG0(tf), ARG1(tf), ARG2(tf), ARG3(tf), ARG4(tf), ARG5(tf) };
 	const struct call_row *row = call_of(tf->rax);
 
-	/* Beyond the table are libdune's own calls, from ring 0 to HR3; of what has no row nobody knows what it takes. */
+	/* Beyond the table are libdune's own calls, from ring 0 to HR3; what has no row takes nobody knows what. */
 	if (!(row->flags & CALL_KNOWN) || row->flags & CALL_NOSYS)
 		return -ENOSYS;
 	if (row->flags & CALL_PERM)

@@ -6,52 +6,140 @@
 #define LIBDUNE_CALLS_H
 
 #include "base/syscalls.h"
-#include "threads/threads.h"
+#include "memory/memory.h"
 
 #pragma GCC visibility push(hidden)
 
 /*
  * HR3: each does a system call of the guest's; the result goes into its RAX.  Or it returns what is no result: the
- * trampoline is to make the call, where a signal finds it and it can wait for as long as it likes.
+ * trampoline is to make the call, where a signal finds it and it can wait for as long as it likes; or the guest makes
+ * it again.
  */
 #define FORWARD_CALL		(-0x7fffffffffffffffL - 1)
+#define CALL_AGAIN		(FORWARD_CALL + 1)
 extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
 
-/* output.c */
-long __dune_output_check(struct dune_thread *t);
+/* ---- uaccess.c ---- */
+
+/* A copy of memory that the guest has elsewhere, for the kernel. */
+struct copy {
+	struct copy *next;
+	uint64_t va, size;
+	bool maybe;		/* what cannot be copied back is left out */
+	char data[] __attribute__((aligned(16)));
+};
+
+/* A call that the guest is to make again, after a fault. */
+struct repeat {
+	uint64_t rip, rsp, nr, ist;
+	uint64_t page;		/* where the fault was, in pages that the call uses */
+	uint64_t farthest;
+	uint32_t tries;		/* since it was there */
+};
+
+#define HELD_MAX	8
+
+/* What is known of a thread's call; in its area. */
+struct call_state {
+	struct call_fault fault;
+	struct repeat repeats[4];
+	unsigned int next_repeat;
+	bool moved;		/* the kernel gets these registers instead of the guest's: */
+	struct guest_regs regs;
+	struct copy *copies;
+	struct chunk *chunks;	/* memory for them that was mapped */
+	uint64_t free, end;	/* where there is room for more */
+	unsigned int nr_held;	/* pages of the pool whose addresses the kernel has */
+	struct page *held[HELD_MAX];
+};
+
+_Static_assert(sizeof(struct call_state) <= PAGE_SIZE, "it has a page");
+
+static inline struct call_state *call_state(const struct dune_thread *t)
+{
+	return (struct call_state *)(thread_area(t) + AREA_CALL);
+}
+
+/* What the kernel was given for the last call that was looked at. */
+static inline const struct guest_regs *regs_of_call(const struct dune_thread *t)
+{
+	return t->tracked && call_state(t)->moved ? &call_state(t)->regs : t->vcpu.regs;
+}
+
+/* A look at all memory that a call uses. */
+struct access {
+	struct dune_thread *t;
+	bool moving;		/* copies are made */
+	bool elsewhere;		/* ... have to be */
+	uint64_t page;		/* so many pages were looked at */
+	uint64_t skip;		/* these were before */
+	uint64_t va;		/* of a fault */
+	uint32_t error;
+	bool cow;		/* a copy on write would do */
+};
+
+#define UNKNOWN_PLACE	(-ENXIO)	/* where the process has it cannot be told: it is -EFAULT for the program */
+#define NEEDS_FAULT	1	/* no result either: the access in struct access is to be made by the guest */
+
+#define PLACE_WRITE	1
+#define PLACE_FRESH	2	/* what is there is of no use */
+#define PLACE_MAYBE	4	/* it may be left out */
+#define PLACE_MOVE	8	/* copy it if anything is copied: there are pointers in it */
+#define PLACE_SAME	16	/* no copy will do */
+
+/* *@va becomes where the kernel finds the @n bytes that the guest has there.  0, -errno or NEEDS_FAULT; likewise: */
+long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how);
+long __dune_place_word(struct access *a, uint64_t *va);
+long __dune_place_string(struct access *a, uint64_t *va, uint64_t max);
+long __dune_refuse_elsewhere(struct access *a, uint64_t va, uint64_t n);
+/* Copy @n bytes from the guest's @va, or to it. */
+long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n, bool write);
+/* The copy in which @address lies; NULL. */
+struct copy *__dune_copy_of(const struct call_state *s, uint64_t address);
+struct repeat *__dune_call_repeated(const struct dune_thread *t);
+bool __dune_call_refused(const struct dune_thread *t, struct repeat *repeat);
+/* Ends NEEDS_FAULT: CALL_AGAIN or -EFAULT. */
+long __dune_call_fault(struct access *a);
+void __dune_call_state_clear(struct dune_thread *t);
+/* PRIVATE_COPY_IN and _OUT: 0, -EFAULT or CALL_AGAIN. */
+long __dune_copy_for_guest(struct dune_thread *t, uint64_t to, uint64_t from, uint64_t n);
+
+/* ---- operands.c ---- */
+
+/* After a call that was looked at before: its result is in RAX. */
 void __dune_output_mark(struct dune_thread *t);
-long __dune_sys_look(struct dune_thread *t);
-void __dune_outputs_begin(void);
+long __dune_sys_look(struct dune_thread *t, struct guest_regs *r);
+void __dune_track_calls(void);
 
 /* listing.c */
 void __dune_hide_descriptor(struct dune_thread *t);
 
 /* seccomp.c */
 long __dune_set_strict(struct dune_thread *t);
-long __dune_set_filter(struct dune_thread *t, __u64 *arg);
+long __dune_set_filter(struct dune_thread *t, const struct guest_regs *r, __u64 *arg);
 bool __dune_strict_allows(unsigned int nr);
 void __dune_strict_kill(struct dune_thread *t);
 
 /* dispatch.c */
-long __dune_sys_dispatch(struct dune_thread *t);
+long __dune_sys_dispatch(struct dune_thread *t, struct guest_regs *r);
 bool __dune_dispatches(const struct dune_thread *t);
 void __dune_dispatch_clear(struct dune_thread *t);
 /* Have the trampoline forward nothing without a look, or again. */
 void __dune_watch(struct dune_thread *t);
 
-long __dune_forward(struct dune_thread *t);
+long __dune_forward(const struct guest_regs *r);
 
 /* clone.c */
 void __dune_thread_main(struct dune_thread *t);
-long __dune_sys_clone(struct dune_thread *t);
-long __dune_sys_clone3(struct dune_thread *t);
-long __dune_sys_fork(struct dune_thread *t);
-long __dune_sys_vfork(struct dune_thread *t);
-long __dune_sys_exit(struct dune_thread *t);
+long __dune_sys_clone(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_fork(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_vfork(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_exit(struct dune_thread *t, struct guest_regs *r);
 
 /* exec.c */
-long __dune_sys_execve(struct dune_thread *t);
-long __dune_sys_execveat(struct dune_thread *t);
+long __dune_sys_execve(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_execveat(struct dune_thread *t, struct guest_regs *r);
 void __dune_exec_end(struct dune_thread *t);
 void __dune_exec_forget(struct dune_thread *t);
 /* Have programs started by exec() load the object at @path first; a static one is loaded by it. */

@@ -22,7 +22,7 @@ void __dune_touch_end(void);
 void __dune_run_anew(struct dune_thread *t) __attribute__((noreturn));
 void __dune_run_masked(struct dune_thread *t, uint64_t mask) __attribute__((noreturn));
 void __dune_host_exit(struct dune_thread *t, long raw);
-long __dune_handle_call(struct dune_thread *t);
+const struct guest_regs *__dune_handle_call(struct dune_thread *t);
 extern const char __dune_run_loop[], __dune_run_return[];
 uint8_t __dune_peek(const void *byte);
 

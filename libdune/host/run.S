@@ -220,22 +220,22 @@ __dune_run_return:
 	from_here DOING_CODE
 	mov	%rbp, %rdi
 	call	__dune_handle_call
-	test	%eax, %eax
+	test	%rax, %rax
 	jz	.Lrun
 
 	/*
-	 * A call whose output the page table is to see (output.c), or that was only looked at.  A signal that came
-	 * until here waits for the guest, which is to make the call again afterwards.
+	 * A call that was looked at, with the registers at RAX: the guest's, or those with copies of its memory
+	 * (uaccess.c).  A signal that came until here waits for the guest, which is to make the call again afterwards.
 	 */
 	from_here DOING_OUTPUT
 	if_comes_out .Lagain
-	mov	R_RAX(%rbx), %rax
-	mov	R_RDI(%rbx), %rdi
-	mov	R_RSI(%rbx), %rsi
-	mov	R_RDX(%rbx), %rdx
-	mov	R_R10(%rbx), %r10
-	mov	R_R8(%rbx), %r8
-	mov	R_R9(%rbx), %r9
+	mov	R_RDI(%rax), %rdi
+	mov	R_RSI(%rax), %rsi
+	mov	R_RDX(%rax), %rdx
+	mov	R_R10(%rax), %r10
+	mov	R_R8(%rax), %r8
+	mov	R_R9(%rax), %r9
+	mov	R_RAX(%rax), %rax
 	call	__dune_syscall_site
 	from_here DOING_OUTPUT_RESULT
 	mov	%rax, R_RAX(%rbx)

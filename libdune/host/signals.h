@@ -31,6 +31,8 @@ static inline struct pending_signal *pending_signals(const struct dune_thread *t
 }
 
 /* If it is not shared with the thread that made this one. */
+_Static_assert(AREA_SIGHAND + sizeof(struct sighand) <= AREA_CALL, "it fits");
+
 static inline struct sighand *own_sighand(const struct dune_thread *t)
 {
 	return (struct sighand *)(thread_area(t) + AREA_SIGHAND);
@@ -76,14 +78,14 @@ bool __dune_on_altstack(const struct altstack *s, unsigned long sp);
 void __dune_call_begin(struct dune_thread *t);
 void __dune_call_end(struct dune_thread *t, enum doing next);
 void __dune_faults_catch(struct sighand *sighand);
-long __dune_sys_sigaction(struct dune_thread *t);
-long __dune_sys_sigaltstack(struct dune_thread *t);
+long __dune_sys_sigaction(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_sigaltstack(struct dune_thread *t, struct guest_regs *r);
 
 struct ucontext;
 void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t mask);
 
 /* sigreturn.c */
-long __dune_sys_sigreturn(struct dune_thread *t);
+long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r);
 void __dune_sigreturn_load(struct dune_thread *t);
 
 #pragma GCC visibility pop

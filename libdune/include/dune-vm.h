@@ -201,7 +201,8 @@ enum {
  * @perm: PERM_*; PERM_BIG and PERM_BIG_1GB are ignored
  *
  * Larger pages at the edges of the range are split; inside it they stay whole.  What the kernel does
- * not allow the process stays forbidden.  A system call that would write to a page without PERM_W is -EFAULT.
+ * not allow the process stays forbidden.  A system call that would make an access which is
+ * not allowed is a page fault first, for the program's handler, and -EFAULT if that does not help.
  *
  * Return: 0 or -errno: -ENOENT a part of the range is not mapped.
  */
@@ -321,7 +322,7 @@ ptent_t *dune_vm_current(void);
  *
  * A write to a page with PERM_COW gets a copy of its own, a page of the pool; the last one that has the
  * page keeps it.  Any other fault ends the process with SIGSEGV: memory of the process that is not mapped yet
- * has been by then, no handler is called for that.
+ * has been by then, no handler is called for that.  If it was for a system call, that is -EFAULT instead.
  */
 void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec);
 
@@ -345,7 +346,7 @@ void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec);
  * is found by this scan, its bit set for the next one, or both: when the function returns the TLBs are flushed.
  *
  * The memory of the process is dirty and accessed at first.  What system calls of threads in Dune mode write is dirty,
- * but for calls that were under way when bits were cleared for the first time, and for what bpf() finds by pointers in its
+ * but for calls that were under way when the page table was first changed, and for what bpf() finds by pointers in its
  * structures.  What the kernel writes for other processes, through /proc/PID/mem, asynchronously (io_uring, aio) or when a thread
  * ends (CLONE_CHILD_CLEARTID, robust futexes) sets no bit.  A call that fails may set some of pages that it has not written.
  *

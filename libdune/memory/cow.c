@@ -75,6 +75,18 @@ close:
 	return ret;
 }
 
+/* An access that only a system call needs: that is -EFAULT. */
+static bool refuse_call(uint64_t va)
+{
+	struct call_fault *fault = call_fault(current_thread());
+
+	if (!fault->va || PGADDR(fault->va) != va)
+		return false;
+	fault->va = 0;
+	fault->refused = true;
+	return true;
+}
+
 PUBLIC void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec)
 {
 	uint64_t va = PGADDR(addr);
@@ -83,6 +95,8 @@ PUBLIC void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec)
 	if (dune_in_guest() && fec & FEC_W && !(fec & FEC_RSV) && user_address(va) &&
 	    !__dune_own_memory(va, va + PGSIZE))
 		ret = copy_on_write(va, fec);
+	if (ret == -EFAULT && dune_in_guest() && refuse_call(va))
+		return;
 	if (ret == -ENOMEM)
 		__dune_fatal(SIGBUS, "no page for a copy of %#lx", va);
 	if (ret)

@@ -122,6 +122,31 @@ static int drop_stale(void)
 	return 0;
 }
 
+/*
+ * With the lock held: where the process has what is mapped at @va by guest-physical @gpa.  @va: an entry whose granule
+ * the kernel has taken back leads there again at the next touch.  0: it cannot be told.
+ */
+uint64_t __dune_process_address(uint64_t gpa, uint64_t va)
+{
+	uint64_t granule = gpa >> PDPT_SHIFT, offset = gpa & (GRANULE_SIZE - 1);
+	uint32_t owner;
+	long at;
+
+	if (page_of_pool(gpa))
+		return gpa;
+	if (granule >= __dune_process.nr_granules)
+		return 0;
+	/* A filter of the program's might forbid to have that. */
+	if (__dune_process.filtered ? __dune_engine_looks() : !__dune_granules_look()) {
+		owner = __dune_engine_granule_owner(gpa);
+		return owner ? (owner - 1UL) << PDPT_SHIFT | offset : va;
+	}
+	at = __dune_granule_get(va);
+	if (is_error(at))
+		return va;
+	return (uint64_t)at + (va & (GRANULE_SIZE - 1)) == gpa ? va : 0;
+}
+
 long __dune_granule_get(uint64_t va)
 {
 	return __dune_engine_granule(va, drop_stale);

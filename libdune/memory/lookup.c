@@ -60,6 +60,7 @@ PUBLIC int dune_vm_lookup(ptent_t *root, void *va, int create, ptent_t **pte_out
 	ret = space_begin(&s, root);
 	if (ret)
 		return ret;
+	tracking_begin();	/* who has a pointer may write there */
 	ret = lookup(&s, addr, create, &e);
 	space_end(&s, addr & -(uint64_t)PGSIZE, PGSIZE);
 	if (!ret)
@@ -138,6 +139,7 @@ PUBLIC int dune_vm_page_walk(ptent_t *root, void *start_va, void *end_va, page_w
 		ret = space_begin(&s, root);
 		if (ret)
 			return ret;
+		tracking_begin();
 		ret = next_entry(&s, &va, last, &e, &next);
 		space_end(&s, 0, 0);
 		if (ret <= 0)

@@ -312,8 +312,7 @@ static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, pte
 		return ret;
 	if (level)
 		flags |= PTE_PS;
-	if (!(flags & PTE_W))
-		tracking_begin();
+	tracking_begin();
 	while (va < end) {
 		ptent_t *e;
 
@@ -391,6 +390,7 @@ static int map_pages(struct space *s, uint64_t va, uint64_t end, ptent_t flags)
 	pg = take_pages((end - va) >> PGSHIFT);
 	if (!pg)
 		return -ENOMEM;
+	tracking_begin();
 	for (; va < end; va += PGSIZE) {
 		__dune_walk_reach(s, va, LEVEL_PT, &e);
 		__dune_walk_set(s, e, dune_page2pa(pg) | flags, LEVEL_PT);
@@ -462,6 +462,7 @@ PUBLIC int dune_vm_unmap(ptent_t *root, void *va, size_t len)
 	ret = space_begin(&s, root);
 	if (ret)
 		return ret;
+	tracking_begin();
 	ret = unmap(&s, start, start + len);
 	space_end(&s, start, len);
 	return ret;

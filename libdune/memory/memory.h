@@ -16,8 +16,8 @@
 /* ---- map.c, scan.c ---- */
 
 /*
- * Called with the lock held, on both sides, before the program changes what an entry allows or clears a dirty bit: from
- * then on it matters what system calls write.  dune_init() sets it.
+ * Called with the lock held, on both sides, before the program changes an entry, or gets a pointer to one: from then on
+ * it matters what system calls read and write.  dune_init() sets it.
  */
 extern void (*__dune_tracking_begins)(void);
 /* It has been called. */
@@ -287,6 +287,7 @@ void __dune_precise_changed(uint64_t start, uint64_t length, int prot);
 int __dune_granules_look(void);
 /* With the lock held, or where there is no thread in Dune mode: the place of a granule, or -errno. */
 long __dune_granule_get(uint64_t va);
+uint64_t __dune_process_address(uint64_t gpa, uint64_t va);
 
 /* What __dune_engine_access() returns for an access for which the kernel would send @signo; 0: it is resolved. */
 static inline unsigned int refusal(int signo, int code)

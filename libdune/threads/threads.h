@@ -113,7 +113,8 @@ struct altstack {
 	unsigned long size;
 };
 
-typedef long (*syscall_fn)(struct dune_thread *t);
+/* HR3: makes the call whose number and arguments are in @r. */
+typedef long (*syscall_fn)(struct dune_thread *t, struct guest_regs *r);
 
 /* prctl(PR_SET_SYSCALL_USER_DISPATCH) */
 struct dispatch {
@@ -151,7 +152,8 @@ struct dune_thread {
 	struct dispatch dispatch;
 	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
 	unsigned long trap_cr2;
-	uint32_t output_nr;		/* the system call that output.c is about */
+	uint32_t output_nr;		/* the system call that operands.c is about */
+	bool tracked;			/* ... and that this call went through the page table (uaccess.c) */
 	bool vfork_child;		/* its parent frees the area */
 	bool ring3_bases;		/* FS and GS base are ring 3's; else those are here: */
 	unsigned long ring3_fs, ring3_gs;
@@ -192,6 +194,20 @@ static inline struct dune_thread *current_thread(void)
 static inline unsigned long thread_area(const struct dune_thread *t)
 {
 	return (unsigned long)t - AREA_THREAD;
+}
+
+/*
+ * An access that a system call needs, which HR3 has the guest make first (host/calls/uaccess.c).  Where the program's
+ * handler gives it to dune_vm_default_pgflt_handler(), and that knows no answer, the call is -EFAULT.
+ */
+struct call_fault {
+	uint64_t va;		/* or 0 */
+	bool refused;
+};
+
+static inline struct call_fault *call_fault(const struct dune_thread *t)
+{
+	return (struct call_fault *)(thread_area(t) + AREA_CALL);
 }
 
 /* region.c */

@@ -40,7 +40,8 @@ static void parts(void **state)
 	assert_true(AREA_TRAP_END < AREA_HOST_END);
 	assert_int_equal(AREA_HOST_END % 16, 0);
 	assert_int_equal(AREA_HOST_END + IST_SIZE, AREA_THREAD);
-	assert_true(AREA_NESTED_END < AREA_HOST_END - 0x10000);
+	assert_true(AREA_COPIES_END < AREA_HOST_END - 0x10000);
+	assert_int_equal(AREA_CALL % PAGE_SIZE, 0);
 	assert_int_equal(AREA_NESTED_END % 16, 0);
 	/* The first 32 gates end where a page does, the others follow. */
 	assert_int_equal(REGION_IDT + NR_EXCEPTIONS * GATE_SIZE, AREA_SIZE);

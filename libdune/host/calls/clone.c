@@ -157,27 +157,28 @@ static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 	return ret;
 }
 
-HOT long __dune_sys_clone(struct dune_thread *t)
+HOT long __dune_sys_clone(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	const long args[5] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8 };
 
 	return do_clone(t, args);
 }
 
-HOT long __dune_sys_fork(struct dune_thread *t)
+HOT long __dune_sys_fork(struct dune_thread *t, struct guest_regs *r)
 {
 	const long args[5] = { 0 };
 
+	(void)r;
 	return fork_with_memory(t, SIGCHLD, 0, __NR_fork, args);
 }
 
-long __dune_sys_vfork(struct dune_thread *t)
+long __dune_sys_vfork(struct dune_thread *t, struct guest_regs *r)
 {
 	const uint64_t flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
 	struct dune_thread *child = prepare_child(t, flags, 0);
 	long ret;
 
+	(void)r;
 	if (!child)
 		return -EAGAIN;
 	__dune_call_begin(t);
@@ -191,9 +192,8 @@ long __dune_sys_vfork(struct dune_thread *t)
 /* More than any kernel knows; what is beyond the known must be 0, which the kernel checks. */
 #define CLONE_ARGS_MAX	256
 
-long __dune_sys_clone3(struct dune_thread *t)
+long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	union {
 		struct clone_args args;
 		char bytes[CLONE_ARGS_MAX];
@@ -232,13 +232,13 @@ long __dune_sys_clone3(struct dune_thread *t)
 }
 
 /* The end of one thread; its area goes to the next one. */
-long __dune_sys_exit(struct dune_thread *t)
+long __dune_sys_exit(struct dune_thread *t, struct guest_regs *r)
 {
-	long status = t->vcpu.regs->rdi;
+	long status = r->rdi;
 
 	__dune_signals_block();
 	if (t->vfork_child)
-		return __dune_forward(t);
+		return __dune_forward(r);
 	__dune_vcpu_destroy(t);
 	__dune_exit_thread(status, __dune_thread_slot(t));
 }

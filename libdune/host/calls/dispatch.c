@@ -16,9 +16,10 @@
 /* Nothing in it is NULL, once the first entry is not. */
 static syscall_fn watched[NR_SYSCALLS];
 
-static long not_called(struct dune_thread *t)
+static long not_called(struct dune_thread *t, struct guest_regs *r)
 {
 	(void)t;
+	(void)r;
 	return -ENOSYS;
 }
 
@@ -34,9 +35,8 @@ void __dune_watch(struct dune_thread *t)
 }
 
 /* prctl(PR_SET_SYSCALL_USER_DISPATCH, mode, offset, length, selector) */
-long __dune_sys_dispatch(struct dune_thread *t)
+long __dune_sys_dispatch(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	const struct dispatch new = {
 		.on = r->rsi == DISPATCH_ON,
 		.offset = r->rdx,

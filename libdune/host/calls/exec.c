@@ -264,7 +264,7 @@ void __dune_exec_forget(struct dune_thread *t)
  * exec must not be made with signals blocked, the new program would inherit that: while it is made, a
  * signal has the guest make the call again (deliver.c).
  */
-static long do_exec(struct dune_thread *t, const struct call *c)
+static long do_exec(struct dune_thread *t, const struct guest_regs *r, const struct call *c)
 {
 	long ret;
 
@@ -273,23 +273,19 @@ static long do_exec(struct dune_thread *t, const struct call *c)
 	set_doing(t, DOING_EXEC);
 	if (READ_ONCE(t->deferred) && __dune_engine_comes_out(&t->vcpu)) {	/* it came just before */
 		__dune_call_again(t);
-		return t->vcpu.regs->rax;
+		return CALL_AGAIN;
 	}
-	ret = preload_length ? with_preload(t, c) : __dune_forward(t);
+	ret = preload_length ? with_preload(t, c) : __dune_forward(r);
 	__dune_exec_end(t);
 	return ret;
 }
 
-long __dune_sys_execve(struct dune_thread *t)
+long __dune_sys_execve(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-
-	return do_exec(t, &(struct call){ AT_FDCWD, r->rdi, r->rsi, r->rdx, 0 });
+	return do_exec(t, r, &(struct call){ AT_FDCWD, r->rdi, r->rsi, r->rdx, 0 });
 }
 
-long __dune_sys_execveat(struct dune_thread *t)
+long __dune_sys_execveat(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-
-	return do_exec(t, &(struct call){ r->rdi, r->rsi, r->rdx, r->r10, r->r8 });
+	return do_exec(t, r, &(struct call){ r->rdi, r->rsi, r->rdx, r->r10, r->r8 });
 }

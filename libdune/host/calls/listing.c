@@ -85,7 +85,7 @@ static long hide(const struct dune_thread *t, char *buffer, long size)
 		e = (struct entry *)(buffer + at);
 		if (!e->length)
 			break;
-		if (e->type == DT_DIR || !equal(e->name, number) || !lists_ours(t->vcpu.regs->rdi, path))
+		if (e->type == DT_DIR || !equal(e->name, number) || !lists_ours(regs_of_call(t)->rdi, path))
 			continue;
 		size -= e->length;
 		for (char *to = (char *)e, *from = to + e->length, *end = buffer + size; to < end;)
@@ -101,18 +101,19 @@ static long hide(const struct dune_thread *t, char *buffer, long size)
  */
 void __dune_hide_descriptor(struct dune_thread *t)
 {
+	const struct guest_regs *args = regs_of_call(t);
 	struct guest_regs *r = t->vcpu.regs;
 	long size = r->rax, left;
 
 	if (__dune_process.filtered)
 		return;
 	while (size > 0) {
-		left = hide(t, (char *)r->rsi, size);
+		left = hide(t, (char *)args->rsi, size);
 		if (left) {
 			r->rax = left;
 			return;
 		}
-		size = dune_syscall3(__NR_getdents64, r->rdi, r->rsi, r->rdx);
+		size = dune_syscall3(__NR_getdents64, args->rdi, args->rsi, args->rdx);
 		r->rax = size;
 	}
 }

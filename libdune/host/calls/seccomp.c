@@ -140,23 +140,20 @@ static void prepare(struct dune_thread *t)
 	__atomic_store_n(&__dune_process.filtered, true, __ATOMIC_SEQ_CST);
 }
 
-/* The guest's call, with what is at *@arg in place of the program's struct sock_fprog. */
-static long forward_with(struct dune_thread *t, __u64 *arg, const struct sock_fprog *program)
+/* The call in @r, with what is at *@arg in place of the program's struct sock_fprog. */
+static long forward_with(const struct guest_regs *r, __u64 *arg, const struct sock_fprog *program)
 {
 	const __u64 old = *arg;
 	long ret;
 
 	*arg = (unsigned long)program;
-	ret = __dune_forward(t);
+	ret = __dune_forward(r);
 	*arg = old;
 	return ret;
 }
 
-/*
- * seccomp(SECCOMP_SET_MODE_FILTER) and prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER); @arg is the pointer in the
- * guest's registers.
- */
-long __dune_set_filter(struct dune_thread *t, __u64 *arg)
+/* seccomp(SECCOMP_SET_MODE_FILTER) and prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER); @arg is the pointer in @r. */
+long __dune_set_filter(struct dune_thread *t, const struct guest_regs *r, __u64 *arg)
 {
 	struct sock_filter filter[BPF_MAXINSNS];
 	struct sock_fprog program;
@@ -164,19 +161,19 @@ long __dune_set_filter(struct dune_thread *t, __u64 *arg)
 
 	/* What is not in order is the kernel's to refuse. */
 	if (__dune_copy_in(&program, *arg, sizeof(program)))
-		return __dune_forward(t);
+		return __dune_forward(r);
 	if (!program.len || program.len > BPF_MAXINSNS)
-		return __dune_forward(t);
+		return __dune_forward(r);
 	if (program.len > BPF_MAXINSNS - PREFIX)
 		return -EINVAL;
 	size = program.len * sizeof(filter[0]);
 	if (__dune_copy_in(filter + PREFIX, (unsigned long)program.filter, size))
-		return __dune_forward(t);
+		return __dune_forward(r);
 	write_prefix(filter);
 	program.len += PREFIX;
 	program.filter = filter;
 	prepare(t);
-	return forward_with(t, arg, &program);
+	return forward_with(r, arg, &program);
 }
 
 /* ---- strict mode ---- */

@@ -17,10 +17,8 @@
 /* ---- helpers ---- */
 
 /* The guest's call as it is, with something to do behind it.  A signal waits until then. */
-long __dune_forward(struct dune_thread *t)
+long __dune_forward(const struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-
 	return dune_syscall6(r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
 }
 
@@ -43,41 +41,38 @@ static bool ours(unsigned long start, unsigned long length)
  * Where the program's memory may be put, libdune's is reserved first.
  */
 
-static long sys_mmap(struct dune_thread *t)
+static long sys_mmap(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-
 	long ret;
 
+	(void)t;
 	if (r->r10 & (MAP_FIXED | MAP_FIXED_NOREPLACE) && ours(r->rdi, r->rsi))
 		return r->r10 & MAP_FIXED_NOREPLACE ? -EEXIST : -EPERM;
 	__dune_region_complete();
-	ret = __dune_forward(t);
+	ret = __dune_forward(r);
 	if (!is_error(ret) && r->r10 & MAP_FIXED)
 		__dune_precise_changed(ret, r->rsi, PROT_NONE);
 	return ret;
 }
 
 /* madvise, mseal, ...: (start, length, ...) */
-static long sys_range(struct dune_thread *t)
+static long sys_range(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-
+	(void)t;
 	return ours(r->rdi, r->rsi) ? -EPERM : FORWARD_CALL;
 }
 
 /* The same, of those with something to do behind them. */
-static long forward_range(struct dune_thread *t)
+static long forward_range(struct dune_thread *t, struct guest_regs *r)
 {
-	long ret = sys_range(t);
+	long ret = sys_range(t, r);
 
-	return ret == FORWARD_CALL ? __dune_forward(t) : ret;
+	return ret == FORWARD_CALL ? __dune_forward(r) : ret;
 }
 
-static long sys_munmap(struct dune_thread *t)
+static long sys_munmap(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-	long ret = forward_range(t);
+	long ret = forward_range(t, r);
 
 	if (!ret)
 		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
@@ -85,10 +80,9 @@ static long sys_munmap(struct dune_thread *t)
 }
 
 /* mprotect and pkey_mprotect(start, length, prot, ...) */
-static long sys_mprotect(struct dune_thread *t)
+static long sys_mprotect(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-	long ret = forward_range(t);
+	long ret = forward_range(t, r);
 
 	if (!ret)
 		__dune_precise_changed(r->rdi, r->rsi, r->rdx & (PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -96,16 +90,15 @@ static long sys_mprotect(struct dune_thread *t)
 }
 
 /* mremap(old, old_size, new_size, flags, new) */
-static long sys_mremap(struct dune_thread *t)
+static long sys_mremap(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-
 	long ret;
 
+	(void)t;
 	if (ours(r->rdi, r->rsi) || (r->r10 & MREMAP_FIXED && ours(r->r8, r->rdx)))
 		return -EPERM;
 	__dune_region_complete();
-	ret = __dune_forward(t);
+	ret = __dune_forward(r);
 	if (!is_error(ret)) {
 		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
 		__dune_precise_changed(ret, r->rdx, PROT_NONE);
@@ -114,11 +107,11 @@ static long sys_mremap(struct dune_thread *t)
 }
 
 /* shmat(id, address, flags): only with SHM_REMAP does it replace a mapping. */
-static long sys_shmat(struct dune_thread *t)
+static long sys_shmat(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	const unsigned long shm_remap = 040000;
 
+	(void)t;
 	if (r->rdx & shm_remap && ours(r->rsi, PAGE_SIZE))
 		return -EPERM;
 	__dune_region_complete();
@@ -129,11 +122,11 @@ static long sys_shmat(struct dune_thread *t)
  * ---- descriptors: libdune's does not exist for a program that asks what there is ----
  *
  * Not by read(), poll(), ioctl() and whatever else is made so often that no look at it is to be paid for.  But by
- * fstat() some programs look at all numbers one after the other: that is in output.c, for it writes too.
+ * fstat() some programs look at all numbers one after the other: that is in operands.c, for it writes too.
  */
 
 /* The call with a descriptor that nobody has in place of libdune's: what is to be said of it is the kernel's. */
-static long forward_without(struct dune_thread *t, __u64 *arg)
+static long forward_without(const struct guest_regs *r, __u64 *arg)
 {
 	const __u64 old = *arg;
 	long ret;
@@ -141,30 +134,30 @@ static long forward_without(struct dune_thread *t, __u64 *arg)
 	if (!engine_owns_fd(old))
 		return FORWARD_CALL;
 	*arg = -1;
-	ret = __dune_forward(t);
+	ret = __dune_forward(r);
 	*arg = old;
 	return ret;
 }
 
-static long sys_fd0(struct dune_thread *t)
+static long sys_fd0(struct dune_thread *t, struct guest_regs *r)
 {
-	return forward_without(t, &t->vcpu.regs->rdi);
+	(void)t;
+	return forward_without(r, &r->rdi);
 }
 
-static long sys_dup2(struct dune_thread *t)
+static long sys_dup2(struct dune_thread *t, struct guest_regs *r)
 {
-	struct guest_regs *r = t->vcpu.regs;
-
-	return forward_without(t, engine_owns_fd(r->rdi) ? &r->rdi : &r->rsi);
+	(void)t;
+	return forward_without(r, engine_owns_fd(r->rdi) ? &r->rdi : &r->rsi);
 }
 
 /* close_range(first, last, flags), in two parts */
-static long sys_close_range(struct dune_thread *t)
+static long sys_close_range(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	unsigned int first = r->rdi, last = r->rsi, fd = __dune_engine_fds.first, after = fd + __dune_engine_fds.count;
 	long ret = 0;
 
+	(void)t;
 	if (first > last || after <= first || fd > last)
 		return FORWARD_CALL;
 	if (first < fd)
@@ -176,9 +169,10 @@ static long sys_close_range(struct dune_thread *t)
 
 /* ---- the thread ---- */
 
-static long sys_arch_prctl(struct dune_thread *t)
+static long sys_arch_prctl(struct dune_thread *t, struct guest_regs *r)
 {
-	switch (t->vcpu.regs->rdi) {
+	(void)t;
+	switch (r->rdi) {
 	case ARCH_SET_FS:	/* both travel with the task: its own are the guest's */
 	case ARCH_GET_FS:
 	case ARCH_SET_GS:
@@ -190,53 +184,52 @@ static long sys_arch_prctl(struct dune_thread *t)
 	return -EINVAL;		/* AMX, shadow stacks, address masking */
 }
 
-static long sys_prctl(struct dune_thread *t)
+static long sys_prctl(struct dune_thread *t, struct guest_regs *r)
 {
-	struct guest_regs *r = t->vcpu.regs;
-
 	switch ((int)r->rdi) {
 	case PR_SET_SECCOMP:
 		if (r->rsi == SECCOMP_MODE_STRICT)
 			return __dune_set_strict(t);
-		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, &r->rdx) : FORWARD_CALL;
+		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, r, &r->rdx) : FORWARD_CALL;
 	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
-		return __dune_sys_dispatch(t);
+		return __dune_sys_dispatch(t, r);
 	}
 	return FORWARD_CALL;
 }
 
-static long sys_seccomp(struct dune_thread *t)
+static long sys_seccomp(struct dune_thread *t, struct guest_regs *r)
 {
-	struct guest_regs *r = t->vcpu.regs;
-
 	switch ((unsigned int)r->rdi) {
 	case SECCOMP_SET_MODE_STRICT:
 		return (unsigned int)r->rsi || r->rdx ? -EINVAL : __dune_set_strict(t);
 	case SECCOMP_SET_MODE_FILTER:
-		return __dune_set_filter(t, &r->rdx);
+		return __dune_set_filter(t, r, &r->rdx);
 	}
 	return FORWARD_CALL;
 }
 
-static long sys_nosys(struct dune_thread *t)
+static long sys_nosys(struct dune_thread *t, struct guest_regs *r)
 {
 	(void)t;
+	(void)r;
 	return -ENOSYS;
 }
 
-static long sys_perm(struct dune_thread *t)
+static long sys_perm(struct dune_thread *t, struct guest_regs *r)
 {
 	(void)t;
+	(void)r;
 	return -EPERM;
 }
 
-static long sys_nospc(struct dune_thread *t)
+static long sys_nospc(struct dune_thread *t, struct guest_regs *r)
 {
 	(void)t;
+	(void)r;
 	return -ENOSPC;
 }
 
-/* What is absent is forwarded by the trampoline without a look; output.c adds some. */
+/* What is absent is forwarded by the trampoline without a look; operands.c adds some. */
 syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 #define CALL(number, name, function, ...)	[number] = function,
 #include "base/syscalls-table.h"
@@ -280,11 +273,19 @@ static void dispatch(struct dune_thread *t)
 	__dune_signal_forced(t, &info);
 }
 
-/* The trampoline is to do it, where signals find it. */
-static long forward_from_loop(struct dune_thread *t)
+static void private_copy(struct dune_thread *t)
 {
-	t->output_nr = NR_SYSCALLS;	/* there is no output to look at */
-	return 1;
+	struct guest_regs *r = t->vcpu.regs;
+	long ret;
+
+	if (__dune_tracking)
+		ret = __dune_copy_for_guest(t, r->rdi, r->rsi, r->rdx);
+	else if (r->rax == PRIVATE_COPY_IN)
+		ret = __dune_copy_in((void *)r->rdi, r->rsi, r->rdx);
+	else
+		ret = __dune_copy_out(r->rdi, (const void *)r->rsi, r->rdx);
+	if (ret != CALL_AGAIN)
+		r->rax = ret;
 }
 
 /* What libdune asks of itself from the guest. */
@@ -305,10 +306,8 @@ static void private_call(struct dune_thread *t)
 		r->rax = __dune_pool_extend(r->rdi);
 		break;
 	case PRIVATE_COPY_IN:
-		r->rax = __dune_copy_in((void *)r->rdi, r->rsi, r->rdx);
-		break;
 	case PRIVATE_COPY_OUT:
-		r->rax = __dune_copy_out(r->rdi, (const void *)r->rsi, r->rdx);
+		private_copy(t);
 		break;
 	case PRIVATE_PRECISE:
 		r->rax = __dune_precise_host((ptent_t *)r->rdi, r->rsi, r->rdx);
@@ -316,39 +315,39 @@ static void private_call(struct dune_thread *t)
 	}
 }
 
-/* A number that the trampoline does not forward at once.  1: it is to do so now, and __dune_output_mark() after it. */
-HOT long __dune_handle_call(struct dune_thread *t)
+/*
+ * A number that the trampoline does not forward at once.  Not NULL: it is to do so now, with these registers, and
+ * __dune_output_mark() after it.
+ */
+HOT const struct guest_regs *__dune_handle_call(struct dune_thread *t)
 {
-	unsigned int nr = t->vcpu.regs->rax;	/* so many bits has a number for the kernel */
+	struct guest_regs *r = t->vcpu.regs;
+	unsigned int nr = r->rax;	/* so many bits has a number for the kernel */
+	syscall_fn function;
 	long ret;
 
-	if (is_private(t->vcpu.regs->rax)) {
+	if (is_private(r->rax)) {
 		private_call(t);
-		return 0;
+		return NULL;
 	}
+	t->output_nr = NR_SYSCALLS;	/* there is nothing to look at after it */
+	t->tracked = false;
 	if (t->deferred && __dune_signals_first(t))
-		return 0;
+		return NULL;
 	if (t->dispatch.on && __dune_dispatches(t)) {
 		dispatch(t);
-		return 0;
+		return NULL;
 	}
 	if (t->strict && !__dune_strict_allows(nr)) {
 		__dune_strict_kill(t);
-		return forward_from_loop(t);
+		return r;
 	}
 	/* Beyond the table are the x32 calls: the same ones, past this table. */
-	if (nr >= NR_SYSCALLS)
-		ret = -ENOSYS;
-	else if (__dune_syscall_table[nr] == __dune_sys_look)
-		ret = __dune_output_check(t);
-	else if (__dune_syscall_table[nr])
-		ret = __dune_syscall_table[nr](t);
-	else
-		ret = FORWARD_CALL;
+	function = nr < NR_SYSCALLS ? __dune_syscall_table[nr] : sys_nosys;
+	ret = function ? function(t, r) : FORWARD_CALL;
 	if (ret == FORWARD_CALL)
-		return forward_from_loop(t);
-	if (nr < NR_SYSCALLS && __dune_syscall_table[nr] == __dune_sys_look && !ret)
-		return 1;
-	t->vcpu.regs->rax = ret;
-	return 0;
+		return regs_of_call(t);
+	if (ret != CALL_AGAIN)
+		r->rax = ret;
+	return NULL;
 }

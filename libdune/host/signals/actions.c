@@ -248,9 +248,8 @@ void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *p
 
 /* ---- system calls ---- */
 
-long __dune_sys_sigaction(struct dune_thread *t)
+long __dune_sys_sigaction(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	struct sigaction_kernel new, old;
 	unsigned long signo = r->rdi;
 	long ret;
@@ -288,9 +287,8 @@ static long check_altstack(const struct altstack *s)
 	return 0;
 }
 
-long __dune_sys_sigaltstack(struct dune_thread *t)
+long __dune_sys_sigaltstack(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	struct altstack new, old = t->altstack;
 	bool inside = __dune_on_altstack(&old, r->rsp);
 	long ret;

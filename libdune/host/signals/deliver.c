@@ -588,7 +588,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	if (row->settle == SETTLE_AGAIN)
 		__dune_call_again(t);
 	else if (host->uc_mcontext.rax == (unsigned long)-EINTR)
-		waiting_mask(r, nr, &in_force);
+		waiting_mask(regs_of_call(t), nr, &in_force);
 	if (t->deferred)	/* a fault while another signal waits, and still does */
 		host->uc_sigmask = in_force = t->deferred_mask;
 	call_handler(t, info, &action, host, in_force);

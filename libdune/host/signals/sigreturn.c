@@ -34,9 +34,8 @@ static void read_context(struct guest_regs *r, const struct sigcontext *c, uint6
 	};
 }
 
-long __dune_sys_sigreturn(struct dune_thread *t)
+long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r)
 {
-	const struct guest_regs *r = t->vcpu.regs;
 	struct sigreturn s __attribute__((aligned(16)));
 	struct sigcontext *c = &s.uc.uc_mcontext;
 	unsigned short ss, cs;

@@ -1,0 +1,695 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What system calls read and write, as base/syscalls-table.h says.  HR3, but for __dune_track_calls().
+ *
+ * As soon as the program has changed its page table, calls that use memory are not forwarded without a look.  Before
+ * one, all that it would read and write is placed (uaccess.c): mostly that changes nothing; else the kernel gets
+ * copies.  After it copies go back, and the pages that were written become dirty.
+ */
+#include <linux/ipc.h>
+#include <linux/sched.h>
+
+#include "host/calls.h"
+#include "host/host.h"
+
+#define SEMID		104	/* struct semid_ds */
+#define STRING_MAX	(32 * PGSIZE)	/* of exec; MAX_ARG_STRLEN */
+#define VECTORS_MAX	1024	/* UIO_MAXIOV */
+#define STRINGS_MAX	(1UL << 20)
+
+/* ---- how much ---- */
+
+/*
+ * Numbers of old say no size: as much as any of them uses, but for what the kernel has by pointers in it.  Of most it
+ * is not known whether it is written.
+ */
+#define OLD_IOCTL	256
+
+static bool is_old_ioctl(uint64_t number)
+{
+	return !(number >> 16 & 0xffff);
+}
+
+static uint64_t ioctl_size(uint64_t number)
+{
+	return is_old_ioctl(number) ? OLD_IOCTL : number >> 30 & 3 ? number >> 16 & 0x3fff : 0;
+}
+
+/* A table of descriptors has seldom more, and the kernel looks at no bits beyond it. */
+#define DESCRIPTORS_MAX	(1L << 20)
+
+static uint64_t bits_size(int n)
+{
+	return n <= 0 ? 0 : ((n < DESCRIPTORS_MAX ? n : DESCRIPTORS_MAX) + 63) / 64 * 8;
+}
+
+/* struct semid64_ds says how many there are in the set @id. */
+static uint64_t nr_semaphores(int id)
+{
+	uint64_t ds[SEMID / sizeof(uint64_t)];
+
+	return dune_syscall4(__NR_semctl, id, 0, IPC_STAT, ds) ? 0 : ds[10];
+}
+
+/*
+ * Bytes of an operand that is one range, @most of them as the result says; 0 also for all others.  What is in memory is
+ * read through the page table before the call (@a), and where the kernel has it afterwards.
+ */
+static long flat_size(struct access *a, const struct operand *o, const struct arguments *args, uint64_t most,
+		      uint64_t *size)
+{
+	uint64_t n = o->with < NO_ARGUMENT ? args->value[o->with] : 0, at = 0, counted;
+	uint32_t length = 0;
+	long ret;
+
+	*size = 0;
+	switch ((enum size)o->size) {
+	case SIZE_FIXED:
+		*size = o->bytes;
+		break;
+	case SIZE_COUNT:
+		*size = (n < 1UL << 40 ? n : 0) * o->bytes;
+		break;
+	case SIZE_RESULT:
+	case SIZE_AFTER:
+		counted = n < most ? n : most;
+		if (counted >> 46)
+			counted = 0;
+		*size = o->size == SIZE_AFTER ? o->bytes + counted : counted * o->bytes;
+		break;
+	case SIZE_ANSWER:
+		*size = most >> 46 ? PGSIZE : most * o->bytes;
+		break;
+	case SIZE_LENGTH:
+		at = n;
+		break;
+	case SIZE_SELF:
+		at = args->value[o->arg] + o->bytes;
+		break;
+	case SIZE_BITS:
+		*size = bits_size(n - o->bytes);
+		break;
+	case SIZE_PAGES:
+		*size = (n < 1UL << 47 ? n + PGMASK : 0) >> PGSHIFT;
+		break;
+	case SIZE_SEMAPHORES:
+		*size = nr_semaphores(args->value[0]) * o->bytes;
+		break;
+	case SIZE_BY_NUMBER:
+		*size = ioctl_size(args->value[1]);
+		break;
+	default:
+		break;
+	}
+	if (!at)
+		return 0;
+	ret = a ? __dune_copy_through(a, at, &length, sizeof(length), false) :
+		  __dune_copy_in(&length, at, sizeof(length));
+	/* Where there is none, the kernel says so. */
+	if (!ret)
+		*size = (uint64_t)length + (o->size == SIZE_LENGTH ? o->bytes : 0);
+	return ret == -EFAULT ? 0 : ret;
+}
+
+/* ---- before: structures with pointers in them ---- */
+
+/* A structure at *@pointer: *@copy becomes its copy, in which pointers can be changed, or else @own is filled in. */
+static long open_structure(struct access *a, uint64_t *pointer, void *own, uint64_t size, unsigned int how, void **copy)
+{
+	long ret = __dune_place(a, pointer, size, how | PLACE_MOVE);
+	struct copy *c = ret ? NULL : __dune_copy_of(call_state(a->t), *pointer);
+
+	*copy = c ? (void *)*pointer : own;
+	if (!ret && !c && own)
+		ret = __dune_copy_through(a, *pointer, own, size, false);
+	return ret;
+}
+
+static long place_vectors(struct access *a, uint64_t *pointer, uint64_t n, unsigned int how)
+{
+	void *copy;
+	long ret;
+
+	if (!*pointer || !n || n > VECTORS_MAX)
+		return 0;
+	ret = open_structure(a, pointer, NULL, n * sizeof(struct vector), 0, &copy);
+	for (uint64_t i = 0; !ret && i < n; i++) {
+		struct vector v, *at = copy ? (struct vector *)copy + i : &v;
+
+		if (!copy)
+			ret = __dune_copy_through(a, *pointer + i * sizeof(v), &v, sizeof(v), false);
+		if (!ret)
+			ret = __dune_place(a, &at->base, at->length, how);
+	}
+	return ret;
+}
+
+static long place_message(struct access *a, struct message *m, unsigned int how)
+{
+	long ret = __dune_place(a, &m->name, m->name_length < 0 ? 0 : m->name_length, how);
+
+	if (!ret)
+		ret = __dune_place(a, &m->control, m->control_length, how);
+	if (!ret)
+		ret = place_vectors(a, &m->vector, m->nr_vectors, how & PLACE_WRITE ? how | PLACE_FRESH : how);
+	return ret;
+}
+
+static long place_messages(struct access *a, uint64_t *pointer, uint64_t n, unsigned int how)
+{
+	void *copy;
+	long ret;
+
+	if (!*pointer)
+		return 0;
+	if (n > MESSAGES_MAX)
+		n = MESSAGES_MAX;
+	ret = open_structure(a, pointer, NULL, n * sizeof(struct counted_message), PLACE_WRITE, &copy);
+	for (uint64_t i = 0; !ret && i < n; i++) {
+		struct counted_message m, *at = copy ? (struct counted_message *)copy + i : &m;
+
+		if (!copy)
+			ret = __dune_copy_through(a, *pointer + i * sizeof(m), &m, sizeof(m), false);
+		if (!ret)
+			ret = place_message(a, &at->message, how);
+	}
+	return ret;
+}
+
+static long count_strings(struct access *a, uint64_t pointer, uint64_t *n)
+{
+	uint64_t pointers[16];
+
+	for (*n = 0; *n < STRINGS_MAX; ) {
+		uint64_t at = pointer + *n * sizeof(pointers[0]), room = (PGSIZE - PGOFF(at)) / sizeof(pointers[0]);
+		uint64_t some = room < 1 ? 1 : room < ARRAY_SIZE(pointers) ? room : ARRAY_SIZE(pointers);
+		long ret = __dune_copy_through(a, at, pointers, some * sizeof(pointers[0]), false);
+
+		for (uint64_t i = 0; !ret && i < some; i++, ++*n)
+			if (!pointers[i])
+				return 0;
+		if (ret)
+			return ret;
+	}
+	return -E2BIG;
+}
+
+static long place_strings(struct access *a, uint64_t *pointer)
+{
+	uint64_t n;
+	void *copy;
+	long ret;
+
+	if (!*pointer)
+		return 0;
+	ret = count_strings(a, *pointer, &n);
+	if (!ret)
+		ret = open_structure(a, pointer, NULL, (n + 1) * sizeof(uint64_t), 0, &copy);
+	for (uint64_t i = 0; !ret && i < n; i++) {
+		uint64_t string, *at = copy ? (uint64_t *)copy + i : &string;
+
+		if (!copy)
+			ret = __dune_copy_through(a, *pointer + i * sizeof(string), &string, sizeof(string), false);
+		if (!ret)
+			ret = __dune_place_string(a, at, STRING_MAX);
+	}
+	return ret == -EFAULT ? 0 : ret;	/* the kernel says so, or finds that there is no such file */
+}
+
+/* struct futex_waitv */
+struct waiter {
+	uint64_t value, address;
+	uint32_t flags, reserved;
+};
+
+#define WAITERS_MAX	128
+
+static long place_waiters(struct access *a, uint64_t *pointer, uint64_t n)
+{
+	void *copy;
+	long ret;
+
+	if (!*pointer || !n || n > WAITERS_MAX)
+		return 0;
+	ret = open_structure(a, pointer, NULL, n * sizeof(struct waiter), 0, &copy);
+	for (uint64_t i = 0; !ret && i < n; i++) {
+		struct waiter w, *at = copy ? (struct waiter *)copy + i : &w;
+
+		if (!copy)
+			ret = __dune_copy_through(a, *pointer + i * sizeof(w), &w, sizeof(w), false);
+		if (!ret)
+			ret = __dune_place_word(a, &at->address);
+	}
+	return ret;
+}
+
+/* The beginning of struct clone_args. */
+struct clone_pointers {
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size;
+};
+
+static long place_clone_args(struct access *a, uint64_t *pointer, uint64_t size)
+{
+	struct clone_pointers own = { 0 }, *c;
+	void *copy;
+	long ret;
+
+	if (!*pointer || size < CLONE_ARGS_SIZE_VER0 || size > PGSIZE)
+		return 0;
+	ret = open_structure(a, pointer, NULL, size, 0, &copy);
+	if (!ret && !copy)
+		ret = __dune_copy_through(a, *pointer, &own, size < sizeof(own) ? size : sizeof(own), false);
+	c = copy ? copy : &own;
+	if (!ret && c->flags & CLONE_PIDFD)
+		ret = __dune_place(a, &c->pidfd, sizeof(int), PLACE_WRITE);
+	if (!ret && c->flags & CLONE_PARENT_SETTID)
+		ret = __dune_place(a, &c->parent_tid, sizeof(int), PLACE_WRITE | PLACE_MAYBE);
+	if (!ret && c->flags & (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID))
+		ret = __dune_refuse_elsewhere(a, c->child_tid, sizeof(int));
+	if (!ret && size >= sizeof(own) && c->set_tid_size <= 32)
+		ret = __dune_place(a, &c->set_tid, c->set_tid_size * sizeof(int), 0);
+	return ret;
+}
+
+static long place_filter(struct access *a, uint64_t *pointer)
+{
+	struct {
+		uint16_t length, pad[3];
+		uint64_t filter;
+	} own, *f;
+	void *copy;
+	long ret;
+
+	if (!*pointer)
+		return 0;
+	ret = open_structure(a, pointer, &own, sizeof(own), 0, &copy);
+	f = copy;
+	return ret ? ret : __dune_place(a, &f->filter, f->length * 8UL, 0);
+}
+
+/* { mask, size }, or struct io_uring_getevents_arg, with a timeout. */
+static long place_mask_at(struct access *a, uint64_t *pointer, uint64_t size)
+{
+	struct {
+		uint64_t mask, size, timeout;
+	} own, *m;
+	void *copy;
+	long ret;
+
+	if (!*pointer)
+		return 0;
+	ret = open_structure(a, pointer, &own, size, 0, &copy);
+	m = copy;
+	if (!ret)
+		ret = __dune_place(a, &m->mask, sizeof(uint64_t), 0);
+	if (!ret && size == sizeof(own))
+		ret = __dune_place(a, &m->timeout, 2 * sizeof(uint64_t), 0);
+	return ret;
+}
+
+static long place_value(struct access *a, uint64_t *pointer, unsigned int how)
+{
+	struct {
+		uint64_t value;
+		uint32_t size, flags;
+	} own, *v;
+	void *copy;
+	long ret;
+
+	if (!*pointer)
+		return 0;
+	ret = open_structure(a, pointer, &own, sizeof(own), 0, &copy);
+	v = copy;
+	return ret ? ret : __dune_place(a, &v->value, v->size, how);
+}
+
+static long place_one_message(struct access *a, uint64_t *pointer, unsigned int how)
+{
+	struct message own;
+	void *copy;
+	long ret;
+
+	if (!*pointer)
+		return 0;
+	ret = open_structure(a, pointer, &own, sizeof(own), how & PLACE_WRITE, &copy);
+	return ret ? ret : place_message(a, copy, how);
+}
+
+/* ---- before ---- */
+
+/* Below this it is a number. */
+#define OLD_POINTER_MIN	0x10000
+
+static long place_ioctl(struct access *a, uint64_t *pointer, uint64_t number)
+{
+	uint64_t size = ioctl_size(number), room = PGSIZE - PGOFF(*pointer);
+
+	if (!is_old_ioctl(number))
+		return __dune_place(a, pointer, size, number >> 30 & 2 ? PLACE_WRITE : 0);
+	if (*pointer < OLD_POINTER_MIN)
+		return 0;
+	/* Perhaps the next page is not its. */
+	return __dune_place(a, pointer, size < room ? size : room, PLACE_WRITE | PLACE_MAYBE);
+}
+
+static long place_operand(struct access *a, const struct operand *o, struct arguments *args)
+{
+	uint64_t *pointer = &args->value[o->arg], n = o->with < NO_ARGUMENT ? args->value[o->with] : 0, size;
+	unsigned int how = o->kind == WRITTEN ? PLACE_WRITE : 0;
+	long ret;
+
+	if (o->kind < KEPT || o->kind == WRITTEN_REMOTE || !*pointer || !operand_concerns(o, args->value))
+		return 0;
+	if (o->kind == WORD)
+		return __dune_place_word(a, pointer);
+	if (o->kind == MASK_AT)
+		return place_mask_at(a, pointer, o->bytes);
+	if (o->maybe)
+		how |= PLACE_MAYBE;
+	if (o->kind == PAGES_LENT)
+		how |= PLACE_SAME;
+	switch ((enum size)o->size) {
+	case SIZE_STRING:
+		return __dune_place_string(a, pointer, o->bytes);
+	case SIZE_STRINGS:
+		return place_strings(a, pointer);
+	case SIZE_VECTOR:
+		return place_vectors(a, pointer, n, how & PLACE_WRITE ? how | PLACE_FRESH : how);
+	case SIZE_IOVEC:
+		return place_vectors(a, pointer, 1, how);
+	case SIZE_VALUE:
+		return place_value(a, pointer, how);
+	case SIZE_MESSAGE:
+		return place_one_message(a, pointer, how);
+	case SIZE_MESSAGES:
+		return place_messages(a, pointer, n, how);
+	case SIZE_CLONE_ARGS:
+		return place_clone_args(a, pointer, args->value[1]);
+	case SIZE_WAITERS:
+		return place_waiters(a, pointer, o->bytes ? o->bytes : n);
+	case SIZE_FILTER:
+		return place_filter(a, pointer);
+	case SIZE_BY_NUMBER:
+		return place_ioctl(a, pointer, args->value[1]);
+	default:
+		break;
+	}
+	ret = flat_size(a, o, args, ~0UL, &size);
+	if (ret)
+		return ret;
+	return o->kind == KEPT ? __dune_refuse_elsewhere(a, *pointer, size) : __dune_place(a, pointer, size, how);
+}
+
+static long place_all(struct access *a, const struct call_row *row, struct arguments *args)
+{
+	long ret = 0;
+
+	*args = arguments_of(a->t->vcpu.regs);
+	a->page = 0;
+	for_each_operand(o, row) {
+		ret = place_operand(a, o, args);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+static void set_arguments(struct guest_regs *r, const struct arguments *args)
+{
+	r->rdi = args->value[0];
+	r->rsi = args->value[1];
+	r->rdx = args->value[2];
+	r->r10 = args->value[3];
+	r->r8 = args->value[4];
+	r->r9 = args->value[5];
+}
+
+/* 0, and regs_of_call() is what the kernel is to get; else the call's result, or CALL_AGAIN. */
+static long track_before(struct dune_thread *t)
+{
+	const struct call_row *row = call_of(t->output_nr);
+	struct call_state *s = call_state(t);
+	struct repeat *repeat = __dune_call_repeated(t);
+	struct access a = { .t = t, .skip = repeat ? repeat->page : 0 };
+	struct arguments args;
+	bool skipped;
+	long ret;
+
+	__dune_call_state_clear(t);
+	if (__dune_call_refused(t, repeat))
+		return -EFAULT;
+	/* What was there when the fault came may not be there any more. */
+	do {
+		skipped = a.skip;
+		a.elsewhere = false;
+		ret = place_all(&a, row, &args);
+		a.skip = 0;
+	} while (!ret && skipped);
+	if (!ret && a.elsewhere) {
+		a.moving = true;
+		ret = place_all(&a, row, &args);
+		s->regs = *t->vcpu.regs;
+		set_arguments(&s->regs, &args);
+		s->moved = !ret;
+	}
+	if (ret == UNKNOWN_PLACE)
+		ret = -EFAULT;
+	if (ret == NEEDS_FAULT)
+		ret = __dune_call_fault(&a);
+	else if (repeat)
+		repeat->rip = 0;
+	if (ret)
+		__dune_call_state_clear(t);
+	return ret;
+}
+
+static long look_before(struct dune_thread *t)
+{
+	const struct guest_regs *r = t->vcpu.regs;
+
+	t->output_nr = r->rax;
+	/* All that have a descriptor and come here untracked. */
+	if (engine_owns_fd(r->rdi) && (r->rax == __NR_fstat || r->rax == __NR_newfstatat || r->rax == __NR_statx))
+		return -EBADF;
+	if (!READ_ONCE(__dune_tracking))
+		return 0;
+	t->tracked = true;
+	return track_before(t);
+}
+
+/* ---- after ---- */
+
+static void mark_dirty(struct dune_thread *t, uint64_t start, uint64_t length)
+{
+	uint64_t va = start & -(uint64_t)PGSIZE, end = start + length, state;
+
+	if (!start || !length || end < start || !user_address(end))
+		return;
+	state = memory_lock();
+	while (va < end) {
+		int level;
+		ptent_t *e = walk_find(table_of(t->cr3), va, &level);
+
+		if (level < LEVEL_ROOT && *e & PTE_P)
+			__atomic_fetch_or(e, PTE_NOTED, __ATOMIC_RELAXED);
+		va = (va & -level_size(level)) + level_size(level);
+	}
+	memory_unlock(state);
+}
+
+/* The kernel has written @n bytes at @address, a copy or not.  0 or -EFAULT. */
+static long written(struct dune_thread *t, uint64_t address, uint64_t n)
+{
+	struct copy *c = __dune_copy_of(call_state(t), address);
+	struct access a = { .t = t };
+	uint64_t offset;
+	long ret = 0;
+
+	if (c) {
+		offset = address - (uint64_t)c->data;
+		if (n > c->size - offset)
+			n = c->size - offset;
+		ret = __dune_copy_through(&a, c->va + offset, (void *)address, n, true);
+		address = c->va + offset;
+	}
+	mark_dirty(t, address, n);
+	return ret && !c->maybe ? -EFAULT : 0;
+}
+
+/* The buffers of an iovec; at most @limit bytes of them. */
+static long written_vectors(struct dune_thread *t, uint64_t vector, uint64_t n, uint64_t limit)
+{
+	long ret = 0;
+
+	for (uint64_t i = 0; !ret && i < n && i < VECTORS_MAX && limit; i++) {
+		struct vector v;
+
+		if (__dune_copy_in(&v, vector + i * sizeof(v), sizeof(v)))
+			break;
+		if (v.length > limit)
+			v.length = limit;
+		ret = written(t, v.base, v.length);
+		limit -= v.length;
+	}
+	return ret;
+}
+
+#define WRITTEN_FIELD(t, type, at, field) \
+	written(t, (at) + offsetof(type, field), sizeof(((type *)0)->field))
+
+/* Of a message only what is no pointer is the kernel's. */
+static long written_message(struct dune_thread *t, uint64_t at, uint64_t limit)
+{
+	struct message m;
+	long ret;
+
+	if (__dune_copy_in(&m, at, sizeof(m)))
+		return 0;
+	ret = written_vectors(t, m.vector, m.nr_vectors, limit);
+	if (!ret && m.name_length > 0)
+		ret = written(t, m.name, m.name_length);
+	if (!ret)
+		ret = written(t, m.control, m.control_length);
+	if (!ret)
+		ret = WRITTEN_FIELD(t, struct message, at, name_length);
+	if (!ret)
+		ret = WRITTEN_FIELD(t, struct message, at, control_length);
+	if (!ret)
+		ret = WRITTEN_FIELD(t, struct message, at, flags);
+	return ret;
+}
+
+static long written_messages(struct dune_thread *t, uint64_t at, uint64_t n, bool received)
+{
+	long ret = 0;
+
+	for (uint64_t i = 0; !ret && i < n && i < MESSAGES_MAX; i++, at += sizeof(struct counted_message)) {
+		if (received)
+			ret = written_message(t, at, ~0UL);
+		if (!ret)
+			ret = WRITTEN_FIELD(t, struct counted_message, at, length);
+	}
+	return ret;
+}
+
+static long written_clone_args(struct dune_thread *t, uint64_t at)
+{
+	struct clone_pointers c = { 0 };
+
+	if (__dune_copy_in(&c, at, CLONE_ARGS_SIZE_VER0))
+		return 0;
+	if (c.flags & CLONE_PIDFD)
+		written(t, c.pidfd, sizeof(int));
+	if (c.flags & CLONE_CHILD_SETTID)
+		mark_dirty(t, c.child_tid, sizeof(int));
+	if (c.flags & CLONE_PARENT_SETTID)
+		written(t, c.parent_tid, sizeof(int));
+	return 0;
+}
+
+/* @result of a call that has failed is 0: it may have written all the same, the time that is left or a size. */
+static long written_operand(struct dune_thread *t, const struct operand *o, const struct arguments *args,
+			    uint64_t result)
+{
+	uint64_t pointer = args->value[o->arg], n = o->with < NO_ARGUMENT ? args->value[o->with] : 0, size;
+
+	if (!pointer || !operand_concerns(o, args->value))
+		return 0;
+	if (o->kind == READ && o->size == SIZE_MESSAGES)
+		return written_messages(t, pointer, n < result ? n : result, false);
+	if (o->kind == READ && o->size == SIZE_CLONE_ARGS)
+		return written_clone_args(t, pointer);
+	if (o->kind != WRITTEN && o->kind != WRITTEN_REMOTE)
+		return 0;
+	switch ((enum size)o->size) {
+	case SIZE_VECTOR:
+		return written_vectors(t, pointer, n, result);
+	case SIZE_VALUE:
+		return written_vectors(t, pointer, 1, result);
+	case SIZE_IOVEC:
+		return written_vectors(t, pointer, 1, ~0UL);
+	case SIZE_MESSAGE:
+		return written_message(t, pointer, result);
+	case SIZE_MESSAGES:
+		return written_messages(t, pointer, n < result ? n : result, true);
+	default:
+		flat_size(NULL, o, args, result, &size);
+		return written(t, pointer, size);
+	}
+}
+
+/* After it; @result becomes what the program is told. */
+static long track_after(struct dune_thread *t, long result)
+{
+	const struct arguments args = arguments_of(regs_of_call(t));
+	long ret = 0;
+
+	for_each_operand(o, call_of(t->output_nr)) {
+		long error = written_operand(t, o, &args, is_error(result) ? 0 : result);
+
+		if (error)
+			ret = error;
+	}
+	/* A handler of signals is to find the mask that it waited with (deliver.c). */
+	if (result != -EINTR) {
+		__dune_call_state_clear(t);
+		t->tracked = false;
+	}
+	return ret && !is_error(result) ? ret : result;
+}
+
+/* Its result is in RAX by now. */
+void __dune_output_mark(struct dune_thread *t)
+{
+	if (t->output_nr == __NR_getdents64)
+		__dune_hide_descriptor(t);
+	if (t->tracked)
+		t->vcpu.regs->rax = track_after(t, t->vcpu.regs->rax);
+}
+
+/* ---- the table of calls ---- */
+
+/* Of calls that use memory and have a function of libdune's: that. */
+static syscall_fn functions[NR_SYSCALLS];
+
+/* A place in the table: that function, with what it reads and writes, or has the kernel do so. */
+static long call_function(struct dune_thread *t, struct guest_regs *r)
+{
+	unsigned int nr = r->rax;
+	long ret = look_before(t);
+
+	if (ret)
+		return ret;
+	ret = functions[nr](t, t->tracked && call_state(t)->moved ? &call_state(t)->regs : r);
+	return ret == FORWARD_CALL || ret == CALL_AGAIN || !t->tracked ? ret : track_after(t, ret);
+}
+
+/* A place in the table: the trampoline makes the call, with a look before and after. */
+HOT long __dune_sys_look(struct dune_thread *t, struct guest_regs *r)
+{
+	long ret = look_before(t);
+
+	(void)r;
+	return ret ? ret : FORWARD_CALL;
+}
+
+static bool uses_memory(const struct call_row *call)
+{
+	for_each_operand(o, call)
+		if (o->kind >= KEPT)
+			return true;
+	return false;
+}
+
+/* With the lock held, on both sides: from now on it matters what system calls read and write. */
+void __dune_track_calls(void)
+{
+	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++) {
+		syscall_fn *place = &__dune_syscall_table[nr];
+
+		if (!uses_memory(call_of(nr)) || *place == __dune_sys_look || *place == call_function)
+			continue;
+		functions[nr] = *place;
+		__atomic_store_n(place, *place ? call_function : __dune_sys_look, __ATOMIC_RELEASE);
+	}
+}
