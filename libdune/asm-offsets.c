@@ -137,7 +137,8 @@ _Static_assert(sizeof(struct region_state) <= STATE_SIZE, "struct region_state h
 _Static_assert(AREA_THREAD % 64 == 0 && AREA_HOST_END % 16 == 0, "they are aligned");
 _Static_assert(REGION_AREAS % AREA_SIZE == 0 && REGION_AREAS / AREA_SIZE + MAX_THREADS <= 0x10000,
 	       "a limit of 16 bits says where an area lies");
-_Static_assert(AREA_PENDING + PENDING_MAX * sizeof(struct pending_signal) <= AREA_SIGHAND, "signals that wait have their place");
+_Static_assert(AREA_PENDING + PENDING_MAX * sizeof(struct pending_signal) <= AREA_SIGHAND,
+	       "signals that wait have their place");
 _Static_assert(offsetof(struct dune_thread, nested_mark) == offsetof(struct dune_thread, tss.ist[0]) + IST_SIZE &&
 	       offsetof(struct dune_thread, session_mark) == offsetof(struct dune_thread, tss.ist[0]) - SESSION_DOWN,
 	       "entry.S finds the marks where it would find the IST entry");

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc; libdune-elf is the part with libelf
+# libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc; libdune-elf is the part with
+# libelf
 
 LIBDUNE_VERSION := 1.0
 LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))

@@ -65,17 +65,18 @@ static const struct {
 	  "<flags id='i386_eflags' size='4'>"
 	  "<field name='CF' start='0' end='0'/><field name='' start='1' end='1'/><field name='PF' start='2' end='2'/>"
 	  "<field name='AF' start='4' end='4'/><field name='ZF' start='6' end='6'/><field name='SF' start='7' end='7'/>"
-	  "<field name='TF' start='8' end='8'/><field name='IF' start='9' end='9'/><field name='DF' start='10' end='10'/>"
-	  "<field name='OF' start='11' end='11'/><field name='AC' start='18' end='18'/><field name='ID' start='21' end='21'/>"
+	  "<field name='TF' start='8' end='8'/><field name='IF' start='9' end='9'/><field name='DF' start='10' "
+	  "end='10'/>"
+	  "<field name='OF' start='11' end='11'/><field name='AC' start='18' end='18'/><field name='ID' start='21' "
+	  "end='21'/>"
 	  "</flags>" },
-	{ "sse",
-	  "<vector id='v4f' type='ieee_single' count='4'/><vector id='v2d' type='ieee_double' count='2'/>"
-	  "<vector id='v16i8' type='int8' count='16'/><vector id='v8i16' type='int16' count='8'/>"
-	  "<vector id='v4i32' type='int32' count='4'/><vector id='v2i64' type='int64' count='2'/>"
-	  "<union id='vec128'><field name='v4_float' type='v4f'/><field name='v2_double' type='v2d'/>"
-	  "<field name='v16_int8' type='v16i8'/><field name='v8_int16' type='v8i16'/>"
-	  "<field name='v4_int32' type='v4i32'/><field name='v2_int64' type='v2i64'/>"
-	  "<field name='uint128' type='uint128'/></union>" },
+	{ "sse", "<vector id='v4f' type='ieee_single' count='4'/><vector id='v2d' type='ieee_double' count='2'/>"
+		 "<vector id='v16i8' type='int8' count='16'/><vector id='v8i16' type='int16' count='8'/>"
+		 "<vector id='v4i32' type='int32' count='4'/><vector id='v2i64' type='int64' count='2'/>"
+		 "<union id='vec128'><field name='v4_float' type='v4f'/><field name='v2_double' type='v2d'/>"
+		 "<field name='v16_int8' type='v16i8'/><field name='v8_int16' type='v8i16'/>"
+		 "<field name='v4_int32' type='v4i32'/><field name='v2_int64' type='v2i64'/>"
+		 "<field name='uint128' type='uint128'/></union>" },
 };
 
 #define NR_REGS		(sizeof(regs) / sizeof(regs[0]))

@@ -714,7 +714,9 @@ static void __attribute__((noreturn)) fail(const char *what)
 
 static void await_gdb(int port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons(port),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof(address);
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
@@ -724,7 +726,8 @@ static void await_gdb(int port)
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 1) ||
 	    getsockname(listener, (struct sockaddr *)&address, &size))
 		fail("the port for gdb");
-	fprintf(stderr, "dune-run: process %d waits for gdb: target remote :%d\n", tracee_pid(), ntohs(address.sin_port));
+	fprintf(stderr, "dune-run: process %d waits for gdb: target remote :%d\n", tracee_pid(),
+		ntohs(address.sin_port));
 	gdb = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (gdb < 0)
 		fail("the connection of gdb");

@@ -542,7 +542,8 @@ static void step_back(struct thread *t)
 {
 	struct registers r;
 
-	if (t->state != THREAD_EXCEPTION || t->signo != SIGTRAP || !tracee_get(t, &r) || !breakpoint_at(r.guest.rip - 1))
+	if (t->state != THREAD_EXCEPTION || t->signo != SIGTRAP || !tracee_get(t, &r) ||
+	    !breakpoint_at(r.guest.rip - 1))
 		return;
 	r.guest.rip--;
 	if (poke(r.at, &r.guest, sizeof(r.guest))) {

@@ -34,8 +34,8 @@ struct space;
 #define PUBLIC		__attribute__((visibility("default")))
 
 /*
- * What each fork runs, and with it each system call, lies side by side (in .text.hot, with all that is in assembly): the
- * kernel maps the code of a new process by 64 KiB, and each such piece costs it 10,000 instructions.
+ * What each fork runs, and with it each system call, lies side by side (in .text.hot, with all that is in assembly):
+ * the kernel maps the code of a new process by 64 KiB, and each such piece costs it 10,000 instructions.
  */
 #define HOT		__attribute__((hot))
 
@@ -77,7 +77,8 @@ struct dune_process {
 	bool full;		/* a first touch maps memory of the process: */
 	bool precise;		/* ... not whole granules, only what the process has there */
 	bool small;		/* ... by entries of 4 KiB only */
-	long (*fill)(struct space *s, uint64_t va);	/* how a first touch does it, if not by whole granules: walk.c */
+	/* how a first touch does it, if not by whole granules: walk.c */
+	long (*fill)(struct space *s, uint64_t va);
 	bool areas_left_out;	/* a fork leaves out the areas of other threads, and more: region.c */
 	bool guard_mapped;	/* ... and the guard page of the first thread, a mapping of its own */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
@@ -117,7 +118,8 @@ long __dune_own_syscall(long nr, long a, long b, long c, long d);
 #define dune_syscall2(nr, a, b)			dune_syscall(nr, (long)(a), (long)(b), 0, 0, 0, 0)
 #define dune_syscall3(nr, a, b, c)		dune_syscall(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define dune_syscall4(nr, a, b, c, d)		dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
-#define dune_syscall5(nr, a, b, c, d, e)	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+#define dune_syscall5(nr, a, b, c, d, e) \
+	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 #define dune_syscall6(nr, a, b, c, d, e, f) \
 	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 

@@ -8,8 +8,8 @@
 #include "base/base.h"
 
 /*
- * Out of the way of programs, which often try all up to 255, and not above 319: a fork goes through all up to the next multiple
- * of 64, and what describes 512 of them is a page.
+ * Out of the way of programs, which often try all up to 255, and not above 319: a fork goes through all up to the
+ * next multiple of 64, and what describes 512 of them is a page.
  */
 #define DUNE_FD		300
 

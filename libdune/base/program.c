@@ -195,7 +195,8 @@ void __dune_program(struct program *p, int dirfd, const char *path, int flags)
 		if (fd < 0)
 			return;
 		/* A script that is reached by a descriptor has no name to give to its interpreter. */
-		path = look_at(p, fd, &status, path, depth < SCRIPT_DEPTH && dirfd == AT_FDCWD ? p->lines[depth] : NULL);
+		path = look_at(p, fd, &status, path,
+			       depth < SCRIPT_DEPTH && dirfd == AT_FDCWD ? p->lines[depth] : NULL);
 		if (p->kind == PROGRAM_STATIC) {
 			p->fd = fd;
 			return;

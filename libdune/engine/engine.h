@@ -155,7 +155,8 @@ struct vcpu_config {
 	uint64_t cr3, idt, tss;		/* of the guest; IDT of 256 gates, TSS of 104 bytes */
 	uint64_t lstar;			/* where SYSCALL goes in ring 0 */
 	bool strict;			/* descriptor tables and control registers cannot be loaded */
-	bool page_is_free;		/* nothing is at v->page, and nothing is to be replaced there; a filter sees it */
+	/* nothing is at v->page, and nothing is to be replaced there; a filter sees it */
+	bool page_is_free;
 };
 
 /*
@@ -205,7 +206,7 @@ void __dune_engine_call_again(const struct vcpu *v);
 #define ACCESS_EXEC	(1U << 2)
 
 /* engine_fault.flags */
-#define FAULT_WALK	(1U << 0)	/* while the CPU walked the page table or delivered an exception: no frame then */
+#define FAULT_WALK	(1U << 0) /* while the CPU walked the page table or delivered an exception: no frame then */
 #define FAULT_NOWHERE	(1U << 1)	/* there is no granule at gpa */
 #define FAULT_DEVICE	(1U << 2)	/* device memory, which guests do not get here */
 #define FAULT_ASKED	(1U << 3)	/* by __dune_engine_access() */

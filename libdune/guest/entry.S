@@ -288,7 +288,8 @@ __dune_ring3_resume:
 	.endm
 
 	.macro	push_error_code vector
-	.if	\vector != 8 && (\vector < 10 || \vector > 14) && \vector != 17 && \vector != 21 && \vector != 29 && \vector != 30
+	.if	\vector != 8 && (\vector < 10 || \vector > 14) && \vector != 17 && \vector != 21 && \
+		\vector != 29 && \vector != 30
 	push	$0
 	.endif
 	.endm
@@ -505,9 +506,9 @@ trap_full:
 	.size	trap_full, . - trap_full
 
 /*
- * Round the handlers of programs that may use vector registers. They are kept below RSP, which RBP has the old value of;
- * RAX, RCX and RDX are lost. XRSTOR wants bytes 8 to 23 of the header to be 0, and XSAVE keeps bits of the word before
- * (SDM, "XRSTOR", "XSAVE").
+ * Round the handlers of programs that may use vector registers. They are kept below RSP, which RBP has the old value
+ * of; RAX, RCX and RDX are lost. XRSTOR wants bytes 8 to 23 of the header to be 0, and XSAVE keeps bits of the word
+ * before (SDM, "XRSTOR", "XSAVE").
  */
 	.macro	save_vectors
 	sub	__dune_process+PROCESS_XSAVE_SIZE(%rip), %rsp

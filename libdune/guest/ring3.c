@@ -65,9 +65,9 @@ static void set_session(struct dune_thread *t, struct ring3_session *s)
 }
 
 /*
- * POPF of a program in ring 0 sets IOPL, which outside it would not touch: its next system call looks like one of ring 3
- * (entry.S), and meets the GS base of no session, which is 0.  Make it again as it was meant.  Where the page table has
- * nothing there either, trap.c does the same.  HR3, without a session.
+ * POPF of a program in ring 0 sets IOPL, which outside it would not touch: its next system call looks like one of
+ * ring 3 (entry.S), and meets the GS base of no session, which is 0. Make it again as it was meant. Where the page
+ * table has nothing there either, trap.c does the same.  HR3, without a session.
  */
 void __dune_ring3_entry_fault(struct dune_thread *t)
 {

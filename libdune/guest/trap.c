@@ -200,7 +200,8 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 		return 0;
 	if (ret == -EPERM)
 		return protection;
-	if (ret == -EINVAL)	/* a hole of the program's; or the last page of the lower half, which Linux gives to nobody */
+	/* a hole of the program's; or the last page of the lower half, which Linux gives to nobody */
+	if (ret == -EINVAL)
 		return refusal(SIGSEGV, SEGV_MAPERR);
 	if (ret != -EFAULT)
 		__dune_fatal(SIGBUS, "no guest-physical memory for the granule of %#lx: error %ld", va, -ret);
@@ -345,7 +346,10 @@ static struct dune_thread *thread_of_own_stack(void)
 	return area_thread((unsigned long)__builtin_frame_address(0) & -(unsigned long)AREA_SIZE);
 }
 
-/* A RIP that is not canonical would make IRETQ fault: it is the fault of the code that was to go on there, as in the kernel. */
+/*
+ * A RIP that is not canonical would make IRETQ fault: it is the fault of the code that was to go on there, as in the
+ * kernel.
+ */
 void __dune_trap_wild(struct dune_tf *tf)
 {
 	while (!canonical(tf->rip)) {

@@ -105,8 +105,10 @@ static void host_fault(struct dune_thread *t)
 	if (t->vcpu.regs->rip == (unsigned long)__dune_ring3_entry && !t->session)
 		return __dune_ring3_entry_fault(t);
 	if (f.flags & FAULT_DEVICE)
-		__dune_fatal(SIGBUS, "an access to device memory at %#lx, which this machine's CPU or administrator keeps "
-			     "from guests", f.linear);
+		__dune_fatal(SIGBUS,
+			     "an access to device memory at %#lx, which this machine's CPU or administrator keeps "
+			     "from guests",
+			     f.linear);
 	if (f.flags & FAULT_NOWHERE && !repeated)
 		__dune_granule_recheck();
 	else if (f.flags & FAULT_NOWHERE)

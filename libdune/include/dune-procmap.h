@@ -29,8 +29,11 @@ struct dune_procmap_entry {
 	bool w;			/* writable */
 	bool x;			/* executable */
 	bool p;			/* private, not shared */
-	char *path;		/* as the kernel prints it: "" without a name; " (deleted)" at the end of a file that is gone.
-				 * A newline in it is \012, all other characters are themselves */
+	/*
+	 * As the kernel prints it: "" without a name; " (deleted)" at the end of a file that is gone.  A newline in it
+	 * is \012, all other characters are themselves.
+	 */
+	char *path;
 	int type;		/* PROCMAP_TYPE_* */
 };
 

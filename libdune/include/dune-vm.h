@@ -6,12 +6,13 @@
  * adds.  The functions here change it in pieces of 4 KiB, 2 MiB or 1 GiB, for one address
  * space or for several.
  *
- * After dune_init(false) it maps what is in the memory map of the process, with its permissions.  What comes later (mmap,
- * brk, a stack that grows) is added at a first touch, by dune_vm_lookup(), and before dune_vm_page_walk() and
- * dune_vm_scan() look; what goes or changes (munmap, mremap, mprotect) is taken out or changed after the system call, what other
- * threads do outside Dune mode when these two look, or at the fault.  What the program changes in an entry stays as it is, whatever the process
- * does there; so do holes that it makes.  PROT_NONE is not mapped: dune_vm_mprotect() says -ENOENT.  Of a mapping that is larger than an eighth of
- * phys_limit only what is touched is there, by 1 GiB.
+ * After dune_init(false) it maps what is in the memory map of the process, with its permissions. What comes later
+ * (mmap, brk, a stack that grows) is added at a first touch, by dune_vm_lookup(), and before dune_vm_page_walk() and
+ * dune_vm_scan() look; what goes or changes (munmap, mremap, mprotect) is taken out or changed after the system call,
+ * what other threads do outside Dune mode when these two look, or at the fault. What the program changes in an entry
+ * stays as it is, whatever the process does there; so do holes that it makes. PROT_NONE is not mapped:
+ * dune_vm_mprotect() says -ENOENT. Of a mapping that is larger than an eighth of phys_limit only what is touched is
+ * there, by 1 GiB.
  *
  * Locking: all functions may be called by several threads at once, and from handlers
  * of exceptions, but not from a handler of a fault that one of them has met.  When one returns, no thread
@@ -231,9 +232,9 @@ int dune_vm_map_pages(ptent_t *root, void *va, size_t len, int perm);
 /**
  * dune_vm_unmap - map nothing in a range
  *
- * A touch of it is a page fault of the program's, also where the process has memory; without a handler it is SIGSEGV with
- * SEGV_MAPERR, as of an address where nothing is.  (Of a page with less permission than the access needs, PERM_NONE
- * included, it is SEGV_ACCERR.)
+ * A touch of it is a page fault of the program's, also where the process has memory; without a handler it is SIGSEGV
+ * with SEGV_MAPERR, as of an address where nothing is. (Of a page with less permission than the access needs,
+ * PERM_NONE included, it is SEGV_ACCERR.)
  * References to pages of the pool are dropped.  Where nothing is mapped nothing is done.
  *
  * Return: 0 or -errno.
@@ -347,8 +348,9 @@ void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec);
  *
  * The memory of the process is dirty and accessed at first.  What system calls of threads in Dune mode write is dirty,
  * but for calls that were under way when the page table was first changed, and for what bpf() finds by pointers in its
- * structures.  What the kernel writes for other processes, through /proc/PID/mem, asynchronously (io_uring, aio) or when a thread
- * ends (CLONE_CHILD_CLEARTID, robust futexes) sets no bit.  A call that fails may set some of pages that it has not written.
+ * structures. What the kernel writes for other processes, through /proc/PID/mem, asynchronously (io_uring, aio) or
+ * when a thread ends (CLONE_CHILD_CLEARTID, robust futexes) sets no bit. A call that fails may set some of pages that
+ * it has not written.
  *
  * Return: the number of pages found, or -errno.
  */

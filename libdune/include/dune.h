@@ -86,8 +86,8 @@ typedef void (*dune_pgflt_cb)(uintptr_t addr, uint64_t fec, struct dune_tf *tf);
  *
  * Opens /dev/dune and reserves libdune's own 1 GiB of address space.  A second call
  * does nothing.  All memory of the process is reachable either way, whenever it was mapped; in precise mode at
- * the price of some ten thousand instructions for the first touch of a new mapping (or of each further 2 MiB of it), and of
- * one descriptor for as long: libdune reads /proc/self/maps then.
+ * the price of some ten thousand instructions for the first touch of a new mapping (or of each further 2 MiB of it),
+ * and of one descriptor for as long: libdune reads /proc/self/maps then.
  *
  * Return: 0, or -errno: -ENOENT no /dev/dune (the module is not loaded), -EACCES not
  * allowed to open it, -ENODEV the CPU lacks something that libdune needs,
@@ -106,8 +106,8 @@ int dune_enter(void);
 /**
  * dune_leave - take the calling thread back into ordinary user mode
  *
- * Return: 0.  The thread can enter again.  -EBUSY, still in Dune mode: in a handler of an exception or of ring 3, which has
- * to return first (dune_ret_from_user(), longjmp()).
+ * Return: 0. The thread can enter again. -EBUSY, still in Dune mode: in a handler of an exception or of ring 3, which
+ * has to return first (dune_ret_from_user(), longjmp()).
  */
 int dune_leave(void);
 
@@ -133,7 +133,7 @@ static inline bool dune_in_dune_mode(void)
 #define DUNE_OPT_STRICT		1	/* #GP for loads of descriptor tables and control registers */
 #define DUNE_OPT_QUIET		2	/* no dump of the registers when an exception kills the process */
 
-#define DUNE_OPT_SMEP		3	/* ring 0 cannot execute memory of ring 3 (from the next dune_jump_to_user() on) */
+#define DUNE_OPT_SMEP		3	/* ring 0 cannot execute memory of ring 3: from the dune_jump_to_user() on */
 #define DUNE_OPT_SMAP		4	/* nor read or write it, but between dune_user_access_begin() and _end() */
 /* With DUNE_OPT_STRICT ring 0 cannot load CR4: dune_jump_to_user() is -EPERM with either of these two then. */
 

@@ -64,7 +64,8 @@ static int copy_on_write(uint64_t va, uint64_t fec)
 	state = memory_lock();
 	ret = prepare_copy(&s, va, fec, &e, &again);
 	if (!ret && again && !((again ^ old) & ~(ptent_t)PTE_NOTED)) {
-		__dune_walk_set(&s, e, dune_page2pa(pg) | (PTE_FLAGS(old) & ~(ptent_t)PTE_COW) | PTE_W | PTE_D, LEVEL_PT);
+		__dune_walk_set(&s, e, dune_page2pa(pg) | (PTE_FLAGS(old) & ~(ptent_t)PTE_COW) | PTE_W | PTE_D,
+				LEVEL_PT);
 		pg = NULL;
 	}
 close:

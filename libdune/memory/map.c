@@ -262,7 +262,9 @@ static int make_tables(struct space *s, uint64_t va, uint64_t end, int level)
 	return 0;
 }
 
-/* What is side by side in guest-physical memory is so in the process too, or a range across two granules is nobody's. */
+/*
+ * What is side by side in guest-physical memory is so in the process too, or a range across two granules is nobody's.
+ */
 static int check_neighbours(uint64_t pa, uint64_t last)
 {
 	int ret;

@@ -111,7 +111,10 @@ struct piece {
 int __dune_walk_piece(struct space *s, uint64_t va, uint64_t end, unsigned int flags, struct piece *piece);
 /* The entry of @level for @va, made if it is not there; a larger leaf is split, a table may be there.  0 or -ENOMEM. */
 int __dune_walk_reach(struct space *s, uint64_t va, int level, ptent_t **out);
-/* Map the process's memory at @va where a first touch may.  0: it is mapped; -EACCES: the program has made a hole; -EPERM: or PERM_NONE; -errno. */
+/*
+ * Map the process's memory at @va where a first touch may. 0: it is mapped; -EACCES: the program has made a hole;
+ * -EPERM: or PERM_NONE; -errno.
+ */
 int __dune_walk_fill(struct space *s, uint64_t va);
 
 /* What becomes of [va, end), in one granule; @leaf: the entry of 4 KiB for @va.  For precise.c. */

@@ -12,7 +12,8 @@ static ptent_t merged(const ptent_t *t, int level)
 
 	if (!is_mapped(first) || is_table(first, level) || (first & PTE_ADDRESS) & (level_size(level + 1) - 1))
 		return 0;
-	if (level == LEVEL_PT && (first & PTE_PAT || __dune_pool_touches(first & PTE_ADDRESS, (first & PTE_ADDRESS) + 1)))
+	if (level == LEVEL_PT &&
+	    (first & PTE_PAT || __dune_pool_touches(first & PTE_ADDRESS, (first & PTE_ADDRESS) + 1)))
 		return 0;
 	for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
 		if ((t[i] ^ (first + i * step)) & ~(ptent_t)PTE_NOTED)

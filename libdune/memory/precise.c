@@ -3,9 +3,9 @@
  * dune_init(false): address spaces that have what the memory map of the process has, as far as somebody has
  * touched or asked for it, with the permissions that it has there.
  *
- * What such an entry allows may be too much or out of date: it leads where the same address of the process does, whatever is
- * there, and the module enforces the permissions below.  What it allows too little is repaired at the fault.
- * An entry that the program has changed is the program's, here as in full mode.
+ * What such an entry allows may be too much or out of date: it leads where the same address of the process does,
+ * whatever is there, and the module enforces the permissions below. What it allows too little is repaired at the
+ * fault. An entry that the program has changed is the program's, here as in full mode.
  *
  * HR3, but for go() and what calls it, and __dune_precise_refresh().
  */
@@ -51,8 +51,8 @@ static bool too_long(uint64_t length)
 }
 
 /*
- * Up to @end the process has nothing.  An entry there is from before: whoever adds one has the lock, which was taken before
- * the memory map was read.
+ * Up to @end the process has nothing. An entry there is from before: whoever adds one has the lock, which was taken
+ * before the memory map was read.
  */
 static void update_gap(struct update *u, uint64_t end)
 {
@@ -233,8 +233,8 @@ void __dune_precise_changed(uint64_t start, uint64_t length, int prot)
 }
 
 /*
- * HR3: the first address space gets all that the process has.  0 or -errno.  What is left out because the memory map cannot
- * be read, or memory is short, comes at the first touch.
+ * HR3: the first address space gets all that the process has. 0 or -errno. What is left out because the memory map
+ * cannot be read, or memory is short, comes at the first touch.
  */
 int __dune_precise_begin(void)
 {

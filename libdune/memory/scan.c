@@ -110,7 +110,9 @@ static void scan_large(struct scan *scan, ptent_t *e, uint64_t first, uint64_t n
 	}
 }
 
-/* What a first touch would map, in large pages, is to be split.  @piece goes on where it was if there is something now. */
+/*
+ * What a first touch would map, in large pages, is to be split.  @piece goes on where it was if there is something now.
+ */
 static int touch_first(struct space *s, uint64_t va, struct piece *piece)
 {
 	int ret = __dune_walk_fill(s, va);

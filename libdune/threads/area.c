@@ -11,9 +11,9 @@ static unsigned int slots_seen;		/* no slot from here on was ever used; atomic *
 uint32_t __dune_nr_threads;
 
 /*
- * Whose vCPU each is: slot + 1, or 0.  Atomic.  The engine hands out no vCPU of a thread that lives.  So when it hands out
- * one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area is free.  Beside slots,
- * in pages that a fork does not write and copy.
+ * Whose vCPU each is: slot + 1, or 0. Atomic. The engine hands out no vCPU of a thread that lives. So when it hands
+ * out one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area is free.
+ * Beside slots, in pages that a fork does not write and copy.
  */
 static uint16_t vcpu_slots[MAX_THREADS] __attribute__((section(".data")));
 static unsigned int vcpus_seen;		/* all from here on are 0; atomic */

@@ -18,7 +18,8 @@ uint32_t *__dune_memory_mutex = &first_mutex;
 
 /*
  * Who holds the lock may be off the CPU, for long, and may be waiting for this one.  No sched_yield(): a program's
- * filter would see it.  Each sleep is twice as long as the one before, for whoever wakes up takes the CPU from who is at work.
+ * filter would see it. Each sleep is twice as long as the one before, for whoever wakes up takes the CPU from who is
+ * at work.
  */
 void __dune_mutex_wait(void)
 {

@@ -2,11 +2,11 @@
 /*
  * The address space of libdune's own granule: where it is, and what a fork leaves out of it.
  *
- * All of it is reserved, so that nothing of the program's gets into it.  But a process that ends goes through each of the
- * 511 empty entries of such a reservation, twice, and each mapping costs 5,000 instructions; and most children of a fork
- * end, or exec, at once.  So where the kernel puts nothing by itself, a child does without all that is only reserved, until
- * it makes a thread, or maps something: the guard page of the first thread, what is behind the tables, and the areas of other
- * threads.  HR3.
+ * All of it is reserved, so that nothing of the program's gets into it. But a process that ends goes through each of
+ * the 511 empty entries of such a reservation, twice, and each mapping costs 5,000 instructions; and most children of
+ * a fork end, or exec, at once. So where the kernel puts nothing by itself, a child does without all that is only
+ * reserved, until it makes a thread, or maps something: the guard page of the first thread, what is behind the
+ * tables, and the areas of other threads.  HR3.
  */
 #include <linux/mman.h>
 
@@ -16,7 +16,8 @@
 
 static long map_none(unsigned long hint, unsigned long size, unsigned long flags)
 {
-	return dune_syscall6(__NR_mmap, hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+	return dune_syscall6(__NR_mmap, hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1,
+			     0);
 }
 
 long __dune_reserve(unsigned long start, unsigned long end)
@@ -154,7 +155,8 @@ long __dune_region_complete(void)
 	if (ret)
 		return ret;
 	if (kept) {
-		__dune_reserve(kept, kept + PAGE_SIZE);	/* if it is not the caller's, it has no page shared with the kernel */
+		/* if it is not the caller's, it has no page shared with the kernel */
+		__dune_reserve(kept, kept + PAGE_SIZE);
 		ret = __dune_reserve(kept + AREA_SIZE, region_end());
 		if (ret) {
 			dune_syscall2(__NR_munmap, start, kept - start);
@@ -214,8 +216,9 @@ static unsigned long next_place(void)
 }
 
 /*
- * The region is reserved but for its first two pages.  The kernel goes from high addresses to low ones, so if it has got below
- * already, it does not come back for these; else they must not be left.  And areas may be left out in children as long as it is far.
+ * The region is reserved but for its first two pages. The kernel goes from high addresses to low ones, so if it has
+ * got below already, it does not come back for these; else they must not be left. And areas may be left out in
+ * children as long as it is far.
  */
 static void look_where_the_kernel_is(unsigned long region)
 {

@@ -146,7 +146,8 @@ static void print_record(const struct record *r, const char *what, void (*print)
 	uint64_t address;
 	unsigned int i;
 
-	snprintf(line, sizeof(line), "BUG: testbed: the module leaks %s: %.*s", what, (int)strcspn(r->head, "\n"), r->head);
+	snprintf(line, sizeof(line), "BUG: testbed: the module leaks %s: %.*s", what, (int)strcspn(r->head, "\n"),
+		 r->head);
 	print(line);
 	for (i = 0; i < r->count; i++) {
 		address = strtoull(r->frames[i], NULL, 16);
@@ -238,7 +239,10 @@ static bool is_page_allocator(const char *frame)
 	return false;
 }
 
-/* Only pages that the module took itself: those of a slab, or of a program's memory, which it made the kernel take, stay. */
+/*
+ * Only pages that the module took itself: those of a slab, or of a program's memory, which it made the kernel take,
+ * stay.
+ */
 static bool page_is_of_module(const struct record *r)
 {
 	unsigned int i = 0;

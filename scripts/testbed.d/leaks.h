@@ -10,8 +10,8 @@ void leaks_begin(void);
 void leaks_note_module(const char *module);
 
 /*
- * When it is gone: a line for each frame of each allocation of its that is still there. That takes half a minute. And one where
- * something that should have looked for mistakes was off.
+ * When it is gone: a line for each frame of each allocation of its that is still there. That takes half a minute. And
+ * one where something that should have looked for mistakes was off.
  */
 void leaks_report(void (*print)(const char *line));
 

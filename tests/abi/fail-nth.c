@@ -298,13 +298,15 @@ static void on_bus_error(int signal)
 
 static long call_map_granules(void)
 {
-	granules = mmap(NULL, vm.info.nr_granules * sizeof(*granules), PROT_READ, MAP_SHARED, vm.fd, DUNE_MMAP_GRANULES);
+	granules = mmap(NULL, vm.info.nr_granules * sizeof(*granules), PROT_READ, MAP_SHARED, vm.fd,
+			DUNE_MMAP_GRANULES);
 	return granules == MAP_FAILED ? -errno : 0;
 }
 
 static void check_granules(const char *name)
 {
-	CHECK_EQUAL(granules[vm.block_gpa >> DUNE_GRANULE_SHIFT], ((uintptr_t)vm.block >> DUNE_GRANULE_SHIFT) + 1, name);
+	CHECK_EQUAL(granules[vm.block_gpa >> DUNE_GRANULE_SHIFT], ((uintptr_t)vm.block >> DUNE_GRANULE_SHIFT) + 1,
+		    name);
 }
 
 static void unmap_granules(void)
@@ -342,7 +344,8 @@ static uint64_t gpa;
 /* Each in a granule of its own, for which Dune and the host have no tables yet. */
 static void place_area(int protection, int flags, int file)
 {
-	area = mmap((void *)(AREAS + (next_area++ << DUNE_GRANULE_SHIFT)), AREA, protection, flags | MAP_FIXED_NOREPLACE, file, 0);
+	area = mmap((void *)(AREAS + (next_area++ << DUNE_GRANULE_SHIFT)), AREA, protection,
+		    flags | MAP_FIXED_NOREPLACE, file, 0);
 	DIE_UNLESS(area != MAP_FAILED, "mmap of an area");
 }
 
@@ -489,7 +492,10 @@ static void prepare_split(void)
 	LOAD(write_code);
 }
 
-/* A fault that the kernel could not resolve is one that user mode makes the kernel resolve; the guest's access is made again. */
+/*
+ * A fault that the kernel could not resolve is one that user mode makes the kernel resolve; the guest's access is
+ * made again.
+ */
 static long call_run(void)
 {
 	raw_outcome(&vcpu, &outcome);

@@ -224,7 +224,8 @@ static void try(const struct loop *loop)
 	while (!waitpid(pid, &status, WNOHANG) && patience_seconds() - begin < 10)
 		usleep(1000);
 	end = patience_seconds();
-	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status %#x, expected SIGKILL", loop->name, status);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status %#x, expected SIGKILL", loop->name,
+	      status);
 	CHECK(end - begin < SECONDS_TO_DIE, "%s: dies after %.1f s", loop->name, end - begin);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A memory cgroup that is full, and whose administrator has processes wait (version 1, memory.oom_control): in Dune mode
- * too the process waits, whatever the kernel has no memory for (a page, its table, the second-level table, a granule), goes
- * on when there is more, and leaves nothing that keeps the cgroup.
+ * A memory cgroup that is full, and whose administrator has processes wait (version 1, memory.oom_control): in Dune
+ * mode too the process waits, whatever the kernel has no memory for (a page, its table, the second-level table, a
+ * granule), goes on when there is more, and leaves nothing that keeps the cgroup.
  */
 #include <sys/mount.h>
 #include <sys/stat.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Execute-only memory (PROT_EXEC alone, which Linux makes with a protection key): code runs in it.  On VT-x it cannot be read
- * in Dune mode either, before and after the CPU has fetched from it; nested page tables of AMD's have no such entry, so
- * there it can be read once it was executed (doc/design.md).
+ * Execute-only memory (PROT_EXEC alone, which Linux makes with a protection key): code runs in it. On VT-x it cannot
+ * be read in Dune mode either, before and after the CPU has fetched from it; nested page tables of AMD's have no such
+ * entry, so there it can be read once it was executed (doc/design.md).
  */
 #include <setjmp.h>
 #include <sys/ioctl.h>

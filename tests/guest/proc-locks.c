@@ -40,7 +40,8 @@ static pid_t holder(int *to)
 		close(ends[1]);
 		signal(SIGALRM, SIG_DFL);
 		alarm(100);
-		_exit(own < 0 || fcntl(own, F_SETLK, &whole) || write(ready[1], "x", 1) != 1 || read(ends[0], &c, 1) < 0);
+		_exit(own < 0 || fcntl(own, F_SETLK, &whole) || write(ready[1], "x", 1) != 1 ||
+		      read(ends[0], &c, 1) < 0);
 	}
 	close(ends[0]);
 	CHECK_EQUAL(read(ready[0], &c, 1), 1, "the child has the lock");

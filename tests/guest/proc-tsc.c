@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A thread that may not read the TSC (PR_SET_TSC), or not execute CPUID (ARCH_SET_CPUID), gets the same signal in Dune mode:
- * whether it asked before it entered or inside, with its threads and children, and until it asks for the opposite.
+ * A thread that may not read the TSC (PR_SET_TSC), or not execute CPUID (ARCH_SET_CPUID), gets the same signal in
+ * Dune mode: whether it asked before it entered or inside, with its threads and children, and until it asks for the
+ * opposite.
  */
 #include <setjmp.h>
 #include <asm/prctl.h>

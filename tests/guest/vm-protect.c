@@ -185,7 +185,8 @@ static int map_across(unsigned long border, bool lower_first)
 	p[lower_first ? PAGE : 0] = 'x';
 	p[0] = 'A';
 	p[PAGE] = 'B';
-	return dune_vm_map_phys(pgroot, (void *)0x560000000000, 2 * PAGE, (void *)dune_va_to_pa((char *)border - PAGE), RW);
+	return dune_vm_map_phys(pgroot, (void *)0x560000000000, 2 * PAGE, (void *)dune_va_to_pa((char *)border - PAGE),
+				RW);
 }
 
 static void across_granules(void)

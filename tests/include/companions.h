@@ -69,7 +69,8 @@ static bool companions_go_on(const struct companion *companions, unsigned int co
 		struct shared *s = &companions_shared[i];
 		int status = 0;
 
-		for (end = patience_seconds() + 10; s->rounds < before[i] + rounds && !s->failed && patience_seconds() < end;)
+		for (end = patience_seconds() + 10;
+		     s->rounds < before[i] + rounds && !s->failed && patience_seconds() < end;)
 			usleep(5000);
 		good &= CHECK(!s->failed, "%s, %s: failed at line %u", during, companions[i].name, s->failed);
 		if (waitpid(companions_pids[i], &status, WNOHANG))

@@ -69,7 +69,8 @@ static bool lists_ours(int fd, const char *path)
 	self = dune_syscall4(__NR_openat, AT_FDCWD, "/proc/self/fd", O_PATH | O_CLOEXEC, 0);
 	if (is_error(self))
 		return false;
-	same = read_link(fd, path, theirs, sizeof(theirs)) && read_link(self, path, ours, sizeof(ours)) && equal(ours, theirs);
+	same = read_link(fd, path, theirs, sizeof(theirs)) && read_link(self, path, ours, sizeof(ours)) &&
+	       equal(ours, theirs);
 	dune_syscall1(__NR_close, self);
 	return same;
 }

@@ -83,7 +83,8 @@ static void own_interrupts_on(struct dune_thread *t)
 	bool in_stub = r->rip == t->lstar_return;
 	bool own = site == (unsigned long)__dune_syscall_site || site == (unsigned long)__dune_own_site;
 
-	if (__dune_engine_cpl(&t->vcpu) || t->ring3_bases || __dune_engine_in_event(&t->vcpu) || on_trap_stack(t, r->rsp))
+	if (__dune_engine_cpl(&t->vcpu) || t->ring3_bases || __dune_engine_in_event(&t->vcpu) ||
+	    on_trap_stack(t, r->rsp))
 		return;
 	if (!(in_stub || r->rip == r->rcx) || own)
 		return;

@@ -20,7 +20,10 @@ uint32_t stub_owners[STUB_GRANULES];	/* by guest-physical granule: the process's
 bool (*stub_mapped)(uint64_t va);	/* has the process something in this granule?  NULL: always */
 unsigned long stub_calls[512];
 
-/* ---- an engine of its own; places as kern/mmu/granule.c gives them: the same address where that is free, else the highest ---- */
+/*
+ * ---- an engine of its own; places as kern/mmu/granule.c gives them: the same address where that is free, else the
+ * highest ----
+ */
 
 long __dune_engine_granule(uint64_t address, int (*drop)(void))
 {
