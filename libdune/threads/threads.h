@@ -123,19 +123,30 @@ struct dispatch {
 	unsigned long selector;
 };
 
-/* A thread in Dune mode; lies in its area, so that any of its stacks leads to it. */
+/*
+ * A thread in Dune mode; lies in its area, so that any of its stacks leads to it.
+ *
+ * Who writes a field, after it is made:
+ *	(i)	nobody
+ *	(h)	HR3 of this thread
+ *	(g)	GR0 of this thread; cr3 is read by all threads with the lock of the page tables
+ *	(x)	GR0 of this thread with interrupts off, and HR3 while the guest stands
+ */
 struct dune_thread {
-	struct vcpu vcpu;
-	syscall_fn *table;		/* the trampoline forwards what is NULL there */
-	unsigned long lstar_return;	/* RIP of an exit by SYSCALL */
-	unsigned long host_top;		/* where the host stack begins */
-	unsigned long trap_low, trap_high;	/* the trap stack */
-	unsigned long trap_top;		/* where frames of nested traps from outside the trap stack go */
-	struct sighand *sighand;
-	struct altstack altstack;	/* the program's; the kernel is told of none */
-	unsigned long fault_address, fault_rip;	/* the last RUN_FAULT ... */
-	uint32_t fault_kind, fault_count;	/* ... and how often it came in a row */
-	uint8_t doing;			/* enum doing (host/signals/doing.h); what belongs to one of them: */
+	/* ---- the loop ---- */
+	struct vcpu vcpu;		/* (i) by the engine; its registers (h) */
+	syscall_fn *table;		/* (h) the trampoline forwards what is NULL there */
+	unsigned long lstar_return;	/* (i) RIP of an exit by SYSCALL */
+	unsigned long host_top;		/* (i) where the host stack begins */
+	/* ---- exceptions ---- */
+	unsigned long trap_low, trap_high;	/* (i) the trap stack */
+	unsigned long trap_top;		/* (g) where frames of nested traps from outside the trap stack go */
+	/* ---- signals, system calls ---- */
+	struct sighand *sighand;	/* (i) */
+	struct altstack altstack;	/* (h) the program's; the kernel is told of none */
+	unsigned long fault_address, fault_rip;	/* (h) the last RUN_FAULT ... */
+	uint32_t fault_kind, fault_count;	/* (h) ... and how often it came in a row */
+	uint8_t doing;			/* (h) enum doing (host/signals/doing.h); what belongs to one of them: */
 	struct {
 		int fd;			/* of the program for the loader, or -1 */
 		void *memory;
@@ -144,33 +155,35 @@ struct dune_thread {
 	uint64_t calling_mask;		/* OWN_CALL: the program's mask */
 	uint64_t touch_mask;		/* TOUCH: the same if SIGSEGV and SIGBUS were unblocked for it; else NO_MASK */
 	const struct sigreturn *returning;	/* SIGRETURN, SIGRETURNED */
-	uint8_t deferred;		/* signals are blocked until it is; deferred_mask is the program's */
-	uint8_t nr_pending;		/* how many there are of them: pending_signals() */
+	uint8_t deferred;		/* (h) signals are blocked until it is; deferred_mask is the program's */
+	uint8_t nr_pending;		/* (h) how many there are of them: pending_signals() */
 	uint64_t deferred_mask;
-	bool strict;			/* seccomp's strict mode */
+	bool strict;			/* (h) seccomp's strict mode */
 	int strict_pid, strict_tid;
 	struct dispatch dispatch;
-	uint32_t trapno, trap_err;	/* of the exception that is becoming a signal */
+	uint32_t trapno, trap_err;	/* (h) of the exception that is becoming a signal */
 	unsigned long trap_cr2;
-	uint32_t output_nr;		/* the system call that operands.c is about */
-	bool tracked;			/* ... and that this call went through the page table (uaccess.c) */
-	bool vfork_child;		/* its parent frees the area */
-	bool ring3_bases;		/* FS and GS base are ring 3's; else those are here: */
+	uint32_t output_nr;		/* (h) the system call that operands.c is about */
+	bool tracked;			/* (h) ... and that this call went through the page table (uaccess.c) */
+	bool vfork_child;		/* (i) its parent frees the area */
+	/* ---- ring 3, the address space ---- */
+	bool ring3_bases;		/* (x) FS and GS base are ring 3's; else those are here: */
 	unsigned long ring3_fs, ring3_gs;
-	unsigned long cr4_bits;		/* SMEP and SMAP, as its vCPU has them */
+	unsigned long cr4_bits;		/* (x) SMEP and SMAP, as its vCPU has them */
 	bool ring3_fs_set, ring3_gs_set;
-	struct ring3_session *session;	/* the current one, or NULL */
-	uint8_t pcid;			/* space.c: has it CR4.PCIDE? */
-	uint64_t cr3;			/* the root that it is in, for its vCPU, and for threads that it makes */
+	struct ring3_session *session;	/* (x) the current one, or NULL */
+	uint8_t pcid;			/* (x) space.c: has it CR4.PCIDE? */
+	uint64_t cr3;			/* (g) the root that it is in, for its vCPU, and for threads that it makes */
+	/* ---- what the CPU and entry.S read ---- */
 	/* Read and written in the place of tss.ist[0]: entry.S, "Three places". */
 	uint64_t session_mark __attribute__((packed, aligned(4)));
 	uint32_t mark_pad;
-	struct tss tss;
-	struct vcpu_state boot;		/* what a new thread starts with */
-	struct debug_stop debug;
+	struct tss tss;			/* (i), but for ist[0]: (g) */
+	struct vcpu_state boot;		/* (i) what a new thread starts with */
+	struct debug_stop debug;	/* (h), and a debugger in another process */
 	char nested_pad[256];
 	uint64_t nested_mark __attribute__((packed, aligned(4)));	/* likewise */
-	uint64_t boot_mask;		/* and its signal mask */
+	uint64_t boot_mask;		/* (h) and its signal mask */
 };
 
 static inline struct dune_thread *area_thread(unsigned long area)
