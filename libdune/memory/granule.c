@@ -128,23 +128,23 @@ static int drop_stale(void)
  */
 uint64_t __dune_process_address(uint64_t gpa, uint64_t va)
 {
-	uint64_t granule = gpa >> PDPT_SHIFT, offset = gpa & (GRANULE_SIZE - 1);
+	uint64_t offset = gpa & (GRANULE_SIZE - 1);
 	uint32_t owner;
 	long at;
 
 	if (page_of_pool(gpa))
 		return gpa;
-	if (granule >= __dune_process.nr_granules)
+	if (gpa >> GRANULE_SHIFT >= __dune_process.nr_granules)
 		return 0;
-	/* A filter of the program's might forbid to have that. */
-	if (__dune_process.filtered ? __dune_engine_looks() : !__dune_granules_look()) {
-		owner = __dune_engine_granule_owner(gpa);
-		return owner ? (owner - 1UL) << PDPT_SHIFT | offset : va;
+	/* A filter of the program's might forbid what it takes to look. */
+	if (__dune_process.filtered && !__dune_engine_looks()) {
+		at = __dune_granule_get(va);
+		return is_error(at) || (uint64_t)at + (va & (GRANULE_SIZE - 1)) == gpa ? va : 0;
 	}
-	at = __dune_granule_get(va);
-	if (is_error(at))
-		return va;
-	return (uint64_t)at + (va & (GRANULE_SIZE - 1)) == gpa ? va : 0;
+	if (__dune_granules_look())
+		return 0;
+	owner = __dune_engine_granule_owner(gpa);
+	return owner ? (owner - 1UL) << GRANULE_SHIFT | offset : va;
 }
 
 long __dune_granule_get(uint64_t va)
