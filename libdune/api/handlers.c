@@ -2,6 +2,8 @@
 /*
  * Calls that the C library has as well, for programs that take them from libdune: signal() and mmap(), and signals as
  * interrupts.  In Dune mode and outside.
+ *
+ * HR3 and GR0.
  */
 #include "guest/guest.h"
 #include "host/signals.h"

@@ -2,6 +2,8 @@
 /*
  * dune_dump_trap_frame(): for people, when something has gone wrong.  So it touches no memory but its
  * own: the kernel reads the rest, and says when it cannot.
+ *
+ * HR3 and GR0.
  */
 #include <linux/uio.h>
 

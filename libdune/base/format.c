@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * A small printf formatter; pure.
+ *
+ * HR3 and GR0.
  */
 #include "base/base.h"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Messages and the end of the process.
+ *
+ * HR3 and GR0.
  */
 #include "base/base.h"
 

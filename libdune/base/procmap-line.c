@@ -6,6 +6,8 @@
  *
  * Numbers are hexadecimal but for the inode's.  Behind it are blanks up to a column, and then the rest of the
  * line is the path, blanks included.
+ *
+ * HR3 and GR0.
  */
 #include <stdint.h>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * dune_procmap_iterate(): reads /proc/self/maps, with system calls only.
+ *
+ * HR3 and GR0.
  */
 #include <linux/fcntl.h>
 

@@ -2,6 +2,8 @@
 /*
  * What execve() of a file would start: a dynamically linked program, a static one, or one with rights of
  * its own; through scripts to their interpreters, as the kernel goes.
+ *
+ * HR3.
  */
 #include <elf.h>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * What is known of the process; dune_init() finds it out.
+ *
+ * HR3 and GR0.
  */
 #include "base/base.h"
 

@@ -2,6 +2,8 @@
 /*
  * Names of functions, from the symbol table of an ELF file, which may be anything: each number in it
  * is checked where it is used.  Reads the file by system calls, on the stack.
+ *
+ * HR3 and GR0.
  */
 #include <linux/fcntl.h>
 

@@ -5,6 +5,8 @@
  * There are two syscall instructions.  __dune_syscall_site makes the program's calls; __dune_own_site
  * those without which nothing goes on, that of the loop above all, which a seccomp filter of the program's is
  * taught to let pass (seccomp.c).
+ *
+ * HR3 and GR0; copies only HR3.
  */
 	.section .text.hot, "ax", @progbits	/* HOT, base.h */
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The rows of syscalls-table.h as data, but for their functions. */
+/* The rows of syscalls-table.h as data, but for their functions.  HR3 and GR0. */
 #include <asm/prctl.h>
 #include <linux/fcntl.h>
 #include <linux/futex.h>

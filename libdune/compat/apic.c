@@ -2,6 +2,8 @@
 /*
  * The APIC of some versions of the first libdune: interrupts from one thread to another.  There are none yet: what can
  * say so does, and what cannot ends the process rather than let it wait for an interrupt.
+ *
+ * HR3 and GR0.
  */
 #include "compat/compat.h"
 

@@ -6,6 +6,8 @@
  * Below mmap_base a guest-physical address is the virtual one, and the 63 GiB from there on are in one piece, before
  * anything is mapped.  The module gives a granule its own address where that exists, and else the highest that is
  * free; so it is enough to ask for the granules from above, once, while a page is mapped in each.
+ *
+ * HR3 and GR0.
  */
 #include <linux/mman.h>
 

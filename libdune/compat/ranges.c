@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Ranges of the first libdune: the pages that they touch, whatever is there.
+ *
+ * HR3 and GR0.
  */
 #include "compat/compat.h"
 

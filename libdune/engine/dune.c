@@ -3,6 +3,8 @@
  * The engine of the module: all that is known of /dev/dune (doc/abi.md).
  *
  * It has one descriptor, a page for each vCPU that the kernel shares with it, and four hypercalls.
+ *
+ * HR3 and GR0; each function says where.
  */
 #include <linux/dune.h>
 #include <linux/fcntl.h>

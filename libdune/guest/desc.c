@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Descriptor tables: the IDT of the process, GDT and TSS of each thread.
+ *
+ * HR3, before the guest uses them.
  */
 #include "engine/gate.h"
 #include "guest/guest.h"

@@ -7,6 +7,8 @@
  *
  * The kernel puts a file without an interpreter where it puts dynamic linkers, so that it is not in
  * the way of a program with a fixed address.
+ *
+ * HR3, until it enters.
  */
 #include <elf.h>
 

@@ -3,6 +3,8 @@
  * The object that dune-run has the dynamic linker load first: it takes the program into Dune
  * mode before anything else of it runs, the constructors of its C library included.  So it
  * calls no library, needs none, and serves glibc and musl.
+ *
+ * HR3, until it enters.
  */
 #include "launch/inside.h"
 

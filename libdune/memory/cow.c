@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Copies on write, when the program's page-fault handler asks for them.
+ *
+ * GR0.
  */
 #include "memory/memory.h"
 

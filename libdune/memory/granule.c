@@ -2,6 +2,8 @@
 /*
  * The guest's page table: the root and, for each of its slots, one
  * page-directory-pointer table at a place of its own.  So nothing is ever allocated.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include <linux/mman.h>
 

@@ -3,6 +3,8 @@
  * Looking at entries, one or all.
  *
  * Who gets a pointer to one may write there: no table on the way is shared.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include "memory/memory.h"
 

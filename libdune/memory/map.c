@@ -4,6 +4,8 @@
  *
  * A change of a range goes over it twice: first whatever needs memory, splits or copies tables, which changes nothing
  * that the CPU sees; then, without a way to fail, the entries.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include "memory/memory.h"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Large leaves in the place of tables that map the same.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include "memory/memory.h"
 

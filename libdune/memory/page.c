@@ -2,6 +2,8 @@
 /*
  * The page pool: addresses of MAX_PAGES pages, reserved at the first use, of which more become memory as
  * they are needed, and never fewer.  The struct pages lie in libdune's own granule.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include <linux/mman.h>
 

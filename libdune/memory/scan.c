@@ -3,6 +3,8 @@
  * Dirty and accessed bits of a range, in one go.
  *
  * Most entries have none of them: what counts is how fast those are passed by.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include "memory/memory.h"
 

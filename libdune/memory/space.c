@@ -4,6 +4,8 @@
  *
  * Where the CPU has process-context identifiers, each address space has one, and what the TLB knows of it outlives
  * a switch.  Pgroot's is 0; 1 is for roots that have none, of which nothing is kept.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include "memory/memory.h"
 

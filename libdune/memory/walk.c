@@ -4,6 +4,8 @@
  *
  * A page directory or a page table may be in several address spaces: its page's references say in how many.
  * Whoever changes an entry first makes a copy.  A PDPT is in one address space only.
+ *
+ * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
 #include "memory/memory.h"
 
