@@ -132,7 +132,7 @@ check: tests
 
 # What takes too long for each change (doc/testing.md).
 check-deep:
-	$(Q)$(MAKE) check KERNEL=debug TESTS='detectors guest'
+	$(Q)$(MAKE) check KERNEL=debug TESTS='detectors abi hostile cpu library memory'
 
 # MACHINES, KERNELS and TESTS choose a part.
 matrix: tests
@@ -170,7 +170,7 @@ help:
 	@echo 'make tests              build what make check runs'
 	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
 	@echo 'make check KERNEL=V     on one kernel; V may also be debug: 6.1 with KASAN, lockdep and more'
-	@echo 'make check-deep         what takes hours: all tests on the debug kernel (built once: 10 minutes of CPU)'
+	@echo 'make check-deep         what takes an hour: tests on the debug kernel (built once: 10 minutes of CPU)'
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'
 	@echo '                        KERNELS="V..." MACHINES="svm" TESTS="..." for a part'
 	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'

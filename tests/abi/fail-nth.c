@@ -544,8 +544,11 @@ static void drop_file_pages(void)
 /* The shorter way in. */
 static long call_seek(void)
 {
-	off_t result = lseek(vm.fd, DUNE_SEEK_VCPU(vcpu.index), DUNE_SEEK_RUN);
+	off_t result;
 
+	do	/* it goes on with its own */
+		result = lseek(vm.fd, DUNE_SEEK_VCPU(vcpu.index), DUNE_SEEK_RUN);
+	while (result == DUNE_EXIT_INTR);
 	raw_decode(&vcpu, result < 0 ? -errno : result, &outcome);
 	return result < 0 ? -errno : 0;
 }
