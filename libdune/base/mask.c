@@ -4,7 +4,7 @@
  */
 #include "base/base.h"
 
-HOT uint64_t __dune_signals_block(void)
+uint64_t __dune_signals_block(void)
 {
 	uint64_t all = ALL_SIGNALS, old = 0;
 
@@ -12,7 +12,7 @@ HOT uint64_t __dune_signals_block(void)
 	return old;
 }
 
-HOT void __dune_signals_restore(uint64_t mask)
+void __dune_signals_restore(uint64_t mask)
 {
 	set_mask(SIG_SETMASK, &mask, NULL);
 }

@@ -5,7 +5,7 @@
 #include "base/base.h"
 
 /* By words, for CPUs on which only that is fast; then what is left. */
-HOT void *memcpy(void *to, const void *from, size_t size)
+void *memcpy(void *to, const void *from, size_t size)
 {
 	void *ret = to;
 	size_t words = size / 8;
@@ -16,7 +16,7 @@ HOT void *memcpy(void *to, const void *from, size_t size)
 	return ret;
 }
 
-HOT void *memset(void *to, int byte, size_t size)
+void *memset(void *to, int byte, size_t size)
 {
 	void *ret = to;
 	size_t words = size / 8;
