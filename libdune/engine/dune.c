@@ -352,11 +352,6 @@ enum run_result __dune_engine_result(const struct vcpu *v, long raw)
 	return raw == -EINVAL && !canonical(v->regs->rip) ? RUN_BAD_RIP : RUN_FAILED;
 }
 
-bool __dune_engine_was_call(const struct vcpu *v)
-{
-	return run_of(v)->exit_reason == DUNE_EXIT_SYSCALL;
-}
-
 uint64_t __dune_engine_complete_results(void)
 {
 	return 1UL << DUNE_EXIT_INTR | 1UL << DUNE_EXIT_WINDOW;

@@ -192,8 +192,6 @@ enum run_result {
 
 /* What @raw, RAX behind the loop's system call, means.  RUN_FAILED: it is -errno. */
 enum run_result __dune_engine_result(const struct vcpu *v, long raw);
-/* The last one. */
-bool __dune_engine_was_call(const struct vcpu *v);
 /* Bit N: the raw result N is one after which v->regs is the whole state; for debuggers. */
 uint64_t __dune_engine_complete_results(void);
 
