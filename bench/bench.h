@@ -91,6 +91,9 @@ extern uint64_t bench_work;
 /* What ticks() adds to each sample; it is taken off. */
 extern uint64_t bench_clock;
 
+/* dune_vm_root(), in Dune mode. */
+extern uint64_t *bench_root;
+
 /* The case that is measured, and on which side. */
 extern const struct bench_case *bench_current;
 extern enum side bench_side;

@@ -10,7 +10,7 @@
 /* A little more than the ticks between two interrupts of the timer where they are instructions. */
 #define STAGGER_BITS	19
 
-uint64_t bench_work, bench_clock;
+uint64_t bench_work, bench_clock, *bench_root;
 const struct bench_case *bench_current;
 enum side bench_side;
 

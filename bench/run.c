@@ -125,6 +125,7 @@ static void become_dynamic(const struct bench_case *c)
 
 static void measure_and_exit(const struct bench_case *c)
 {
+	bench_root = dune_vm_root();
 	bench_measure(c, &outcome->result, baseline ? NULL : &outcome->counts);
 	outcome->done = true;
 	_exit(0);

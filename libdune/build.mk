@@ -6,7 +6,7 @@
 LIBDUNE_VERSION := 1.0
 LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
 # The rooms, from the top: each may use those behind it (scripts/layers).
-LIBDUNE_COMPAT := compat/full.c compat/ranges.c compat/apic.c
+LIBDUNE_COMPAT := compat/full.c compat/ranges.c compat/variables.c compat/apic.c
 LIBDUNE_API := api/init.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/debug.c \
 	host/calls/table.c host/calls/operands.c host/calls/uaccess.c host/calls/clone.c host/calls/exec.c host/calls/seccomp.c \
@@ -62,7 +62,7 @@ $(B)/lib/libdune.a $(B)/lib/libdune-elf.a:
 $(B)/lib/libdune.so.$(LIBDUNE_VERSION): $(LIBDUNE_OBJ) libdune/libdune.map
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-soname,$(LIBDUNE_SONAME) -Wl,-z,defs -Wl,-z,now -Wl,-z,relro \
+	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-soname,$(LIBDUNE_SONAME) -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-Bsymbolic-functions \
 		-Wl,--version-script=libdune/libdune.map -o $@ $(LIBDUNE_OBJ)
 
 $(B)/lib/libdune.so: $(B)/lib/libdune.so.$(LIBDUNE_VERSION)

@@ -125,6 +125,16 @@ $(LINK_TESTS): apps/hello/hello.c $(LIBDUNE_A) | $(B)/lib/libdune.so
 	@mkdir -p $(@D)
 	$(Q)$(firstword $(LINK)) -Ilibdune/include $< -o $@ $(wordlist 2,99,$(LINK)) $(if $(findstring -ldune,$(LINK)),,$(LIBDUNE_A))
 
+# Programs with names of their own that libdune has, or had.
+OWN_NAMES := $(addprefix $(T)/link/own-names-,shared static)
+GUEST_TESTS += $(OWN_NAMES)
+$(T)/link/own-names-shared: LINK = -DOWN_FUNCTIONS -L$(B)/lib -Wl,-rpath,/usr/lib -ldune
+$(T)/link/own-names-static: LINK = -static $(LIBDUNE_A)
+$(OWN_NAMES): tests/link/own-names.c tests/link/own-variables.c $(LIBDUNE_A) | $(B)/lib/libdune.so
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(LINK)
+
 # What `make install` puts somewhere else, and a program that is built with that.
 INSTALLED := $(T)/installed/opt/dune
 GUEST_TESTS += $(T)/link/hello-installed

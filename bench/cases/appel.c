@@ -112,8 +112,8 @@ DUNE_BARE static void allow_by_call(uintptr_t addr, uint64_t error, struct dune_
 	(void)error;
 	(void)tf;
 	bench_work++;
-	if (dune_vm_mprotect(pgroot, page, PAGE, PERM_R | PERM_W) ||
-	    (protect_another && dune_vm_mprotect(pgroot, page + PAGES * PAGE, PAGE, PERM_R)))
+	if (dune_vm_mprotect(bench_root, page, PAGE, PERM_R | PERM_W) ||
+	    (protect_another && dune_vm_mprotect(bench_root, page + PAGES * PAGE, PAGE, PERM_R)))
 		dune_die();
 }
 
@@ -132,7 +132,7 @@ static void begin_calls_full(void)
 static void prepare_dune(unsigned int i)
 {
 	check_written(i);
-	must(!dune_vm_mprotect(pgroot, region, 2 * PAGES * PAGE, PERM_R | PERM_W));
+	must(!dune_vm_mprotect(bench_root, region, 2 * PAGES * PAGE, PERM_R | PERM_W));
 }
 
 static uint64_t appel1_calls(unsigned int i)
@@ -143,7 +143,7 @@ static uint64_t appel1_calls(unsigned int i)
 	protect_another = true;
 	start = ticks();
 	for (unsigned long k = 0; k < PAGES; k++)
-		ret |= dune_vm_mprotect(pgroot, region + k * PAGE, PAGE, PERM_R);
+		ret |= dune_vm_mprotect(bench_root, region + k * PAGE, PAGE, PERM_R);
 	write_all(i);
 	start = ticks() - start;
 	must(!ret);
@@ -153,7 +153,7 @@ static uint64_t appel1_calls(unsigned int i)
 static uint64_t appel2_calls(unsigned int i)
 {
 	uint64_t start = ticks();
-	int ret = dune_vm_mprotect(pgroot, region, PAGES * PAGE, PERM_R);
+	int ret = dune_vm_mprotect(bench_root, region, PAGES * PAGE, PERM_R);
 
 	write_all(i);
 	start = ticks() - start;
@@ -204,7 +204,7 @@ DUNE_BARE static void allow_by_entry_2(uintptr_t addr, uint64_t error, struct du
 static void look_up_entries(void)
 {
 	map_region();
-	must(!dune_vm_lookup(pgroot, region, CREATE_NORMAL, &entries));
+	must(!dune_vm_lookup(bench_root, region, CREATE_NORMAL, &entries));
 }
 
 static void begin_entries_1(void)

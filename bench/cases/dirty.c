@@ -104,7 +104,7 @@ static void check_written(unsigned int i)
 static void begin_scan(void)
 {
 	map_area();
-	must(dune_vm_scan(pgroot, area, nr_pages * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, NULL) >= 0);
+	must(dune_vm_scan(bench_root, area, nr_pages * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, NULL) >= 0);
 }
 
 static uint64_t scan(unsigned int i)
@@ -114,7 +114,7 @@ static uint64_t scan(unsigned int i)
 
 	(void)i;
 	write_pages();
-	found = dune_vm_scan(pgroot, area, nr_pages * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap);
+	found = dune_vm_scan(bench_root, area, nr_pages * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap);
 	end = ticks();
 	must(found == (long)dirty);
 	return end - start;

@@ -129,7 +129,7 @@ static ptent_t *entry_of(void *addr)
 {
 	ptent_t *e;
 
-	must(!dune_vm_lookup(pgroot, addr, CREATE_NORMAL, &e) && *e & PTE_P);
+	must(!dune_vm_lookup(bench_root, addr, CREATE_NORMAL, &e) && *e & PTE_P);
 	return e;
 }
 
@@ -173,7 +173,7 @@ static void make_writable(unsigned int i)
 {
 	(void)i;
 	must(!(bench_side == SIDE_LINUX ? mprotect(PAGE_AT(0), PAGE, PROT_READ | PROT_WRITE) :
-	       dune_vm_mprotect(pgroot, PAGE_AT(0), PAGE, PERM_R | PERM_W)));
+	       dune_vm_mprotect(bench_root, PAGE_AT(0), PAGE, PERM_R | PERM_W)));
 	*PAGE_AT(0) = FIRST;
 	wait_a_round();
 }
@@ -182,7 +182,7 @@ static uint64_t make_readable(unsigned int i)
 {
 	uint64_t start = ticks(), end;
 	int ret = bench_side == SIDE_LINUX ? mprotect(PAGE_AT(0), PAGE, PROT_READ) :
-		  dune_vm_mprotect(pgroot, PAGE_AT(0), PAGE, PERM_R);
+		  dune_vm_mprotect(bench_root, PAGE_AT(0), PAGE, PERM_R);
 
 	(void)i;
 	end = ticks();

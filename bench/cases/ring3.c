@@ -47,7 +47,7 @@ static void begin_ring3(void)
 	code = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	must(code != MAP_FAILED);
 	memcpy(code, ring3_code, ring3_end - ring3_code);
-	must(!dune_vm_mprotect(pgroot, code, PAGE, PERM_UCODE));
+	must(!dune_vm_mprotect(bench_root, code, PAGE, PERM_UCODE));
 	must(!dune_register_intr_handler(T_ILLOP, leave_ring3));
 }
 

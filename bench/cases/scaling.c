@@ -49,7 +49,8 @@ static void protect(unsigned char *own)
 
 	for (unsigned long i = 0; i < operations; i++)
 		right += !(
-			in_dune ? dune_vm_mprotect(pgroot, own + i % 2 * PAGE, PAGE, i & 2 ? PERM_R : PERM_R | PERM_W) :
+			in_dune ? dune_vm_mprotect(bench_root, own + i % 2 * PAGE, PAGE,
+						   i & 2 ? PERM_R : PERM_R | PERM_W) :
 				  mprotect(own + i % 2 * PAGE, PAGE, i & 2 ? PROT_READ : PROT_READ | PROT_WRITE));
 	__atomic_fetch_add(&bench_work, right, __ATOMIC_RELAXED);
 }

@@ -25,18 +25,19 @@ static void map_table(void)
 static void begin_table(void)
 {
 	map_table();
-	must(dune_vm_scan(pgroot, table, TABLE_PAGES * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, NULL) >= 0);
+	must(dune_vm_scan(bench_root, table, TABLE_PAGES * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT,
+			  NULL) >= 0);
 }
 
 static uint64_t protect_pages(unsigned int i, unsigned int n)
 {
 	int perm = i % 2 ? PERM_R | PERM_W : PERM_R;
 	uint64_t start = ticks(), end;
-	int ret = dune_vm_mprotect(pgroot, table + PAGE * 16, n * PAGE, perm);
+	int ret = dune_vm_mprotect(bench_root, table + PAGE * 16, n * PAGE, perm);
 	ptent_t *e;
 
 	end = ticks();
-	must(!ret && !dune_vm_lookup(pgroot, table + PAGE * 16, CREATE_NONE, &e));
+	must(!ret && !dune_vm_lookup(bench_root, table + PAGE * 16, CREATE_NONE, &e));
 	bench_work += !!(e[n - 1] & PTE_W) == i % 2 && !!(e[0] & PTE_W) == i % 2;
 	return end - start;
 }
@@ -109,7 +110,7 @@ static void write_some(unsigned int i)
 static uint64_t scan_dirty(unsigned int i)
 {
 	uint64_t start = ticks(), end;
-	long found = dune_vm_scan(pgroot, table, TABLE_PAGES * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap);
+	long found = dune_vm_scan(bench_root, table, TABLE_PAGES * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap);
 
 	(void)i;
 	end = ticks();
@@ -119,13 +120,13 @@ static uint64_t scan_dirty(unsigned int i)
 
 static void begin_switch(void)
 {
-	other = dune_vm_clone(pgroot);
-	must(other && !dune_vm_switch(other) && !dune_vm_switch(pgroot));
+	other = dune_vm_clone(bench_root);
+	must(other && !dune_vm_switch(other) && !dune_vm_switch(bench_root));
 }
 
 static uint64_t switch_space(unsigned int i)
 {
-	ptent_t *to = i % 2 ? pgroot : other;
+	ptent_t *to = i % 2 ? bench_root : other;
 	uint64_t start = ticks(), end;
 
 	dune_vm_switch(to);
@@ -150,7 +151,7 @@ static uint64_t page_alloc(unsigned int i)
 
 static int map_gib(void)
 {
-	return dune_vm_map_phys(pgroot, GIB_VA, GIB, (void *)(dune_va_to_pa(&root) & -GIB), PERM_R);
+	return dune_vm_map_phys(bench_root, GIB_VA, GIB, (void *)(dune_va_to_pa(&root) & -GIB), PERM_R);
 }
 
 static bool gib_is_mapped(ptent_t *in)
@@ -168,8 +169,8 @@ static uint64_t map_1_gib(unsigned int i)
 	(void)i;
 	end = ticks();
 	must(!ret);
-	bench_work += gib_is_mapped(pgroot);
-	must(!dune_vm_unmap(pgroot, GIB_VA, GIB));
+	bench_work += gib_is_mapped(bench_root);
+	must(!dune_vm_unmap(bench_root, GIB_VA, GIB));
 	return end - start;
 }
 
@@ -183,7 +184,7 @@ static uint64_t clone_space(unsigned int i)
 	uint64_t start = ticks(), end;
 
 	(void)i;
-	root = dune_vm_clone(pgroot);
+	root = dune_vm_clone(bench_root);
 	end = ticks();
 	must(root);
 	bench_work += gib_is_mapped(root);
@@ -195,7 +196,7 @@ static uint64_t clone_space(unsigned int i)
 static void clone_untimed(unsigned int i)
 {
 	(void)i;
-	root = dune_vm_clone(pgroot);
+	root = dune_vm_clone(bench_root);
 	must(root);
 }
 

@@ -109,7 +109,8 @@ static void begin_write_signal(void)
 static void forbid_write(unsigned int i)
 {
 	(void)i;
-	must(!dune_vm_mprotect(pgroot, page, PAGE, PERM_R) && !dune_vm_lookup(pgroot, page, CREATE_NONE, &entry));
+	must(!dune_vm_mprotect(bench_root, page, PAGE, PERM_R) && !dune_vm_lookup(bench_root, page, CREATE_NONE,
+										  &entry));
 }
 
 static void forbid_write_signal(unsigned int i)

@@ -232,7 +232,7 @@ static int protect(char *start, size_t length, uint32_t flags)
 	}
 	if (mprotect(start, length, prot))
 		return -errno;
-	return dune_in_dune_mode() ? dune_vm_mprotect(pgroot, start, length, perm) : 0;
+	return dune_in_dune_mode() ? dune_vm_mprotect(dune_vm_root(), start, length, perm) : 0;
 }
 
 PUBLIC int dune_elf_load_ph(struct dune_elf *elf, Elf64_Phdr *phdr, long off)

@@ -76,8 +76,6 @@ static int open_engine(void)
 	return 0;
 }
 
-#define MMAP_DISTANCE	(64 * GRANULE_SIZE)
-
 static int fill_region(void)
 {
 	unsigned long region = __dune_process.region;
@@ -94,10 +92,7 @@ static int fill_region(void)
 	__dune_fill_idt();
 	__dune_granule_set(region, __dune_process.region_gpa);
 	__dune_process.full = true;
-	__dune_process.root = pgroot = (ptent_t *)(region + REGION_ROOT);
-	phys_limit = __dune_process.nr_granules << GRANULE_SHIFT;
-	stack_base = (uintptr_t)__builtin_frame_address(0) & -GRANULE_SIZE;
-	mmap_base = stack_base - MMAP_DISTANCE;
+	__dune_process.root = (ptent_t *)(region + REGION_ROOT);
 	return 0;
 }
 

@@ -82,9 +82,9 @@ struct dune_process {
 	bool areas_left_out;	/* a fork leaves out the areas of other threads, and more: region.c */
 	bool guard_mapped;	/* ... and the guard page of the first thread, a mapping of its own */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
-	ptent_t *switch_root;	/* pgroot, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
-	ptent_t *root;		/* pgroot, pages and num_pages, which programs may not change */
-	struct page *pages;
+	ptent_t *switch_root;	/* root, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
+	ptent_t *root;		/* of the first address space */
+	struct page *pages;	/* of the pool, and how many */
 	uint64_t nr_pages;
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
 };

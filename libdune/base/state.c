@@ -7,6 +7,3 @@
 #include "base/base.h"
 
 struct dune_process __dune_process;
-
-PUBLIC ptent_t *pgroot;
-PUBLIC uintptr_t phys_limit, mmap_base, stack_base;

@@ -20,6 +20,11 @@ int __dune_compat_fill(struct space *s, uint64_t va, uint64_t end);
 /* Have the granule of @va, whether something is mapped there or not: where it is, or -errno. */
 long __dune_compat_granule(uint64_t va);
 
+extern ptent_t *dune_compat_pgroot __attribute__((visibility("default")));
+
+/* variables.c: have them say what is, from now on; @area and @stack: mmap_base and stack_base. */
+void __dune_compat_publish(uint64_t area, uint64_t stack);
+
 #pragma GCC visibility pop
 
 #endif /* LIBDUNE_COMPAT_H */

@@ -63,28 +63,33 @@ static void place(uint64_t va, uint64_t end)
 }
 
 /* The end of the granule behind that where the kernel puts a page now: the process's libraries are below it. */
-static uint64_t end_of_area(void)
+static uint64_t end_of_area(uint64_t stack)
 {
 	long at = dune_syscall6(__NR_mmap, 0, PGSIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t end = (at & -GRANULE_SIZE) + 2 * GRANULE_SIZE;
 
 	if (is_error(at))
-		return stack_base;
+		return stack;
 	dune_syscall2(__NR_munmap, at, PGSIZE);
-	return end < stack_base ? end : stack_base;
+	return end < stack ? end : stack;
+}
+
+static uint64_t stack_area(void)
+{
+	return (uint64_t)__builtin_frame_address(0) & -GRANULE_SIZE;
 }
 
 static void place_granules(void)
 {
-	uint64_t end = end_of_area();
+	uint64_t stack = stack_area(), end = end_of_area(stack), area = end - AREA_GRANULES * GRANULE_SIZE;
 
-	mmap_base = end - AREA_GRANULES * GRANULE_SIZE;
+	__dune_compat_publish(area, stack);
 	/* A small machine has none to spare: there they are side by side by chance only. */
 	if (__dune_process.nr_granules < 4 * AREA_GRANULES)
 		return;
 	place(0, LOW_GRANULES * GRANULE_SIZE);
-	place(stack_base, stack_base + GRANULE_SIZE);
-	place(mmap_base, end);
+	place(stack, stack + GRANULE_SIZE);
+	place(area, end);
 }
 
 PUBLIC uintptr_t dune_compat_va_to_pa(const void *va)
@@ -205,8 +210,12 @@ static int open_pool(void)
 
 PUBLIC int dune_compat_init(bool map_full)
 {
-	if (__dune_process.ready)
+	if (__dune_process.ready) {
+		/* by dune_init(): granules may be in use, and stay where they are */
+		if (!dune_compat_pgroot)
+			__dune_compat_publish(stack_area() - AREA_GRANULES * GRANULE_SIZE, stack_area());
 		return state;
+	}
 	__dune_process.small = true;
 	state = dune_init(map_full);
 	if (state) {
@@ -221,6 +230,6 @@ PUBLIC int dune_compat_init(bool map_full)
 		return state;
 	__dune_process.fill = fill;
 	/* Without /proc, or short of memory, entries come at the first touch. */
-	fill_process(pgroot, 0, 1UL << 47);
+	fill_process(__dune_process.root, 0, 1UL << 47);
 	return 0;
 }

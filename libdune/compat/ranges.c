@@ -100,7 +100,7 @@ static bool provide(uint64_t gpa, uint64_t len)
 	uint64_t end = gpa + len, lock;
 	bool looks, there;
 
-	if (end < gpa || end > phys_limit)
+	if (end < gpa || end > dune_phys_limit())
 		return false;
 	for (gpa &= -GRANULE_SIZE; gpa < end; gpa += GRANULE_SIZE) {
 		lock = memory_lock();

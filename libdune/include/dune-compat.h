@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions with the meaning of the first libdune, under names of their own.  A program written for it includes
- * libdune/dune.h, which gives them the old names; doc/porting.md says what is different all the same.
+ * libdune/dune.h, or defines DUNE_COMPAT before dune.h: that gives them the old names. doc/porting.md says what is
+ * different all the same.
  */
 #ifndef DUNE_COMPAT_H
 #define DUNE_COMPAT_H
@@ -28,7 +29,7 @@ int dune_compat_init(bool map_full);
  * dune_compat_va_to_pa - the guest-physical address that stands for @va of the process
  *
  * Whether something is mapped there yet or not.  It is @va itself below 4 GiB, and what is in one piece in the 63 GiB
- * from mmap_base on is so in guest-physical memory.
+ * from mmap_base (libdune/dune.h) on is so in guest-physical memory.
  *
  * Return: 0 if there is none.
  */

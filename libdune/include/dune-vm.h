@@ -11,8 +11,8 @@
  * dune_vm_scan() look; what goes or changes (munmap, mremap, mprotect) is taken out or changed after the system call,
  * what other threads do outside Dune mode when these two look, or at the fault. What the program changes in an entry
  * stays as it is, whatever the process does there; so do holes that it makes. PROT_NONE is not mapped:
- * dune_vm_mprotect() says -ENOENT. Of a mapping that is larger than an eighth of phys_limit only what is touched is
- * there, by 1 GiB.
+ * dune_vm_mprotect() says -ENOENT. Of a mapping that is larger than an eighth of dune_phys_limit() only what is touched
+ * is there, by 1 GiB.
  *
  * Locking: all functions may be called by several threads at once, and from handlers
  * of exceptions, but not from a handler of a fault that one of them has met.  When one returns, no thread
@@ -115,9 +115,6 @@ struct page {
 	uint64_t ref;		/* references; changed atomically.  0: free */
 };
 
-extern struct page *pages;	/* one for each page of the pool */
-extern int num_pages;		/* so many the pool has at the moment */
-
 /**
  * dune_page_alloc - a page of the pool, filled with zeros, with one reference
  *
@@ -145,25 +142,18 @@ static inline struct page *dune_page_get(struct page *pg)
 }
 
 /** dune_pa2page - the page that holds @pa, which must be in the pool */
-static inline struct page *dune_pa2page(physaddr_t pa)
-{
-	return &pages[PPN(pa - PAGEBASE)];
-}
+struct page *dune_pa2page(physaddr_t pa);
 
-/** dune_page2pa - where @pg begins: its guest-physical address and its virtual one */
-static inline physaddr_t dune_page2pa(struct page *pg)
-{
-	return PAGEBASE + ((uint64_t)(pg - pages) << PGSHIFT);
-}
+/** dune_page2pa - where @pg, of the pool, begins: its guest-physical address and its virtual one */
+physaddr_t dune_page2pa(struct page *pg);
 
 /* ---- address spaces ---- */
 
-extern ptent_t *pgroot;		/* the first address space; there from dune_init() on */
+/** dune_vm_root - the root of the first address space, the same from dune_init() on; before, NULL */
+ptent_t *dune_vm_root(void);
 
-/* For old programs: the end of guest-physical memory, and the beginning of two areas. */
-extern uintptr_t phys_limit;
-extern uintptr_t mmap_base;	/* 64 GiB below stack_base */
-extern uintptr_t stack_base;	/* of the first thread, to a GiB */
+/** dune_phys_limit - the end of guest-physical memory, bytes; before dune_init(), 0 */
+uintptr_t dune_phys_limit(void);
 
 #define PERM_NONE	0	/* no access; the page stays, and can be given permissions again */
 #define PERM_R		0x0001
@@ -221,8 +211,8 @@ int dune_vm_mprotect(ptent_t *root, void *va, size_t len, int perm);
  * Memory of the process that is in one piece is so in guest-physical memory only within 1 GiB: dune_va_to_pa() says
  * where the next GiB is.
  *
- * Return: 0 or -errno: -EINVAL also where @pa is beyond phys_limit; -EEXIST: the pages of the pool that it would map
- * are not in use; -EXDEV: the range goes on into a GiB that is not what follows in the process.
+ * Return: 0 or -errno: -EINVAL also where @pa is beyond dune_phys_limit(); -EEXIST: the pages of the pool that it would
+ * map are not in use; -EXDEV: the range goes on into a GiB that is not what follows in the process.
  */
 int dune_vm_map_phys(ptent_t *root, void *va, size_t len, void *pa, int perm);
 
@@ -299,7 +289,7 @@ ptent_t *dune_vm_clone(ptent_t *root);
 /**
  * dune_vm_free - free an address space that dune_vm_clone() made, and drop its references
  *
- * Return: 0 or -errno: -EBUSY a thread is in it; -EINVAL also for pgroot.
+ * Return: 0 or -errno: -EBUSY a thread is in it; -EINVAL also for dune_vm_root().
  */
 int dune_vm_free(ptent_t *root);
 
@@ -309,7 +299,7 @@ int dune_vm_free(ptent_t *root);
  * In ring 0.  Where the CPU has process-context identifiers, translations of the other address space
  * stay in the TLB.  Threads and processes made afterwards begin in @root.
  *
- * Return: 0 or -errno: -EINVAL no root: pgroot, or a page of the pool; -EPERM outside Dune mode, or
+ * Return: 0 or -errno: -EINVAL no root: dune_vm_root(), or a page of the pool; -EPERM outside Dune mode, or
  * with DUNE_OPT_STRICT.
  */
 int dune_vm_switch(ptent_t *root);
@@ -380,11 +370,11 @@ void dune_flush_tlb_one(unsigned long addr);
 #define CR3_NOFLUSH	(1UL << 63)
 
 /**
- * load_cr3 - go to the address space whose root is at @cr3
+ * dune_load_cr3 - go to the address space whose root is at @cr3
  * @cr3: a root as a number, and CR3_NOFLUSH to keep its translations in the TLB.  libdune chooses
  *	identifiers of its own for the lower 12 bits
  */
-void load_cr3(unsigned long cr3);
+void dune_load_cr3(unsigned long cr3);
 
 /* ---- addresses ---- */
 

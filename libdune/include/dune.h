@@ -279,4 +279,9 @@ static inline unsigned long dune_get_ticks(void)
 }
 #endif
 
+/* With the first libdune's names and meanings. */
+#ifdef DUNE_COMPAT
+#include "libdune/dune.h"
+#endif
+
 #endif /* DUNE_H */

@@ -61,12 +61,12 @@ static int copy_on_write(uint64_t va, uint64_t fec)
 	__dune_space_close(&s, va, PGSIZE);
 	memory_unlock(state);
 
-	memcpy((void *)dune_page2pa(pg), (void *)va, PGSIZE);
+	memcpy((void *)page_address(pg), (void *)va, PGSIZE);
 
 	state = memory_lock();
 	ret = prepare_copy(&s, va, fec, &e, &again);
 	if (!ret && again && !((again ^ old) & ~(ptent_t)PTE_NOTED)) {
-		__dune_walk_set(&s, e, dune_page2pa(pg) | (PTE_FLAGS(old) & ~(ptent_t)PTE_COW) | PTE_W | PTE_D,
+		__dune_walk_set(&s, e, page_address(pg) | (PTE_FLAGS(old) & ~(ptent_t)PTE_COW) | PTE_W | PTE_D,
 				LEVEL_PT);
 		pg = NULL;
 	}

@@ -114,9 +114,9 @@ static int drop_stale(void)
 	if (__dune_granules_look())
 		return -ENOMEM;
 	drop_from_root(&s, root());
-	for (int i = 0; i < num_pages; i++)
-		if (pages[i].ref && is_root_page(&pages[i]))
-			drop_from_root(&s, (ptent_t *)dune_page2pa(&pages[i]));
+	for (uint64_t i = 0; i < __dune_process.nr_pages; i++)
+		if (page_by_index(i)->ref && is_root_page(page_by_index(i)))
+			drop_from_root(&s, (ptent_t *)page_address(page_by_index(i)));
 	/* In HR3 no CPU can have loaded it again. */
 	__dune_engine_flush_all();
 	s.flush_all = false;
@@ -180,7 +180,7 @@ long __dune_granule_map(uint64_t va)
 	state = memory_lock();
 	s.root = __dune_current_root();
 	s.full = s.root == root() ? __dune_process.full :
-		 page_of_pool((uint64_t)s.root) && dune_pa2page((uint64_t)s.root)->next == PAGE_FULL;
+		 page_of_pool((uint64_t)s.root) && page_of((uint64_t)s.root)->next == PAGE_FULL;
 	ret = __dune_walk_fill(&s, va);
 	memory_unlock(state);
 	return ret == -EACCES ? -EINVAL : ret;
@@ -212,6 +212,11 @@ PUBLIC long dune_get_granule(const void *va)
 
 	memory_unlock(state);
 	return ret;
+}
+
+PUBLIC uintptr_t dune_phys_limit(void)
+{
+	return __dune_process.nr_granules << GRANULE_SHIFT;
 }
 
 PUBLIC uintptr_t dune_va_to_pa(const void *va)

@@ -299,7 +299,7 @@ static int check_pa(uint64_t pa, uint64_t len, int level)
 	if (level != LEVEL_PT)
 		return -EINVAL;
 	for (; pa < end; pa += PGSIZE)
-		if (pa - PAGEBASE < MAX_PAGES << PGSHIFT && !(page_of_pool(pa) && dune_pa2page(pa)->ref))
+		if (pa - PAGEBASE < MAX_PAGES << PGSHIFT && !(page_of_pool(pa) && page_of(pa)->ref))
 			return -EEXIST;
 	return 0;
 }
@@ -323,7 +323,7 @@ static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, pte
 		__dune_walk_reach(s, va, level, &e);	/* the tables are there */
 		do {
 			if (page_of_pool(pa))
-				dune_page_get(dune_pa2page(pa));
+				dune_page_get(page_of(pa));
 			if (*e)
 				__dune_walk_set(s, e++, pa | flags, level);
 			else
@@ -364,8 +364,8 @@ static struct page *take_pages(uint64_t n)
 
 		if (!pg)
 			goto give;
-		memset((void *)dune_page2pa(pg), 0, PGSIZE);
-		pg->next = first ? first - pages + 1 : 0;
+		memset((void *)page_address(pg), 0, PGSIZE);
+		pg->next = page_link(first);
 		first = pg;
 	}
 	return first;
@@ -374,7 +374,7 @@ give:
 	while (first) {
 		struct page *pg = first;
 
-		first = pg->next ? &pages[pg->next - 1] : NULL;
+		first = page_linked(pg->next);
 		__dune_page_give(pg);
 	}
 	return NULL;
@@ -397,8 +397,8 @@ static int map_pages(struct space *s, uint64_t va, uint64_t end, ptent_t flags)
 	tracking_begin();
 	for (; va < end; va += PGSIZE) {
 		__dune_walk_reach(s, va, LEVEL_PT, &e);
-		__dune_walk_set(s, e, dune_page2pa(pg) | flags, LEVEL_PT);
-		pg = pg->next ? &pages[pg->next - 1] : NULL;
+		__dune_walk_set(s, e, page_address(pg) | flags, LEVEL_PT);
+		pg = page_linked(pg->next);
 	}
 	return 0;
 }
@@ -423,9 +423,9 @@ PUBLIC int dune_vm_map_pages(ptent_t *root, void *va, size_t len, int perm)
 
 PUBLIC int dune_vm_insert_page(ptent_t *root, void *va, struct page *pg, int perm)
 {
-	if (!pg || !pages || pg < pages || pg >= pages + num_pages || perm & (PERM_BIG | PERM_BIG_1GB))
+	if (!is_page(pg) || perm & (PERM_BIG | PERM_BIG_1GB))
 		return -EINVAL;
-	return dune_vm_map_phys(root, va, PGSIZE, (void *)dune_page2pa(pg), perm);
+	return dune_vm_map_phys(root, va, PGSIZE, (void *)page_address(pg), perm);
 }
 
 /* ---- unmapping ---- */

@@ -43,6 +43,8 @@ static inline void tracking_begin(void)
 /* A page with one reference, not cleared; NULL. */
 struct page *__dune_page_take(void);
 void __dune_page_give(struct page *pg);
+/* Called when the pool has grown; NULL: nobody wants to know. */
+extern void (*__dune_pool_grown)(void);
 /* Have the pool; 0 or -errno. */
 int __dune_pool_ready(void);
 /* HR3: reserve the pool's addresses, and have so many pages in it. */
@@ -60,7 +62,7 @@ static inline bool page_of_pool(physaddr_t pa)
 
 /* ---- entries ---- */
 
-/* Tables are in the pool, where addresses are equal, and those of pgroot in libdune's granule. */
+/* Tables are in the pool, where addresses are equal, and those of the first root in libdune's granule. */
 static inline ptent_t *table_of(ptent_t v)
 {
 	uint64_t pa = v & PTE_ADDRESS, offset = pa - __dune_process.region_gpa;
@@ -76,6 +78,39 @@ static inline bool is_root_page(const struct page *pg)
 static inline struct page *page_of(ptent_t v)
 {
 	return &__dune_process.pages[PPN((v & PTE_ADDRESS) - PAGEBASE)];
+}
+
+/* By number, and back; where one begins. */
+static inline struct page *page_by_index(uint64_t index)
+{
+	return &__dune_process.pages[index];
+}
+
+static inline uint64_t page_index(const struct page *pg)
+{
+	return pg - __dune_process.pages;
+}
+
+static inline physaddr_t page_address(const struct page *pg)
+{
+	return PAGEBASE + (page_index(pg) << PGSHIFT);
+}
+
+/* How pages are linked by next: index + 1; 0: the end. */
+static inline uint32_t page_link(const struct page *pg)
+{
+	return pg ? page_index(pg) + 1 : 0;
+}
+
+static inline struct page *page_linked(uint32_t next)
+{
+	return next ? page_by_index(next - 1) : NULL;
+}
+
+static inline bool is_page(const struct page *pg)
+{
+	return pg && __dune_process.nr_pages && pg >= __dune_process.pages &&
+	       pg < page_by_index(__dune_process.nr_pages);
 }
 
 /* ---- walk.c; with the lock held ---- */
@@ -252,7 +287,7 @@ static inline void vm_flush_current(uint64_t va, uint64_t len)
 		vm_invlpg(va);
 }
 
-/* GR0: of CR3; HR3: pgroot. */
+/* GR0: of CR3; HR3: the first one. */
 ptent_t *__dune_current_root(void);
 
 /* ---- precise.c ---- */

@@ -15,8 +15,7 @@
 #define GROW_MIN	64
 #define GROW_MAX	8192
 
-PUBLIC struct page *pages;
-PUBLIC int num_pages;
+void (*__dune_pool_grown)(void);
 
 static bool reserved;		/* the addresses are the pool's */
 static struct page *free_pages;	/* linked by next: index + 1 */
@@ -43,7 +42,7 @@ static long open_memory(unsigned long base, unsigned long first, unsigned long e
 
 long __dune_pool_extend(unsigned long nr_pages)
 {
-	unsigned long first = num_pages;
+	unsigned long first = __dune_process.nr_pages;
 	long ret;
 
 	if (!reserved) {
@@ -79,36 +78,37 @@ static long map_pool(void)
 
 static long grow(void)
 {
-	unsigned long step = num_pages, size;
+	const unsigned long before = __dune_process.nr_pages;
+	unsigned long step = before, size;
 	long ret;
 
 	if (step < GROW_MIN)
 		step = GROW_MIN;
 	if (step > GROW_MAX)
 		step = GROW_MAX;
-	size = num_pages + step;
+	size = before + step;
 	if (size > MAX_PAGES)
 		size = MAX_PAGES;
-	if (size == (unsigned long)num_pages)
+	if (size == before)
 		return -ENOMEM;
 	ret = dune_in_guest() ? __dune_process.gate(PRIVATE_POOL_EXTEND, size, 0, 0) : __dune_pool_extend(size);
 	if (ret)
 		return ret;
-	if (!num_pages) {
+	if (!before) {
 		ret = map_pool();
 		if (ret)
 			return ret;
-		pages = (struct page *)(__dune_process.region + REGION_PAGES);
+		__dune_process.pages = (struct page *)(__dune_process.region + REGION_PAGES);
 	}
-	__dune_process.pages = pages;
-	__dune_process.nr_pages = size;
-	__atomic_store_n(&num_pages, size, __ATOMIC_RELEASE);
+	__atomic_store_n(&__dune_process.nr_pages, size, __ATOMIC_RELEASE);
+	if (__dune_pool_grown)
+		__dune_pool_grown();
 	return 0;
 }
 
 int __dune_pool_ready(void)
 {
-	return num_pages ? 0 : grow();
+	return __dune_process.nr_pages ? 0 : grow();
 }
 
 /* ---- taking and giving back ---- */
@@ -121,11 +121,11 @@ struct page *__dune_page_take(void)
 	if (!__dune_page_credit)
 		return NULL;
 	if (pg) {
-		free_pages = pg->next ? &pages[pg->next - 1] : NULL;
+		free_pages = page_linked(pg->next);
 	} else {
-		if (never_used == (unsigned int)num_pages && grow())
+		if (never_used == __dune_process.nr_pages && grow())
 			return NULL;
-		pg = &pages[never_used++];
+		pg = page_by_index(never_used++);
 	}
 	if (__dune_page_credit > 0)
 		__dune_page_credit--;
@@ -141,7 +141,7 @@ void __dune_page_give(struct page *pg)
 {
 	pg->ref = 0;
 	pg->pcid = 0;
-	pg->next = free_pages ? free_pages - pages + 1 : 0;
+	pg->next = page_link(free_pages);
 	free_pages = pg;
 	used--;
 }
@@ -159,20 +159,15 @@ PUBLIC struct page *dune_page_alloc(void)
 	pg = __dune_page_take();
 	memory_unlock(state);
 	if (pg)
-		memset((void *)dune_page2pa(pg), 0, PGSIZE);
+		memset((void *)page_address(pg), 0, PGSIZE);
 	return pg;
-}
-
-static bool of_pool(const struct page *pg)
-{
-	return pg && pages && pg >= pages && pg < pages + num_pages;
 }
 
 PUBLIC void dune_page_free(struct page *pg)
 {
 	uint64_t state;
 
-	if (!of_pool(pg))
+	if (!is_page(pg))
 		return;
 	state = memory_lock();
 	if (pg->ref)
@@ -184,7 +179,7 @@ PUBLIC void dune_page_put(struct page *pg)
 {
 	uint64_t ref;
 
-	if (!of_pool(pg))
+	if (!is_page(pg))
 		return;
 	ref = __atomic_load_n(&pg->ref, __ATOMIC_RELAXED);
 	/* The last one is dropped with the lock held. */
@@ -201,6 +196,16 @@ PUBLIC void dune_page_put(struct page *pg)
 	}
 }
 
+PUBLIC struct page *dune_pa2page(physaddr_t pa)
+{
+	return page_of(pa);
+}
+
+PUBLIC physaddr_t dune_page2pa(struct page *pg)
+{
+	return page_address(pg);
+}
+
 PUBLIC bool dune_page_isfrompool(physaddr_t pa)
 {
 	return page_of_pool(pa);
@@ -208,5 +213,6 @@ PUBLIC bool dune_page_isfrompool(physaddr_t pa)
 
 PUBLIC void dune_page_stats(void)
 {
-	dune_printf("page pool: %u of %d pages in use, %lu at most\n", READ_ONCE(used), num_pages, MAX_PAGES);
+	dune_printf("page pool: %u of %lu pages in use, %lu at most\n", READ_ONCE(used),
+		    READ_ONCE(__dune_process.nr_pages), MAX_PAGES);
 }

@@ -3,7 +3,7 @@
  * Address spaces as the CPU has them: CR3, and the TLBs of all threads.
  *
  * Where the CPU has process-context identifiers, each address space has one, and what the TLB knows of it outlives
- * a switch.  Pgroot's is 0; 1 is for roots that have none, of which nothing is kept.
+ * a switch.  That of the first is 0; 1 is for roots that have none, of which nothing is kept.
  *
  * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
@@ -45,7 +45,7 @@ static uint64_t root_pcid(const ptent_t *root)
 
 	if (root == __dune_process.root)
 		return 0;
-	pcid = dune_pa2page((uint64_t)root)->pcid;
+	pcid = page_of((uint64_t)root)->pcid;
 	return pcid ? pcid : PCID_NONE;
 }
 
@@ -57,6 +57,11 @@ ptent_t *__dune_current_root(void)
 PUBLIC ptent_t *dune_vm_current(void)
 {
 	return __dune_process.ready ? __dune_current_root() : NULL;
+}
+
+PUBLIC ptent_t *dune_vm_root(void)
+{
+	return __dune_process.root;
 }
 
 static uint16_t pcid_alloc(void)
@@ -102,7 +107,7 @@ void __dune_space_close(struct space *s, uint64_t va, uint64_t len)
 	while (s->garbage) {
 		struct page *pg = s->garbage;
 
-		s->garbage = pg->next ? &pages[pg->next - 1] : NULL;
+		s->garbage = page_linked(pg->next);
 		__dune_page_give(pg);
 	}
 }
@@ -144,7 +149,7 @@ static void pcid_start(struct dune_thread *t)
 	cr4 = read_cr4();
 	if (!(cr4 & CR4_PCIDE)) {
 		__asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | CR4_PCIDE) : "memory");
-		/* What it has under identifier 0 may be another address space's than pgroot. */
+		/* What it has under identifier 0 may be another address space's than the first's. */
 		vm_write_cr3(vm_read_cr3());
 	}
 	t->pcid = PCID_ON;
@@ -171,7 +176,7 @@ static void go_to(ptent_t *root, uint64_t noflush)
 static inline bool is_root(const ptent_t *root)
 {
 	return root == __dune_process.root || (!((uint64_t)root & PGMASK) && page_of_pool((uint64_t)root) &&
-				  dune_pa2page((uint64_t)root)->ref);
+				  page_of((uint64_t)root)->ref);
 }
 
 static int switch_slowly(ptent_t *root) __attribute__((noinline));
@@ -221,7 +226,7 @@ PUBLIC int dune_vm_switch(ptent_t *root)
 	return 0;
 }
 
-PUBLIC void load_cr3(unsigned long cr3)
+PUBLIC void dune_load_cr3(unsigned long cr3)
 {
 	ptent_t *root = (ptent_t *)(cr3 & PTE_ADDRESS);
 
@@ -240,14 +245,14 @@ static int clone_pdpt(ptent_t *to, const ptent_t *from, unsigned int i)
 
 	if (!pg)
 		return -ENOMEM;
-	__dune_walk_share((ptent_t *)dune_page2pa(pg), table_of(from[i]), LEVEL_PDPT);
-	to[i] = table_entry(dune_page2pa(pg));
+	__dune_walk_share((ptent_t *)page_address(pg), table_of(from[i]), LEVEL_PDPT);
+	to[i] = table_entry(page_address(pg));
 	return 0;
 }
 
 static void drop_root(struct space *s, struct page *pg)
 {
-	ptent_t *root = (ptent_t *)dune_page2pa(pg);
+	ptent_t *root = (ptent_t *)page_address(pg);
 
 	for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
 		if (root[i])
@@ -270,10 +275,10 @@ PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 	pg = __dune_page_take();
 	if (!pg)
 		goto unlock;
-	memset((void *)dune_page2pa(pg), 0, PGSIZE);
+	memset((void *)page_address(pg), 0, PGSIZE);
 	for (unsigned int i = 0; i < USER_ROOT_SLOTS && !ret; i++)
 		if (is_table(s.root[i], LEVEL_ROOT))
-			ret = clone_pdpt((ptent_t *)dune_page2pa(pg), s.root, i);
+			ret = clone_pdpt((ptent_t *)page_address(pg), s.root, i);
 	if (ret) {
 		drop_root(&s, pg);
 		__dune_space_close(&s, 0, 0);
@@ -285,7 +290,7 @@ PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 	pg->pcid = vm_may_load_cr3() ? pcid_alloc() : 0;
 unlock:
 	memory_unlock(state);
-	return pg ? (ptent_t *)dune_page2pa(pg) : NULL;
+	return pg ? (ptent_t *)page_address(pg) : NULL;
 }
 
 PUBLIC int dune_vm_free(ptent_t *root)
@@ -303,7 +308,7 @@ PUBLIC int dune_vm_free(ptent_t *root)
 		ret = -EBUSY;
 	if (ret)
 		goto unlock;
-	pg = dune_pa2page((uint64_t)root);
+	pg = page_of((uint64_t)root);
 	pcid = pg->pcid;
 	s.flush_all = true;
 	drop_root(&s, pg);

@@ -27,9 +27,9 @@ int __dune_space_open(struct space *s, ptent_t *root)
 		s->full = __dune_process.full;
 		return 0;
 	}
-	if ((uint64_t)root & PGMASK || !page_of_pool((uint64_t)root) || !dune_pa2page((uint64_t)root)->ref)
+	if ((uint64_t)root & PGMASK || !page_of_pool((uint64_t)root) || !page_of((uint64_t)root)->ref)
 		return -EINVAL;
-	s->full = dune_pa2page((uint64_t)root)->next == PAGE_FULL;
+	s->full = page_of((uint64_t)root)->next == PAGE_FULL;
 	return 0;
 }
 
@@ -37,7 +37,7 @@ int __dune_space_open(struct space *s, ptent_t *root)
 
 static void add_garbage(struct space *s, struct page *pg)
 {
-	pg->next = s->garbage ? s->garbage - pages + 1 : 0;
+	pg->next = page_link(s->garbage);
 	s->garbage = pg;
 }
 
@@ -141,9 +141,9 @@ static int unshare(struct space *s, ptent_t *e, int level)
 
 	if (!pg)
 		return -ENOMEM;
-	to = (ptent_t *)dune_page2pa(pg);
+	to = (ptent_t *)page_address(pg);
 	__dune_walk_share(to, from, level - 1);
-	__atomic_store_n(e, table_entry(dune_page2pa(pg)), __ATOMIC_RELEASE);
+	__atomic_store_n(e, table_entry(page_address(pg)), __ATOMIC_RELEASE);
 	if (vm_alone()) {
 		s->flush_all = true;
 	} else {
@@ -179,11 +179,11 @@ static int split(struct space *s, ptent_t *e, int level)
 
 	if (!pg)
 		return -ENOMEM;
-	table = (ptent_t *)dune_page2pa(pg);
+	table = (ptent_t *)page_address(pg);
 	child = first_child(s, v, level, &step);
 	for (unsigned int i = 0; i < TABLE_ENTRIES; i++, child += step)
 		table[i] = child;
-	noted = __atomic_exchange_n(e, table_entry(dune_page2pa(pg)), __ATOMIC_ACQ_REL);
+	noted = __atomic_exchange_n(e, table_entry(page_address(pg)), __ATOMIC_ACQ_REL);
 	noted &= ~v & (PTE_A | PTE_D);
 	if (noted)
 		for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
@@ -203,8 +203,8 @@ static int make_pdpt(struct space *s, uint64_t va)
 	pg = __dune_page_take();
 	if (!pg)
 		return -ENOMEM;
-	memset((void *)dune_page2pa(pg), 0, PGSIZE);
-	__atomic_store_n(&s->root[PDX(LEVEL_ROOT, va)], table_entry(dune_page2pa(pg)), __ATOMIC_RELEASE);
+	memset((void *)page_address(pg), 0, PGSIZE);
+	__atomic_store_n(&s->root[PDX(LEVEL_ROOT, va)], table_entry(page_address(pg)), __ATOMIC_RELEASE);
 	return 0;
 }
 

@@ -194,6 +194,10 @@ static void roots(void)
 	EXPECT(PTE_ADDR(cr3) == (uintptr_t)copy && (cr3 & PGMASK) != 77);
 	/* Not any page is a root. */
 	load_cr3((unsigned long)&entries);
+	/* What a program writes to the variables is its own. */
+	EXPECT(num_pages > 0);
+	num_pages = 0;
+	EXPECT(dune_page_isfrompool((uintptr_t)copy));
 	EXPECT(dune_vm_current() == copy);
 	load_cr3((unsigned long)pgroot);
 	dune_vm_free(copy);

@@ -3,7 +3,8 @@
 #include <setjmp.h>
 #include <sys/mman.h>
 
-#include "libdune/dune.h"
+#define DUNE_COMPAT		/* the same as libdune/dune.h */
+#include "dune.h"
 
 #include "expect.h"
 

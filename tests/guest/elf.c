@@ -19,7 +19,7 @@ static int load(struct dune_elf *elf, Elf64_Phdr *phdr)
 	CHECK_EQUAL(dune_elf_load_ph(elf, phdr, BASE), 0, "load");
 	CHECK_EQUAL(dune_elf_load_ph(elf, phdr, BASE), -EEXIST, "again");
 	CHECK(!memcmp(at, elf->mem + phdr->p_offset, phdr->p_filesz), "its contents");
-	CHECK(dune_vm_lookup(pgroot, at, CREATE_NONE, &e) == 0 && *e & PTE_U &&
+	CHECK(dune_vm_lookup(dune_vm_root(), at, CREATE_NONE, &e) == 0 && *e & PTE_U &&
 	      !(*e & PTE_W) == !(phdr->p_flags & PF_W) && !(*e & PTE_NX) == !!(phdr->p_flags & PF_X),
 	      "its permissions");
 	loaded++;

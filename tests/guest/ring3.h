@@ -28,7 +28,7 @@ struct ring3 {
 
 static inline void ring3_allow(void *va, size_t len, int perm)
 {
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, va, len, perm), 0, "dune_vm_mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), va, len, perm), 0, "dune_vm_mprotect");
 }
 
 static inline struct ring3 ring3_make(void)

@@ -37,20 +37,20 @@ static int pipes[2];
 
 static void protect(void *at, uint64_t len, int perm)
 {
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, at, len, perm), 0, "dune_vm_mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), at, len, perm), 0, "dune_vm_mprotect");
 }
 
 /* Have the page show another one than the process has there, which says "hidden". */
 static void map_elsewhere(char *at, uint64_t len)
 {
 	strcpy(at, "hidden");
-	CHECK_EQUAL(dune_vm_map_pages(pgroot, at, len, RW), 0, "dune_vm_map_pages");
+	CHECK_EQUAL(dune_vm_map_pages(dune_vm_root(), at, len, RW), 0, "dune_vm_map_pages");
 }
 
 /* What the process has there is not what a call may use; then all is as it was. */
 static void map_back(char *at, uint64_t len)
 {
-	CHECK_EQUAL(dune_vm_map_phys(pgroot, at, len, (void *)dune_va_to_pa(at), RW), 0, "dune_vm_map_phys");
+	CHECK_EQUAL(dune_vm_map_phys(dune_vm_root(), at, len, (void *)dune_va_to_pa(at), RW), 0, "dune_vm_map_phys");
 	CHECK(!strcmp(at, "hidden"), "what the process has there: %s", at);
 }
 
@@ -79,10 +79,10 @@ static void reads_and_writes(void)
 	CHECK_EQUAL(syscall(SYS_getrandom, p + 300, 8, 0), 8, "getrandom");
 	CHECK(*(uint64_t *)(p + 300) != 0, "getrandom() gave nothing");
 	/* The page is dirty, the process's own is not changed. */
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, NULL), 1, "scan");
+	CHECK_EQUAL(dune_vm_scan(dune_vm_root(), p, PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, NULL), 1, "scan");
 	CHECK_EQUAL(write(pipes[1], "x", 1), 1, "write");
 	CHECK_EQUAL(read(pipes[0], p, 1), 1, "read");
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, PAGE, DUNE_VM_DIRTY, NULL), 1, "read() makes it dirty");
+	CHECK_EQUAL(dune_vm_scan(dune_vm_root(), p, PAGE, DUNE_VM_DIRTY, NULL), 1, "read() makes it dirty");
 	map_back(p, 2 * PAGE);
 }
 
@@ -327,12 +327,12 @@ static void without_handler(void)
 	CHECK_EQUAL(read(pipes[0], text, 7), 7, "read");
 	CHECK_ERRNO(read(pipes[0], p, 7), EFAULT, "read() into one");
 	protect(p, PAGE, RW);
-	CHECK_EQUAL(dune_vm_unmap(pgroot, p, PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), p, PAGE), 0, "unmap");
 	CHECK_ERRNO(write(pipes[1], p, 7), EFAULT, "write() of what is not mapped");
 	CHECK_EQUAL(write(pipes[1], "x", 1), 1, "write");
 	CHECK_ERRNO(read(pipes[0], p, 1), EFAULT, "read() into what is not mapped");
 	CHECK_EQUAL(read(pipes[0], text, 1), 1, "it is there still");
-	CHECK_EQUAL(dune_vm_map_phys(pgroot, p, PAGE, (void *)dune_va_to_pa(p), RW), 0, "map again");
+	CHECK_EQUAL(dune_vm_map_phys(dune_vm_root(), p, PAGE, (void *)dune_va_to_pa(p), RW), 0, "map again");
 	CHECK(!strcmp(p, "secret"), "the page: %s", p);
 }
 
@@ -384,7 +384,7 @@ static void snapshot(void)
 	mode = COPY;
 	strcpy(p, "old");
 	strcpy(AT(22), "/old");
-	copy = dune_vm_clone(pgroot);
+	copy = dune_vm_clone(dune_vm_root());
 	DIE_UNLESS(copy, "clone");
 	protect(p, 4 * PAGE, PERM_R | PERM_COW);
 	CHECK_EQUAL(dune_vm_mprotect(copy, p, 4 * PAGE, PERM_R | PERM_COW), 0, "mprotect");
@@ -407,12 +407,12 @@ static void snapshot(void)
 	CHECK_EQUAL(dune_vm_switch(copy), 0, "switch");
 	CHECK(!strcmp(p, "old") && !strcmp(AT(22), "/old"), "the snapshot: %s %s", p, AT(22));
 	CHECK_EQUAL(write(pipes[1], p, 4), 4, "write() in the snapshot");
-	CHECK_EQUAL(dune_vm_switch(pgroot), 0, "switch");
+	CHECK_EQUAL(dune_vm_switch(dune_vm_root()), 0, "switch");
 	CHECK_EQUAL(read(pipes[0], text, 4), 4, "read");
 	CHECK(!strcmp(text, "old"), "the snapshot sent %s", text);
 	CHECK_EQUAL(dune_vm_free(copy), 0, "free");
 	for (int i = 20; i < 24; i++)
-		CHECK_EQUAL(dune_vm_map_phys(pgroot, AT(i), PAGE, (void *)dune_va_to_pa(AT(i)), RW), 0, "map");
+		CHECK_EQUAL(dune_vm_map_phys(dune_vm_root(), AT(i), PAGE, (void *)dune_va_to_pa(AT(i)), RW), 0, "map");
 	/* What the default handler does not know is EFAULT. */
 	protect(p, PAGE, PERM_NONE);
 	CHECK_ERRNO(write(pipes[1], p, 4), EFAULT, "write() of a page for nobody");
@@ -620,7 +620,7 @@ static void *remap(void *arg)
 
 		DIE_UNLESS(page, "a page");
 		memset((void *)dune_page2pa(page), 'p', PAGE);
-		CHECK_EQUAL(dune_vm_insert_page(pgroot, shared, page, RW), 0, "insert");
+		CHECK_EQUAL(dune_vm_insert_page(dune_vm_root(), shared, page, RW), 0, "insert");
 		dune_page_put(page);
 		usleep(100);
 	}

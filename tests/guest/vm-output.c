@@ -45,7 +45,7 @@ static uint64_t bitmap[NR / 64];
 
 static long scan(void)
 {
-	return dune_vm_scan(pgroot, area, NR * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, bitmap);
+	return dune_vm_scan(dune_vm_root(), area, NR * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, bitmap);
 }
 
 static bool is_dirty(unsigned int page)
@@ -75,7 +75,7 @@ static void selects(void)
 	/* A word at the end of a page: the next one is not concerned, nor need it be writable. */
 	set--;
 	*set = 1UL << pipes[0];
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, area + 6 * PAGE, PAGE, PERM_R), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), area + 6 * PAGE, PAGE, PERM_R), 0, "mprotect");
 	scan();
 	CHECK_EQUAL(syscall(SYS_select, pipes[0] + 1, set, NULL, NULL, &(struct timeval){ 0, 1 }), 0, "select");
 	only(5, 1, "a set of select()");
@@ -94,7 +94,7 @@ static void selects(void)
 	scan();
 	CHECK_EQUAL(syscall(SYS_select, 0, NULL, NULL, NULL, timeout), 0, "select");
 	only(9, 1, "the timeout of select()");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, area + 6 * PAGE, PAGE, RW), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), area + 6 * PAGE, PAGE, RW), 0, "mprotect");
 	close(pipes[0]);
 	close(pipes[1]);
 }
@@ -161,12 +161,12 @@ static void permissions(void)
 {
 	int zero = open("/dev/zero", O_RDONLY);
 
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, area + PAGE, PAGE, PERM_R), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), area + PAGE, PAGE, PERM_R), 0, "mprotect");
 	CHECK_ERRNO(read(zero, area + PAGE, 8), EFAULT, "read() into a page that is protected");
 	CHECK_ERRNO(read(zero, area, 2 * PAGE), EFAULT, "read() that goes into it");
 	CHECK_ERRNO(fstat(zero, (struct stat *)(area + PAGE)), EFAULT, "fstat() into it");
 	CHECK_EQUAL(read(zero, area, PAGE), PAGE, "read() up to it");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, area + PAGE, PAGE, RW), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), area + PAGE, PAGE, RW), 0, "mprotect");
 	CHECK_EQUAL(read(zero, area + PAGE, 8), 8, "read() when it is open again");
 	CHECK_ERRNO(syscall(SYS_read, zero, 8, 8), EFAULT, "read() to nowhere");
 	CHECK_ERRNO(read(-1, area, 8), EBADF, "read() from nowhere");
@@ -288,10 +288,10 @@ static void about_the_process(void)
 	CHECK_EQUAL(syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0), 0, "FUTEX_WAKE");
 	only(0, 0, "FUTEX_WAKE");
 	/* Permissions hold for what libdune writes itself. */
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, AT(18), PAGE, PERM_R), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), AT(18), PAGE, PERM_R), 0, "mprotect");
 	CHECK_ERRNO(syscall(SYS_rt_sigaction, SIGUSR2, NULL, AT(18), 8), EFAULT,
 		    "rt_sigaction into a page that is protected");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, AT(18), PAGE, RW), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), AT(18), PAGE, RW), 0, "mprotect");
 	scan();
 }
 
@@ -319,9 +319,9 @@ static void files(void)
 	CHECK(is_dirty(44) && is_dirty(46), "name_to_handle_at");
 	WRITES(47, syscall(SYS_mincore, area, NR * PAGE, AT(47)), 0);
 	/* So many bytes, not as many as there are in the range. */
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, AT(49), PAGE, PERM_R), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), AT(49), PAGE, PERM_R), 0, "mprotect");
 	WRITES(48, syscall(SYS_mincore, area, NR * PAGE, area + 49 * PAGE - NR), 0);
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, AT(49), PAGE, RW), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), AT(49), PAGE, RW), 0, "mprotect");
 	if (syscall(SYS_get_mempolicy, NULL, NULL, 0, NULL, 0) || errno != ENOSYS) {
 		CHECK_EQUAL(syscall(SYS_get_mempolicy, AT(50), AT(51), 1025, NULL, 0), 0, "get_mempolicy");
 		only(50, 2, "get_mempolicy");

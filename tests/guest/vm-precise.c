@@ -50,10 +50,10 @@ static unsigned long leaf_size(uintptr_t va)
 	for (unsigned long size = PAGE; ; size <<= 9) {
 		ptent_t *e, *first;
 
-		if (size == GIB || dune_vm_lookup(pgroot, (void *)va, CREATE_NONE, &e))
+		if (size == GIB || dune_vm_lookup(dune_vm_root(), (void *)va, CREATE_NONE, &e))
 			return size;
 		if (va & (size * 512 - 1) && size < GIB &&
-		    dune_vm_lookup(pgroot, (void *)(va & -(size * 512)), CREATE_NONE, &first))
+		    dune_vm_lookup(dune_vm_root(), (void *)(va & -(size * 512)), CREATE_NONE, &first))
 			return size;
 		if (!(*e & PTE_PS))
 			return PAGE;
@@ -93,7 +93,7 @@ static void compare(const char *when)
 		if (!own && (m->r || m->w || m->x))
 			expected += m->end - m->begin;
 	}
-	CHECK_EQUAL(dune_vm_page_walk(pgroot, VA_START, VA_END, see_entry, NULL), 0, when);
+	CHECK_EQUAL(dune_vm_page_walk(dune_vm_root(), VA_START, VA_END, see_entry, NULL), 0, when);
 	CHECK_EQUAL(wrong, 0, when);
 	CHECK_EQUAL(bytes, expected, when);
 }
@@ -102,7 +102,7 @@ static ptent_t entry(const void *va)
 {
 	ptent_t *e;
 
-	return dune_vm_lookup(pgroot, (void *)va, CREATE_NONE, &e) ? 0 : *e;
+	return dune_vm_lookup(dune_vm_root(), (void *)va, CREATE_NONE, &e) ? 0 : *e;
 }
 
 /* ---- what comes later ---- */
@@ -224,7 +224,7 @@ static void allow(uintptr_t addr, uint64_t error, struct dune_tf *tf)
 	(void)tf;
 	faults++;
 	last_error = error;
-	dune_vm_mprotect(pgroot, (void *)(addr & -PAGE), PAGE, PERM_R | PERM_W);
+	dune_vm_mprotect(dune_vm_root(), (void *)(addr & -PAGE), PAGE, PERM_R | PERM_W);
 }
 
 DUNE_BARE static void bare_allow(uintptr_t addr, uint64_t error, struct dune_tf *tf)
@@ -232,7 +232,7 @@ DUNE_BARE static void bare_allow(uintptr_t addr, uint64_t error, struct dune_tf 
 	(void)tf;
 	faults++;
 	last_error = error;
-	dune_vm_mprotect(pgroot, (void *)(addr & -PAGE), PAGE, PERM_R | PERM_W);
+	dune_vm_mprotect(dune_vm_root(), (void *)(addr & -PAGE), PAGE, PERM_R | PERM_W);
 }
 
 static void the_programs(void)
@@ -246,20 +246,20 @@ static void the_programs(void)
 		else
 			dune_register_pgflt_handler(allow);
 		faults = 0;
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, (void *)p, PAGE, PERM_R), 0, "dune_vm_mprotect");
+		CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), (void *)p, PAGE, PERM_R), 0, "dune_vm_mprotect");
 		p[0] = 1;
 		CHECK_EQUAL(faults, 1, "a store to what the program has protected");
 		CHECK_EQUAL(last_error, FEC_P | FEC_W, "the error code");
 		/* By hand. */
 		p[PAGE] = 1;
-		CHECK_EQUAL(dune_vm_lookup(pgroot, (void *)(p + PAGE), CREATE_NORMAL, &e), 0, "dune_vm_lookup");
+		CHECK_EQUAL(dune_vm_lookup(dune_vm_root(), (void *)(p + PAGE), CREATE_NORMAL, &e), 0, "dune_vm_lookup");
 		*e &= ~(ptent_t)PTE_W;
 		dune_flush_tlb_one((unsigned long)p + PAGE);
 		p[PAGE] = 2;
 		CHECK_EQUAL(faults, 2, "a store to what the program has protected by hand");
-		CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)(p + 2 * PAGE), PAGE), 0, "dune_vm_unmap");
-		CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)(p + 3 * PAGE), PAGE), 0, "dune_vm_unmap");
-		CHECK_EQUAL(dune_vm_map_pages(pgroot, (void *)(p + 3 * PAGE), PAGE, PERM_R | PERM_W), 0,
+		CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)(p + 2 * PAGE), PAGE), 0, "dune_vm_unmap");
+		CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)(p + 3 * PAGE), PAGE), 0, "dune_vm_unmap");
+		CHECK_EQUAL(dune_vm_map_pages(dune_vm_root(), (void *)(p + 3 * PAGE), PAGE, PERM_R | PERM_W), 0,
 			    "dune_vm_map_pages");
 		p[3 * PAGE] = 7;
 		CHECK_EQUAL(CODE_OF(dune_register_pgflt_handler(NULL); p[2 * PAGE] = 1), SEGV_MAPERR,
@@ -268,7 +268,7 @@ static void the_programs(void)
 		CHECK_EQUAL(p[3 * PAGE], 7, "a page of the pool");
 		map((void *)p, MIB2, PROT_READ | PROT_WRITE);
 		CHECK_EQUAL(p[3 * PAGE], 7, "a page of the pool");
-		CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)p, MIB2), 0, "dune_vm_unmap");
+		CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)p, MIB2), 0, "dune_vm_unmap");
 		/* The hole stays the program's. */
 		CHECK_EQUAL(CODE_OF(dune_register_pgflt_handler(NULL); p[0] = 1), SEGV_MAPERR,
 			    "a hole of the program's");
@@ -289,17 +289,19 @@ static void dirty(void)
 
 	DIE_UNLESS(!pipe(fds), "pipe");
 	memset(p, 1, 16 * PAGE);
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, 16 * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, bitmap), 16,
+	CHECK_EQUAL(dune_vm_scan(dune_vm_root(), p, 16 * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, bitmap),
+		    16,
 		    "the first scan");
 	p[3 * PAGE] = 2;
 	CHECK_EQUAL(write(fds[1], p, PAGE) + read(fds[0], p + 7 * PAGE, PAGE), 2 * PAGE, "through a pipe");
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, 16 * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap), 2, "the second scan");
+	CHECK_EQUAL(dune_vm_scan(dune_vm_root(), p, 16 * PAGE, DUNE_VM_DIRTY | DUNE_VM_CLEAR, bitmap), 2,
+		    "the second scan");
 	CHECK_EQUAL(bitmap[0], 1 << 3 | 1 << 7, "dirty pages");
 	/* Something new at the same place, which only a system call has written. */
 	munmap(p, 16 * PAGE);
 	q = map(p, 16 * PAGE, PROT_READ | PROT_WRITE);
 	CHECK_EQUAL(write(fds[1], &p, sizeof(p)) + read(fds[0], q + 5 * PAGE, PAGE), 16, "through a pipe");
-	dune_vm_scan(pgroot, p, 16 * PAGE, DUNE_VM_DIRTY, bitmap);
+	dune_vm_scan(dune_vm_root(), p, 16 * PAGE, DUNE_VM_DIRTY, bitmap);
 	CHECK(bitmap[0] & 1 << 5, "what a system call has written into new memory is not dirty: %#lx", bitmap[0]);
 	CHECK(*(char **)(q + 5 * PAGE) == p, "what it has written");
 	munmap(p, 16 * PAGE);
@@ -311,7 +313,7 @@ static void dirty(void)
 
 static void clones(void)
 {
-	ptent_t *clone = dune_vm_clone(pgroot);
+	ptent_t *clone = dune_vm_clone(dune_vm_root());
 	volatile char *p = map(NULL, PAGE, PROT_READ | PROT_WRITE), *q;
 
 	DIE_UNLESS(clone, "clone");
@@ -321,7 +323,7 @@ static void clones(void)
 	q[0] = 5;
 	munmap((void *)p, PAGE);
 	CHECK_EQUAL(CODE_OF(fatal_code = p[0]), SEGV_MAPERR, "a load after munmap, in a clone");
-	CHECK_EQUAL(dune_vm_switch(pgroot), 0, "switch");
+	CHECK_EQUAL(dune_vm_switch(dune_vm_root()), 0, "switch");
 	CHECK_EQUAL(q[0], 5, "what was touched in the clone");
 	CHECK_EQUAL(CODE_OF(fatal_code = p[0]), SEGV_MAPERR, "a load after munmap");
 	CHECK_EQUAL(dune_vm_free(clone), 0, "free");
@@ -483,7 +485,8 @@ static void last(void)
 	large = mmap(NULL, 8UL << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	DIE_UNLESS(large != MAP_FAILED, "mmap");
 	bytes = 0;
-	CHECK_EQUAL(dune_vm_page_walk(pgroot, (void *)large, (void *)(large + (8UL << 40) - 1), see_entry, NULL), 0,
+	CHECK_EQUAL(dune_vm_page_walk(dune_vm_root(), (void *)large, (void *)(large + (8UL << 40) - 1), see_entry,
+				      NULL), 0,
 		    "page_walk");
 	CHECK_EQUAL(bytes, 0, "what is too large for the table");
 	for (int i = 0; i < 8; i++) {

@@ -24,7 +24,7 @@ static void on_fault(uintptr_t addr, uint64_t error, struct dune_tf *tf)
 	last_addr = addr;
 	last_error = error;
 	if (repair)
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, (void *)(addr & -PAGE), PAGE, repair), 0,
+		CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), (void *)(addr & -PAGE), PAGE, repair), 0,
 			    "mprotect in the handler");
 	else if (expected) {
 		tf->rip = tf->rax;
@@ -66,24 +66,24 @@ static void protect(void)
 
 	memset(p, 0xc3, 64 * PAGE);	/* ret */
 	repair = 0;
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p + PAGE, PAGE, PERM_R), 0, "read only");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p + PAGE, PAGE, PERM_R), 0, "read only");
 	CHECK(READS(p + PAGE) && !WRITES(p + PAGE), "a page that can be read only");
 	CHECK_EQUAL(last_addr, (long)p + PAGE, "the address");
 	CHECK_EQUAL(last_error, FEC_P | FEC_W, "the error code");
 	CHECK(WRITES(p) && WRITES(p + 2 * PAGE), "its neighbours");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p + PAGE, PAGE, RW), 0, "no execution");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p + PAGE, PAGE, RW), 0, "no execution");
 	CHECK(WRITES(p + PAGE) && !RUNS(p + PAGE) && RUNS(p), "a page without execution");
 	CHECK_EQUAL(last_error, FEC_P | FEC_I, "the error code of a fetch");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p + PAGE, PAGE, PERM_NONE), 0, "nothing");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p + PAGE, PAGE, PERM_NONE), 0, "nothing");
 	CHECK(!READS(p + PAGE) && !WRITES(p + PAGE), "a page for nobody");
 	/* QEMU with one CPU reads first. */
 	CHECK_EQUAL(last_error & ~FEC_W, 0, "the error code of a page that is not present");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p + PAGE, PAGE, RWX), 0, "all");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p + PAGE, PAGE, RWX), 0, "all");
 	CHECK(READS(p + PAGE) && WRITES(p + PAGE) && RUNS(p + PAGE), "a page for all");
 	CHECK_EQUAL((unsigned char)p[PAGE], 0xc3, "what is in it");
 
 	repair = RW;
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, 64 * PAGE, PERM_R), 0, "all of them");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, 64 * PAGE, PERM_R), 0, "all of them");
 	faults = 0;
 	for (int round = 0; round < 2; round++)
 		for (int i = 0; i < 64; i++)
@@ -108,44 +108,46 @@ static void sizes(void)
 	repair = 0;
 	for (unsigned long i = 0; i < 8 * MIB2; i += PAGE)
 		*(unsigned long *)(p + i) = i;
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, 8 * MIB2, RW), 0, "mprotect");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p + MIB2 + PAGE, PAGE, PERM_R), 0, "mprotect");
-	CHECK(dune_vm_lookup(pgroot, p, CREATE_NONE, &e) == 0 && *e & PTE_PS, "a page of 2 MiB");
-	CHECK(dune_vm_lookup(pgroot, p + MIB2, CREATE_NONE, &e) == 0 && !(*e & PTE_PS), "a page of 4 KiB");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, 8 * MIB2, RW), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p + MIB2 + PAGE, PAGE, PERM_R), 0, "mprotect");
+	CHECK(dune_vm_lookup(dune_vm_root(), p, CREATE_NONE, &e) == 0 && *e & PTE_PS, "a page of 2 MiB");
+	CHECK(dune_vm_lookup(dune_vm_root(), p + MIB2, CREATE_NONE, &e) == 0 && !(*e & PTE_PS), "a page of 4 KiB");
 	CHECK(!WRITES(p + MIB2 + PAGE) && WRITES(p + MIB2) && WRITES(p + MIB2 + 2 * PAGE), "one in the middle");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p + 2 * MIB2, MIB2, PERM_R), 0, "mprotect of 2 MiB");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p + 2 * MIB2, MIB2, PERM_R), 0, "mprotect of 2 MiB");
 	CHECK(!WRITES(p + 2 * MIB2) && !WRITES(p + 3 * MIB2 - PAGE) && WRITES(p + 3 * MIB2), "its edges");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, 8 * MIB2, RWX), 0, "mprotect");
-	CHECK(dune_vm_lookup(pgroot, p + MIB2, CREATE_NONE, &e) == 0 && !(*e & PTE_PS), "no merging unasked");
-	CHECK(dune_vm_merge(pgroot, p, 8 * MIB2) >= 1, "merge");
-	CHECK(dune_vm_lookup(pgroot, p + MIB2, CREATE_NONE, &e) == 0 && *e & PTE_PS, "merged");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, 8 * MIB2, RWX), 0, "mprotect");
+	CHECK(dune_vm_lookup(dune_vm_root(), p + MIB2, CREATE_NONE, &e) == 0 && !(*e & PTE_PS), "no merging unasked");
+	CHECK(dune_vm_merge(dune_vm_root(), p, 8 * MIB2) >= 1, "merge");
+	CHECK(dune_vm_lookup(dune_vm_root(), p + MIB2, CREATE_NONE, &e) == 0 && *e & PTE_PS, "merged");
 	for (unsigned long i = 0; i < 8 * MIB2; i += PAGE)
 		CHECK_EQUAL(*(unsigned long *)(p + i), i, "the contents");
 	CHECK(WRITES(p + MIB2 + PAGE), "merged");
 	/* The memory of a process in another place, by a large page and by small ones. */
 	CHECK_EQUAL(
-		dune_vm_map_phys(pgroot, (void *)0x500000000000, MIB2, (void *)dune_va_to_pa(p + MIB2), RW | PERM_BIG),
+		dune_vm_map_phys(dune_vm_root(), (void *)0x500000000000, MIB2, (void *)dune_va_to_pa(p + MIB2),
+				 RW | PERM_BIG),
 		0, "map_phys, 2 MiB");
 	CHECK_EQUAL(*(unsigned long *)(0x500000000000 + 5 * PAGE), MIB2 + 5 * PAGE, "2 MiB elsewhere");
-	CHECK_EQUAL(dune_vm_map_phys(pgroot, (void *)0x500000200000, 2 * PAGE, (void *)dune_va_to_pa(p + PAGE), RW), 0,
+	CHECK_EQUAL(dune_vm_map_phys(dune_vm_root(), (void *)0x500000200000, 2 * PAGE,
+				     (void *)dune_va_to_pa(p + PAGE), RW), 0,
 		    "map_phys");
 	*(unsigned long *)0x500000201000 = 77;
 	CHECK_EQUAL(*(unsigned long *)(p + 2 * PAGE), 77, "written elsewhere");
-	CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)0x500000000000, 2 * MIB2), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)0x500000000000, 2 * MIB2), 0, "unmap");
 	CHECK(!READS(0x500000000000) && !READS(0x500000201000), "unmapped");
 	/* The same for memory of its own. */
-	CHECK_EQUAL(dune_vm_unmap(pgroot, p + 5 * PAGE, PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), p + 5 * PAGE, PAGE), 0, "unmap");
 	CHECK(!READS(p + 5 * PAGE) && READS(p + 6 * PAGE), "a hole");
-	CHECK_EQUAL(dune_vm_map_phys(pgroot, p + 5 * PAGE, PAGE, (void *)dune_va_to_pa(p + 5 * PAGE), RW), 0,
+	CHECK_EQUAL(dune_vm_map_phys(dune_vm_root(), p + 5 * PAGE, PAGE, (void *)dune_va_to_pa(p + 5 * PAGE), RW), 0,
 		    "map_phys");
 	CHECK_EQUAL(*(unsigned long *)(p + 5 * PAGE), 5 * PAGE, "mapped again");
 	/* A granule that was never touched. */
-	CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)0x510000000000, GIB), 0, "unmap what is not there");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)0x510000000000, GIB), 0, "unmap what is not there");
 	p = mmap((void *)0x510000000000, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	CHECK(p == (char *)0x510000000000 && !READS(p), "a first touch of what was unmapped");
 	p = mmap((void *)0x520000000000, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
 		 0);
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_R), 0, "mprotect before the first touch");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, PAGE, PERM_R), 0, "mprotect before the first touch");
 	CHECK(READS(p) && !WRITES(p) && WRITES(p + PAGE), "protected before the first touch");
 }
 
@@ -157,18 +159,18 @@ static void pool_pages(void)
 
 	CHECK(pg, "dune_page_alloc");
 	*p = 5;
-	CHECK_EQUAL(dune_vm_insert_page(pgroot, va, pg, RW), 0, "insert_page");
+	CHECK_EQUAL(dune_vm_insert_page(dune_vm_root(), va, pg, RW), 0, "insert_page");
 	CHECK_EQUAL(*(unsigned long *)va, 5, "the page elsewhere");
 	*(unsigned long *)va = 6;
 	CHECK_EQUAL(*p, 6, "written elsewhere");
-	CHECK_EQUAL(dune_vm_map_pages(pgroot, (char *)va + PAGE, 500 * PAGE, RW), 0, "map_pages");
+	CHECK_EQUAL(dune_vm_map_pages(dune_vm_root(), (char *)va + PAGE, 500 * PAGE, RW), 0, "map_pages");
 	for (int i = 1; i <= 500; i++) {
 		unsigned long *q = (unsigned long *)((char *)va + i * PAGE);
 
 		CHECK_EQUAL(*q, 0, "a fresh page");
 		*q = i;
 	}
-	CHECK_EQUAL(dune_vm_unmap(pgroot, va, 501 * PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), va, 501 * PAGE), 0, "unmap");
 	CHECK(!READS(va), "unmapped");
 	dune_page_put(pg);
 	CHECK_EQUAL(pg->ref, 0, "references");
@@ -185,7 +187,8 @@ static int map_across(unsigned long border, bool lower_first)
 	p[lower_first ? PAGE : 0] = 'x';
 	p[0] = 'A';
 	p[PAGE] = 'B';
-	return dune_vm_map_phys(pgroot, (void *)0x560000000000, 2 * PAGE, (void *)dune_va_to_pa((char *)border - PAGE),
+	return dune_vm_map_phys(dune_vm_root(), (void *)0x560000000000, 2 * PAGE,
+				(void *)dune_va_to_pa((char *)border - PAGE),
 				RW);
 }
 
@@ -195,33 +198,36 @@ static void across_granules(void)
 
 	/* What is behind the GiB is another one of the process's. */
 	CHECK_EQUAL(map_across(0x2a0000000000, true), -EXDEV, "one behind another");
-	CHECK(dune_vm_lookup(pgroot, (void *)0x560000000000, CREATE_NONE, &e) || !(*e & PTE_P), "nothing has changed");
+	CHECK(dune_vm_lookup(dune_vm_root(), (void *)0x560000000000, CREATE_NONE, &e) || !(*e & PTE_P),
+	      "nothing has changed");
 	CHECK_EQUAL(map_across(0x2a4000000000, false), 0, "in one piece");
 	CHECK(!memcmp((char *)0x560000000000, "A", 2) && !memcmp((char *)0x560000000000 + PAGE, "B", 2), "both");
-	CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)0x560000000000, 2 * PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)0x560000000000, 2 * PAGE), 0, "unmap");
 }
 
 static void refused(void)
 {
 	char *p = map(PAGE, PAGE);
-	unsigned long region = (unsigned long)pgroot & -GIB;
+	unsigned long region = (unsigned long)dune_vm_root() & -GIB;
 	ptent_t *e;
 
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, (void *)region, PAGE, PERM_R), -EINVAL, "libdune's memory");
-	CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)(region - PAGE), 2 * PAGE), -EINVAL, "libdune's memory");
-	CHECK_EQUAL(dune_vm_unmap(pgroot, NULL, 1UL << 47), -EINVAL, "all memory");
-	CHECK_EQUAL(dune_vm_unmap(pgroot, (void *)PAGEBASE, PAGE), -EINVAL, "the pool");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), (void *)region, PAGE, PERM_R), -EINVAL, "libdune's memory");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)(region - PAGE), 2 * PAGE), -EINVAL, "libdune's memory");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), NULL, 1UL << 47), -EINVAL, "all memory");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), (void *)PAGEBASE, PAGE), -EINVAL, "the pool");
 	CHECK_EQUAL(dune_vm_mprotect(NULL, p, PAGE, PERM_R), -EINVAL, "no root");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p + 1, PAGE, PERM_R), -EINVAL, "unaligned");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, 0, PERM_R), -EINVAL, "no length");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, -PAGE, PERM_R), -EINVAL, "overflow");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, (void *)(1UL << 47), PAGE, PERM_R), -EINVAL, "not canonical");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, (void *)0x540000000000, PAGE, PERM_R), -ENOENT, "nothing there");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_W), -EINVAL, "write only");
-	CHECK_EQUAL(dune_vm_map_phys(pgroot, p, PAGE, (void *)phys_limit, PERM_R), -EINVAL, "beyond physical memory");
-	CHECK_EQUAL(dune_vm_lookup(pgroot, (void *)region, CREATE_NORMAL, &e), -EINVAL, "a look at libdune's memory");
-	CHECK_EQUAL(dune_vm_switch(pgroot + 1), -EINVAL, "no root");
-	CHECK_EQUAL(dune_vm_free(pgroot), -EINVAL, "pgroot");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p + 1, PAGE, PERM_R), -EINVAL, "unaligned");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, 0, PERM_R), -EINVAL, "no length");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, -PAGE, PERM_R), -EINVAL, "overflow");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), (void *)(1UL << 47), PAGE, PERM_R), -EINVAL, "not canonical");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), (void *)0x540000000000, PAGE, PERM_R), -ENOENT, "nothing there");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, PAGE, PERM_W), -EINVAL, "write only");
+	CHECK_EQUAL(dune_vm_map_phys(dune_vm_root(), p, PAGE, (void *)dune_phys_limit(), PERM_R), -EINVAL,
+		    "beyond physical memory");
+	CHECK_EQUAL(dune_vm_lookup(dune_vm_root(), (void *)region, CREATE_NORMAL, &e), -EINVAL,
+		    "a look at libdune's memory");
+	CHECK_EQUAL(dune_vm_switch(dune_vm_root() + 1), -EINVAL, "no root");
+	CHECK_EQUAL(dune_vm_free(dune_vm_root()), -EINVAL, "dune_vm_root()");
 	CHECK(munmap((void *)PAGEBASE, PAGE) == -1 && mprotect((void *)PAGEBASE, PAGE, PROT_READ) == -1, "the pool");
 	CHECK(WRITES(p), "the page");
 }
@@ -247,16 +253,16 @@ static void signalled(void)
 
 	*p = 1;
 	dune_register_pgflt_handler(NULL);
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_R), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, PAGE, PERM_R), 0, "mprotect");
 	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); *(volatile char *)p = 1), SIGSEGV, "a write without a handler");
-	CHECK_EQUAL(IN_CHILD(dune_vm_mprotect(pgroot, p, PAGE, RW); *(volatile char *)p = 1), EXITED(0),
+	CHECK_EQUAL(IN_CHILD(dune_vm_mprotect(dune_vm_root(), p, PAGE, RW); *(volatile char *)p = 1), EXITED(0),
 		    "a child's own table");
 	CHECK_EQUAL(IN_CHILD(signal(SIGSEGV, SIG_DFL); *(volatile char *)p = 1), SIGSEGV,
 		    "still protected in the parent");
 	*hole = 1;
-	CHECK_EQUAL(dune_vm_unmap(pgroot, hole, PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), hole, PAGE), 0, "unmap");
 	CHECK_EQUAL(code_of_load(hole), SEGV_MAPERR, "a load from a hole");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, hole + PAGE, PAGE, PERM_NONE), 0, "mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), hole + PAGE, PAGE, PERM_NONE), 0, "mprotect");
 	CHECK_EQUAL(code_of_load(hole + PAGE), SEGV_ACCERR, "a load from PERM_NONE");
 	dune_register_pgflt_handler(on_fault);
 }
@@ -269,9 +275,9 @@ static void outside(void)
 	*p = 1;
 	CHECK_EQUAL(dune_leave(), 0, "dune_leave");
 	CHECK(!dune_in_dune_mode(), "outside");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_R), 0, "mprotect outside");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, PAGE, PERM_R), 0, "mprotect outside");
 	*p = 2;
-	CHECK_EQUAL(dune_vm_switch(pgroot), -EPERM, "switch outside");
+	CHECK_EQUAL(dune_vm_switch(dune_vm_root()), -EPERM, "switch outside");
 	CHECK_EQUAL(dune_enter(), 0, "dune_enter");
 	repair = 0;
 	CHECK(READS(p) && !WRITES(p), "protected outside");
@@ -286,9 +292,9 @@ static void strict(void)
 	dune_leave();
 	dune_set_option(DUNE_OPT_STRICT, true);
 	CHECK_EQUAL(dune_enter(), 0, "dune_enter");
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, 100 * PAGE, PERM_R), 0, "100 pages");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, 100 * PAGE, PERM_R), 0, "100 pages");
 	CHECK(READS(p + 50 * PAGE) && !WRITES(p + 50 * PAGE), "the permissions");
-	CHECK_EQUAL(dune_vm_switch(pgroot), -EPERM, "switch");
+	CHECK_EQUAL(dune_vm_switch(dune_vm_root()), -EPERM, "switch");
 }
 
 int main(int argc, char **argv)

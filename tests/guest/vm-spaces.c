@@ -40,10 +40,10 @@ static void switching(void)
 	unsigned long *va = (unsigned long *)0x500000000000;
 	unsigned long in_first = 1, in_second = 1000000;
 
-	CHECK_EQUAL(dune_vm_map_pages(pgroot, va, PAGE, RW), 0, "map_pages");
+	CHECK_EQUAL(dune_vm_map_pages(dune_vm_root(), va, PAGE, RW), 0, "map_pages");
 	*va = 0;
-	first = pgroot;
-	second = dune_vm_clone(pgroot);
+	first = dune_vm_root();
+	second = dune_vm_clone(dune_vm_root());
 	DIE_UNLESS(second, "clone");
 	CHECK_EQUAL(dune_vm_map_pages(second, va, PAGE, RW), 0, "map_pages");
 	CHECK(dune_vm_current() == first, "the first one");
@@ -54,9 +54,9 @@ static void switching(void)
 		CHECK_EQUAL(*va, i ? in_second : 0, "in the second");
 		*va = ++in_second;
 		if (i % 3 == 0)
-			load_cr3((unsigned long)first);
+			dune_load_cr3((unsigned long)first);
 		else if (i % 3 == 1)
-			load_cr3((unsigned long)first | CR3_NOFLUSH | 5);
+			dune_load_cr3((unsigned long)first | CR3_NOFLUSH | 5);
 		else
 			CHECK_EQUAL(dune_vm_switch(first), 0, "switch");
 		CHECK_EQUAL(*va, in_first, "in the first");
@@ -73,7 +73,7 @@ static void switching(void)
 		CHECK_EQUAL(*va, 5000 + i, "in the second");
 		dune_vm_switch(first);
 	}
-	CHECK_EQUAL(dune_vm_unmap(pgroot, va, PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), va, PAGE), 0, "unmap");
 }
 
 static void *in_thread(void *arg)
@@ -81,7 +81,7 @@ static void *in_thread(void *arg)
 	CHECK(dune_vm_current() == second, "a thread begins in its maker's address space");
 	CHECK_EQUAL(*(unsigned long *)0x500000000000, 5000 + ROUNDS - 1, "in a thread");
 	CHECK_EQUAL(dune_vm_free(second), -EBUSY, "one that is in use");
-	dune_vm_switch(pgroot);
+	dune_vm_switch(dune_vm_root());
 	CHECK_EQUAL(*(unsigned long *)arg, 7, "memory of the process");
 	dune_vm_switch(second);
 	return NULL;
@@ -99,7 +99,7 @@ static void threads_and_children(void)
 		CHECK(dune_vm_current() == second, "a child begins in its parent's address space");
 		CHECK_EQUAL(*(unsigned long *)0x500000000000, 5000 + ROUNDS - 1, "in a child");
 		*(unsigned long *)0x500000000000 = 1;
-		dune_vm_switch(pgroot);
+		dune_vm_switch(dune_vm_root());
 		CHECK_EQUAL(dune_vm_free(second), 0, "free");
 	), EXITED(0), "a child");
 	CHECK_EQUAL(*(unsigned long *)0x500000000000, 5000 + ROUNDS - 1, "in the parent");
@@ -119,10 +119,10 @@ static void copies(void)
 	struct page *pg;
 
 	memset(p, 1, 2 * MIB2);
-	CHECK_EQUAL(dune_vm_map_pages(pgroot, pool, 20 * PAGE, RW), 0, "map_pages");
+	CHECK_EQUAL(dune_vm_map_pages(dune_vm_root(), pool, 20 * PAGE, RW), 0, "map_pages");
 	memset(pool, 1, 20 * PAGE);
-	second = dune_vm_clone(pgroot);
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, pool, 20 * PAGE, PERM_R | PERM_COW), 0, "copy on write");
+	second = dune_vm_clone(dune_vm_root());
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), pool, 20 * PAGE, PERM_R | PERM_COW), 0, "copy on write");
 	CHECK_EQUAL(dune_vm_mprotect(second, pool, 20 * PAGE, PERM_R | PERM_COW), 0, "copy on write");
 	CHECK_EQUAL(dune_vm_mprotect(second, p, 2 * MIB2, PERM_R | PERM_COW), 0, "copy on write");
 	faults = 0;
@@ -148,12 +148,12 @@ static void copies(void)
 		CHECK_EQUAL(pool[i * PAGE + 1], 1, "the first");
 	}
 	/* The last one that has the page keeps it. */
-	pg = dune_vm_lookup_page(pgroot, pool + PAGE);
+	pg = dune_vm_lookup_page(dune_vm_root(), pool + PAGE);
 	CHECK_EQUAL(pg->ref, 1, "references");
 	pool[PAGE] = 5;
-	CHECK(dune_vm_lookup_page(pgroot, pool + PAGE) == pg, "the page stays");
+	CHECK(dune_vm_lookup_page(dune_vm_root(), pool + PAGE) == pg, "the page stays");
 	CHECK_EQUAL(dune_vm_free(second), 0, "free");
-	CHECK_EQUAL(dune_vm_unmap(pgroot, pool, 20 * PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), pool, 20 * PAGE), 0, "unmap");
 	CHECK_EQUAL(pg->ref, 0, "references");
 }
 
@@ -162,23 +162,23 @@ static void many(void)
 {
 	unsigned long *va = (unsigned long *)0x530000000000;
 
-	CHECK_EQUAL(dune_vm_map_pages(pgroot, va, PAGE, RW), 0, "map_pages");
+	CHECK_EQUAL(dune_vm_map_pages(dune_vm_root(), va, PAGE, RW), 0, "map_pages");
 	*va = 1;
 	for (int i = 0; i < 5000; i++) {
-		ptent_t *root = dune_vm_clone(pgroot);
+		ptent_t *root = dune_vm_clone(dune_vm_root());
 
 		DIE_UNLESS(root, "clone");
 		CHECK_EQUAL(dune_vm_map_pages(root, va, PAGE, RW), 0, "map_pages");
 		dune_vm_switch(root);
 		CHECK_EQUAL(*va, 0, "a fresh page");
 		*va = 2;
-		dune_vm_switch(pgroot);
+		dune_vm_switch(dune_vm_root());
 		CHECK_EQUAL(*va, 1, "the first");
 		CHECK_EQUAL(dune_vm_free(root), 0, "free");
 		if (check_failures)
 			break;
 	}
-	CHECK_EQUAL(dune_vm_unmap(pgroot, va, PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), va, PAGE), 0, "unmap");
 }
 
 static void dirty(void)
@@ -189,30 +189,30 @@ static void dirty(void)
 	long found;
 
 	memset(p, 1, 4 * MIB2);
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, 4 * MIB2, flags | DUNE_VM_SPLIT, NULL), 2048, "all dirty");
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, 4 * MIB2, flags, NULL), 0, "none dirty");
+	CHECK_EQUAL(dune_vm_scan(dune_vm_root(), p, 4 * MIB2, flags | DUNE_VM_SPLIT, NULL), 2048, "all dirty");
+	CHECK_EQUAL(dune_vm_scan(dune_vm_root(), p, 4 * MIB2, flags, NULL), 0, "none dirty");
 	for (int round = 0; round < 50; round++) {
 		for (int i = round; i < 2048; i += 13)
 			p[i * PAGE]++;
 		for (int i = 0; i < 2048; i++)
 			(void)*(volatile char *)(p + i * PAGE);
-		found = dune_vm_scan(pgroot, p, 4 * MIB2, flags, bitmap);
+		found = dune_vm_scan(dune_vm_root(), p, 4 * MIB2, flags, bitmap);
 		CHECK_EQUAL(found, (2048 - round + 12) / 13, "how many are dirty");
 		for (int i = 0; i < 2048; i++)
 			CHECK_EQUAL(bitmap[i / 64] >> i % 64 & 1, i >= round && (i - round) % 13 == 0, "a dirty page");
 	}
 	/* A clone clears its own. */
-	second = dune_vm_clone(pgroot);
+	second = dune_vm_clone(dune_vm_root());
 	p[0]++;
 	CHECK_EQUAL(dune_vm_scan(second, p, 4 * MIB2, flags, NULL), 1, "in the clone, which shares the table");
 	p[PAGE]++;
 	CHECK_EQUAL(dune_vm_scan(second, p, 4 * MIB2, flags, NULL), 0, "in the clone");
-	CHECK_EQUAL(dune_vm_scan(pgroot, p, 4 * MIB2, flags, NULL), 2, "in the first");
+	CHECK_EQUAL(dune_vm_scan(dune_vm_root(), p, 4 * MIB2, flags, NULL), 2, "in the first");
 	dune_vm_switch(second);
 	p[5 * PAGE]++;
 	CHECK_EQUAL(dune_vm_scan(second, p, 4 * MIB2, flags, bitmap), 1, "in the clone");
 	CHECK_EQUAL(bitmap[0], 1 << 5, "in the clone");
-	dune_vm_switch(pgroot);
+	dune_vm_switch(dune_vm_root());
 	CHECK_EQUAL(dune_vm_free(second), 0, "free");
 }
 

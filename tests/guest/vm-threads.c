@@ -78,13 +78,14 @@ static void permissions(void)
 
 		wait_for(&written, written + 50);
 		before = faults;
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, area, PAGE, i % 3 ? PERM_R : PERM_R | PERM_U), 0, "mprotect");
+		CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), area, PAGE, i % 3 ? PERM_R : PERM_R | PERM_U), 0,
+			    "mprotect");
 		seen = *p;
 		for (int k = 0; k < 2000; k++)
 			__builtin_ia32_pause();
 		CHECK_EQUAL(*p, seen, "written although it is protected");
 		wait_for(&faults, before + 1);
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, area, PAGE, RW), 0, "mprotect");
+		CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), area, PAGE, RW), 0, "mprotect");
 	}
 	finish(thread);
 }
@@ -108,7 +109,7 @@ static void replacing(void)
 	struct page *two[2] = { dune_page_alloc(), dune_page_alloc() };
 	pthread_t thread;
 
-	CHECK_EQUAL(dune_vm_insert_page(pgroot, va, two[0], RW), 0, "insert_page");
+	CHECK_EQUAL(dune_vm_insert_page(dune_vm_root(), va, two[0], RW), 0, "insert_page");
 	thread = start(write_elsewhere);
 	for (unsigned long i = 0; i < rounds && !check_failures; i++) {
 		volatile unsigned long *old = (volatile unsigned long *)dune_page2pa(two[i % 2]);
@@ -116,18 +117,18 @@ static void replacing(void)
 
 		wait_for(&written, written + 50);
 		if (i % 4 == 3)
-			CHECK_EQUAL(dune_vm_unmap(pgroot, va, MIB2), 0, "unmap");
+			CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), va, MIB2), 0, "unmap");
 		else
-			CHECK_EQUAL(dune_vm_insert_page(pgroot, va, two[(i + 1) % 2], RW), 0, "insert_page");
+			CHECK_EQUAL(dune_vm_insert_page(dune_vm_root(), va, two[(i + 1) % 2], RW), 0, "insert_page");
 		seen = *old;
 		for (int k = 0; k < 2000; k++)
 			__builtin_ia32_pause();
 		CHECK_EQUAL(*old, seen, "written although it is no longer mapped");
 		if (i % 4 == 3)
-			CHECK_EQUAL(dune_vm_insert_page(pgroot, va, two[(i + 1) % 2], RW), 0, "insert_page");
+			CHECK_EQUAL(dune_vm_insert_page(dune_vm_root(), va, two[(i + 1) % 2], RW), 0, "insert_page");
 	}
 	finish(thread);
-	CHECK_EQUAL(dune_vm_unmap(pgroot, va, PAGE), 0, "unmap");
+	CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), va, PAGE), 0, "unmap");
 	CHECK_EQUAL(two[0]->ref + two[1]->ref, 2, "references");
 	dune_page_put(two[0]);
 	dune_page_put(two[1]);
@@ -170,7 +171,7 @@ static void dirty(bool with_clones)
 
 	for (unsigned long i = 0; i < NR; i++)
 		known[i] = *(unsigned long *)(area + i * PAGE);
-	CHECK(dune_vm_scan(pgroot, area, NR * PAGE, flags | DUNE_VM_SPLIT, NULL) >= 0, "scan");
+	CHECK(dune_vm_scan(dune_vm_root(), area, NR * PAGE, flags | DUNE_VM_SPLIT, NULL) >= 0, "scan");
 	thread = start(write_all);
 	for (unsigned long i = 0; i < rounds && !wrong; i++) {
 		bool check = i % 10 == 9;
@@ -179,13 +180,13 @@ static void dirty(bool with_clones)
 
 		wait_for(&written, written + 1);
 		if (with_clones)
-			CHECK((clone = dune_vm_clone(pgroot)), "clone");
+			CHECK((clone = dune_vm_clone(dune_vm_root())), "clone");
 		if (check) {
 			pause_wanted = true;
 			while (!paused)
 				__builtin_ia32_pause();
 		}
-		found = dune_vm_scan(pgroot, area, NR * PAGE, flags, bitmap);
+		found = dune_vm_scan(dune_vm_root(), area, NR * PAGE, flags, bitmap);
 		CHECK(found >= 0, "scan: %ld", found);
 		reported += found;
 		for (unsigned long k = 0; k < NR; k++)
@@ -221,17 +222,17 @@ static void *change_pages(void *arg)
 		page = (seed >> 33) % 500 * 2 + me;
 		p = area + page * PAGE;
 		q = (char *)0x500000000000 + page * PAGE;
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_R), 0, "mprotect");
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, RW), 0, "mprotect");
+		CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, PAGE, PERM_R), 0, "mprotect");
+		CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, PAGE, RW), 0, "mprotect");
 		*(volatile unsigned long *)p = i;
-		CHECK_EQUAL(dune_vm_map_pages(pgroot, q, PAGE, RW), 0, "map_pages");
+		CHECK_EQUAL(dune_vm_map_pages(dune_vm_root(), q, PAGE, RW), 0, "map_pages");
 		*(volatile unsigned long *)q = i;
 		CHECK_EQUAL(*(volatile unsigned long *)q, i, "a page of mine");
-		CHECK_EQUAL(dune_vm_unmap(pgroot, q, PAGE), 0, "unmap");
+		CHECK_EQUAL(dune_vm_unmap(dune_vm_root(), q, PAGE), 0, "unmap");
 		if (i % 16 == me)
-			dune_vm_merge(pgroot, area, 2 * MIB2);
+			dune_vm_merge(dune_vm_root(), area, 2 * MIB2);
 		if (i % 16 == me + 8) {
-			ptent_t *clone = dune_vm_clone(pgroot);
+			ptent_t *clone = dune_vm_clone(dune_vm_root());
 
 			CHECK(clone && !dune_vm_free(clone), "clone");
 		}
@@ -273,7 +274,7 @@ static void *change_one(void *arg)
 	written++;
 	DIE_UNLESS(read(start_pipe[0], &byte, 1) == 0, "read");
 	if (!arg) {
-		CHECK_EQUAL(dune_vm_mprotect(pgroot, area, PAGE, RW), 0, "mprotect");
+		CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), area, PAGE, RW), 0, "mprotect");
 	} else {
 		child = fork();
 		if (!child)

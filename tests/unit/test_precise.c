@@ -42,20 +42,20 @@ static void begin(void **state)
 	assert_int_equal(__dune_precise_begin(), 0);
 	assert_true(__dune_process.precise);
 	for (uint64_t va = BASE; va < BASE + 0x8000; va += 0x1000) {
-		assert_int_equal(cpu_allows(pgroot, va, 0), va < BASE + 0x5000);
-		assert_int_equal(cpu_allows(pgroot, va, FEC_I), va < BASE + 0x3000);
-		assert_int_equal(cpu_allows(pgroot, va, FEC_W), va >= BASE + 0x3000 && va < BASE + 0x5000);
+		assert_int_equal(cpu_allows(dune_vm_root(), va, 0), va < BASE + 0x5000);
+		assert_int_equal(cpu_allows(dune_vm_root(), va, FEC_I), va < BASE + 0x3000);
+		assert_int_equal(cpu_allows(dune_vm_root(), va, FEC_W), va >= BASE + 0x3000 && va < BASE + 0x5000);
 	}
-	assert_int_equal(cpu_pa(pgroot, BASE + 0x4567), dune_va_to_pa((void *)(BASE + 0x4567)));
-	assert_int_equal(cpu_size(pgroot, BASE), 4096);
-	assert_int_equal(cpu_size(pgroot, BASE + 3 * MIB2), MIB2);
-	assert_int_equal(cpu_pa(pgroot, BASE + 3 * MIB2), dune_va_to_pa((void *)(BASE + 3 * MIB2)));
-	assert_int_equal(cpu_size(pgroot, BASE + GIB - 1), 4096);
-	assert_int_equal(cpu_size(pgroot, BASE + 2 * GIB), GIB);
-	assert_int_equal(cpu_size(pgroot, LARGE), 0);	/* too long */
+	assert_int_equal(cpu_pa(dune_vm_root(), BASE + 0x4567), dune_va_to_pa((void *)(BASE + 0x4567)));
+	assert_int_equal(cpu_size(dune_vm_root(), BASE), 4096);
+	assert_int_equal(cpu_size(dune_vm_root(), BASE + 3 * MIB2), MIB2);
+	assert_int_equal(cpu_pa(dune_vm_root(), BASE + 3 * MIB2), dune_va_to_pa((void *)(BASE + 3 * MIB2)));
+	assert_int_equal(cpu_size(dune_vm_root(), BASE + GIB - 1), 4096);
+	assert_int_equal(cpu_size(dune_vm_root(), BASE + 2 * GIB), GIB);
+	assert_int_equal(cpu_size(dune_vm_root(), LARGE), 0);	/* too long */
 	assert_int_equal(__dune_granule_map(LARGE + 5 * GIB), 0);
-	assert_int_equal(cpu_size(pgroot, LARGE + 5 * GIB), GIB);
-	assert_int_equal(cpu_size(pgroot, LARGE + 4 * GIB), 0);
+	assert_int_equal(cpu_size(dune_vm_root(), LARGE + 5 * GIB), GIB);
+	assert_int_equal(cpu_size(dune_vm_root(), LARGE + 4 * GIB), 0);
 	assert_int_equal(__dune_granule_map(BASE + 0x5000), -EFAULT);
 	assert_int_equal(__dune_granule_map(BASE + 0x6000), -EFAULT);
 }
@@ -66,13 +66,13 @@ static void no_map(void **state)
 	(void)state;
 	stub_map_error = -EMFILE;
 	assert_int_equal(__dune_granule_map(BASE + 0x7000), 0);
-	assert_true(cpu_allows(pgroot, BASE + 0x7000, FEC_W));
-	assert_true(cpu_allows(pgroot, BASE + 0x7000, FEC_I));
-	assert_false(cpu_allows(pgroot, BASE + 0x8000, 0));
-	assert_int_equal(dune_vm_scan(pgroot, (void *)BASE, GIB, DUNE_VM_DIRTY, NULL), -EMFILE);
+	assert_true(cpu_allows(dune_vm_root(), BASE + 0x7000, FEC_W));
+	assert_true(cpu_allows(dune_vm_root(), BASE + 0x7000, FEC_I));
+	assert_false(cpu_allows(dune_vm_root(), BASE + 0x8000, 0));
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)BASE, GIB, DUNE_VM_DIRTY, NULL), -EMFILE);
 	stub_map_error = 0;
 	__dune_precise_changed(BASE + 0x7000, 1, 0);
-	assert_false(cpu_allows(pgroot, BASE + 0x7000, 0));
+	assert_false(cpu_allows(dune_vm_root(), BASE + 0x7000, 0));
 }
 
 /* Nothing is asked for where nothing can be missing. */
@@ -81,9 +81,9 @@ static void quick_scan(void **state)
 	unsigned int reads;
 
 	(void)state;
-	assert_int_equal(dune_vm_scan(pgroot, (void *)(BASE + 2 * MIB2), MIB2, DUNE_VM_DIRTY, NULL), 512);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)(BASE + 2 * MIB2), MIB2, DUNE_VM_DIRTY, NULL), 512);
 	reads = stub_map_reads;
-	assert_int_equal(dune_vm_scan(pgroot, (void *)(BASE + 2 * MIB2), MIB2, DUNE_VM_DIRTY, NULL), 512);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)(BASE + 2 * MIB2), MIB2, DUNE_VM_DIRTY, NULL), 512);
 	assert_int_equal(stub_map_reads, reads);
 }
 
@@ -99,12 +99,12 @@ static void no_memory(void **state)
 	for (long credit = 0; credit < 2; credit++) {
 		__dune_page_credit = credit;
 		assert_int_equal(__dune_granule_map(BASE + 100 * GIB + 0x1000), -ENOMEM);
-		assert_false(cpu_allows(pgroot, BASE + 100 * GIB + 0x1000, 0));
+		assert_false(cpu_allows(dune_vm_root(), BASE + 100 * GIB + 0x1000, 0));
 	}
 	__dune_page_credit = -1;
 	assert_int_equal(__dune_granule_map(BASE + 100 * GIB + 0x1000), 0);
-	assert_true(cpu_allows(pgroot, BASE + 100 * GIB + 0x1000, FEC_W));
-	assert_false(cpu_allows(pgroot, BASE + 100 * GIB, 0));
+	assert_true(cpu_allows(dune_vm_root(), BASE + 100 * GIB + 0x1000, FEC_W));
+	assert_false(cpu_allows(dune_vm_root(), BASE + 100 * GIB, 0));
 }
 
 /* ---- at random ---- */
@@ -172,7 +172,7 @@ static void check_access(unsigned int i, unsigned int kind)
 	const struct model *m = &model[i];
 	uint64_t va = FIRST + i * 4096UL;
 	bool allowed = m->there && (!(kind & FEC_W) || m->w) && (!(kind & FEC_I) || m->x);
-	int done = access_by(pgroot, va, kind);
+	int done = access_by(dune_vm_root(), va, kind);
 
 	if (m->who == HOLE)
 		allowed = false;
@@ -183,12 +183,12 @@ static void check_access(unsigned int i, unsigned int kind)
 		return;
 	assert_int_equal(done, allowed);
 	if (done)
-		assert_int_equal(cpu_pa(pgroot, va), dune_va_to_pa((void *)va));
+		assert_int_equal(cpu_pa(dune_vm_root(), va), dune_va_to_pa((void *)va));
 }
 
 static int nothing_else(const void *arg, ptent_t *e, void *va)
 {
-	uint64_t from = (uint64_t)va, end = from + cpu_size(pgroot, from);
+	uint64_t from = (uint64_t)va, end = from + cpu_size(dune_vm_root(), from);
 
 	(void)arg;
 	(void)e;
@@ -244,18 +244,19 @@ static void step(void)
 
 		for (unsigned int i = first; i < first + n; i++)
 			all &= model[i].who == PROCESS ? model[i].there : model[i].who == PROGRAM;
-		assert_int_equal(dune_vm_mprotect(pgroot, va, n * 4096UL, PERM_R | (w ? PERM_W : 0)),
+		assert_int_equal(dune_vm_mprotect(dune_vm_root(), va, n * 4096UL, PERM_R | (w ? PERM_W : 0)),
 				 all ? 0 : -ENOENT);
 		for (unsigned int i = first; all && i < first + n; i++) {
 			model[i].who = PROGRAM;
 			model[i].user_w = w;
 		}
 	} else if (what == 6 && n < 20) {
-		assert_int_equal(dune_vm_unmap(pgroot, va, n * 4096UL), 0);
+		assert_int_equal(dune_vm_unmap(dune_vm_root(), va, n * 4096UL), 0);
 		for (unsigned int i = first; i < first + n; i++)
 			model[i].who = HOLE;
 	} else if (what == 7) {
-		assert_int_equal(dune_vm_page_walk(pgroot, (void *)FIRST, (void *)(FIRST + NR_PAGES * 4096UL - 1),
+		assert_int_equal(dune_vm_page_walk(dune_vm_root(), (void *)FIRST,
+						   (void *)(FIRST + NR_PAGES * 4096UL - 1),
 						   nothing_else, NULL), 0);
 	} else if (what == 8) {
 		uint64_t there = 0;
@@ -263,9 +264,9 @@ static void step(void)
 		for (unsigned int i = first; i < first + n; i++)
 			there += model[i].who == PROGRAM || (model[i].who == PROCESS && model[i].there);
 		/* At first all is dirty, and nothing has cleared it. */
-		assert_true(dune_vm_scan(pgroot, va, n * 4096UL, DUNE_VM_DIRTY, NULL) == (long)there);
+		assert_true(dune_vm_scan(dune_vm_root(), va, n * 4096UL, DUNE_VM_DIRTY, NULL) == (long)there);
 	} else if (what == 9) {
-		assert_true(dune_vm_merge(pgroot, (void *)FIRST, NR_PAGES * 4096UL) >= 0);
+		assert_true(dune_vm_merge(dune_vm_root(), (void *)FIRST, NR_PAGES * 4096UL) >= 0);
 	} else {
 		check_access(first, w ? FEC_W : x ? FEC_I : 0);
 	}
@@ -289,7 +290,7 @@ static void clones(void **state)
 	(void)state;
 	set_map(&map, 1);
 	assert_int_equal(__dune_granule_map(va), 0);
-	clone = dune_vm_clone(pgroot);
+	clone = dune_vm_clone(dune_vm_root());
 	assert_non_null(clone);
 	map.begin -= 4096;
 	assert_int_equal(__dune_granule_map(va - 4096), 0);
@@ -297,7 +298,7 @@ static void clones(void **state)
 	__dune_precise_changed(va, 4096, 0);
 	map.end -= 4096;
 	assert_false(cpu_allows(clone, va, 0));
-	assert_false(cpu_allows(pgroot, va, 0));
+	assert_false(cpu_allows(dune_vm_root(), va, 0));
 	assert_int_equal(dune_vm_scan(clone, (void *)(va - 4096), 8192, DUNE_VM_DIRTY, NULL), 1);
 	assert_true(cpu_allows(clone, va - 4096, FEC_W));
 	assert_int_equal(dune_vm_free(clone), 0);

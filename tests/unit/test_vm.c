@@ -29,46 +29,47 @@ static struct page *page(void)
 static void first_touch(void **state)
 {
 	(void)state;
-	assert_int_equal(cpu_access(pgroot, VA, 0), CPU_ABSENT);
+	assert_int_equal(cpu_access(dune_vm_root(), VA, 0), CPU_ABSENT);
 	assert_int_equal(__dune_granule_map(VA), 0);
-	assert_int_equal(cpu_access(pgroot, VA, 0), CPU_OK);
-	assert_int_equal(cpu_size(pgroot, VA), GIB);
-	assert_int_equal(cpu_pa(pgroot, VA + 5), dune_va_to_pa((void *)(VA + 5)));
+	assert_int_equal(cpu_access(dune_vm_root(), VA, 0), CPU_OK);
+	assert_int_equal(cpu_size(dune_vm_root(), VA), GIB);
+	assert_int_equal(cpu_pa(dune_vm_root(), VA + 5), dune_va_to_pa((void *)(VA + 5)));
 }
 
 static void protect(void **state)
 {
-	uint64_t pa = cpu_pa(pgroot, VA + 0x3000);
+	uint64_t pa = cpu_pa(dune_vm_root(), VA + 0x3000);
 
 	(void)state;
-	assert_int_equal(dune_vm_mprotect(pgroot, P(3), 4096, PERM_R), 0);
-	assert_int_equal(cpu_access(pgroot, VA + 0x3000, 0), CPU_OK);
-	assert_int_equal(cpu_access(pgroot, VA + 0x3fff, FEC_W), CPU_DENIED);
-	assert_int_equal(cpu_access(pgroot, VA + 0x3000, FEC_I), CPU_DENIED);
-	assert_int_equal(cpu_access(pgroot, VA + 0x2fff, FEC_W), CPU_OK);
-	assert_int_equal(cpu_access(pgroot, VA + 0x4000, FEC_W), CPU_OK);
-	assert_int_equal(cpu_pa(pgroot, VA + 0x3000), pa);
-	assert_int_equal(cpu_size(pgroot, VA), 4096);
-	assert_int_equal(cpu_size(pgroot, VA + MIB2), MIB2);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(3), 4096, PERM_R), 0);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x3000, 0), CPU_OK);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x3fff, FEC_W), CPU_DENIED);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x3000, FEC_I), CPU_DENIED);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x2fff, FEC_W), CPU_OK);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x4000, FEC_W), CPU_OK);
+	assert_int_equal(cpu_pa(dune_vm_root(), VA + 0x3000), pa);
+	assert_int_equal(cpu_size(dune_vm_root(), VA), 4096);
+	assert_int_equal(cpu_size(dune_vm_root(), VA + MIB2), MIB2);
 	/* Not for anybody, and back. */
-	assert_int_equal(dune_vm_mprotect(pgroot, P(3), 4096, PERM_NONE), 0);
-	assert_int_equal(cpu_access(pgroot, VA + 0x3000, 0), CPU_ABSENT);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(3), 4096, PERM_NONE), 0);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x3000, 0), CPU_ABSENT);
 	assert_int_equal(__dune_granule_map(VA + 0x3000), -EPERM);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(3), 4096, RWX | PERM_U), 0);
-	assert_int_equal(cpu_access(pgroot, VA + 0x3000, FEC_W), CPU_OK);
-	assert_int_equal(cpu_access(pgroot, VA + 0x3000, FEC_U), CPU_OK);
-	assert_int_equal(cpu_access(pgroot, VA + 0x4000, FEC_U), CPU_DENIED);
-	assert_int_equal(cpu_pa(pgroot, VA + 0x3000), pa);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(3), 4096, RWX | PERM_U), 0);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x3000, FEC_W), CPU_OK);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x3000, FEC_U), CPU_OK);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x4000, FEC_U), CPU_DENIED);
+	assert_int_equal(cpu_pa(dune_vm_root(), VA + 0x3000), pa);
 	/* Across tables; then 2 MiB and 1 GiB as they are. */
-	assert_int_equal(dune_vm_mprotect(pgroot, P(500), 100 * 4096, PERM_R | PERM_X), 0);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(500), 100 * 4096, PERM_R | PERM_X), 0);
 	for (int i = 490; i < 610; i++)
-		assert_int_equal(cpu_access(pgroot, VA + i * 4096, FEC_W), i < 500 || i >= 600 ? CPU_OK : CPU_DENIED);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(2048), MIB2, PERM_R), 0);
-	assert_int_equal(cpu_size(pgroot, VA + 4 * MIB2), MIB2);
-	assert_int_equal(cpu_access(pgroot, VA + 4 * MIB2, FEC_W), CPU_DENIED);
-	assert_int_equal(dune_vm_mprotect(pgroot, (void *)(VA + GIB), GIB, PERM_R), 0);
-	assert_int_equal(cpu_size(pgroot, VA + GIB), GIB);
-	assert_int_equal(cpu_access(pgroot, VA + GIB, FEC_W), CPU_DENIED);
+		assert_int_equal(cpu_access(dune_vm_root(), VA + i * 4096, FEC_W), i < 500 ||
+				 i >= 600 ? CPU_OK : CPU_DENIED);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(2048), MIB2, PERM_R), 0);
+	assert_int_equal(cpu_size(dune_vm_root(), VA + 4 * MIB2), MIB2);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 4 * MIB2, FEC_W), CPU_DENIED);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), (void *)(VA + GIB), GIB, PERM_R), 0);
+	assert_int_equal(cpu_size(dune_vm_root(), VA + GIB), GIB);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + GIB, FEC_W), CPU_DENIED);
 }
 
 static void user_flags(void **state)
@@ -76,30 +77,30 @@ static void user_flags(void **state)
 	ptent_t *e;
 
 	(void)state;
-	assert_int_equal(dune_vm_mprotect(pgroot, P(7), 4096, PERM_R | PERM_USR1 | PERM_UC), 0);
-	assert_int_equal(dune_vm_lookup(pgroot, P(7), CREATE_NONE, &e), 0);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(7), 4096, PERM_R | PERM_USR1 | PERM_UC), 0);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), P(7), CREATE_NONE, &e), 0);
 	assert_int_equal(*e & (PTE_USR1 | PTE_USR2 | PTE_USR3 | PTE_PCD | PTE_COW), PTE_USR1 | PTE_PCD);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(7), 4096, PERM_R | PERM_W | PERM_COW | PERM_USR3), 0);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(7), 4096, PERM_R | PERM_W | PERM_COW | PERM_USR3), 0);
 	assert_int_equal(*e & (PTE_USR1 | PTE_USR2 | PTE_USR3 | PTE_PCD | PTE_COW | PTE_W),
 			 PTE_USR1 | PTE_USR2 | PTE_USR3 | PTE_COW);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(7), 4096, RWX), 0);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(7), 4096, RWX), 0);
 }
 
 static void merge(void **state)
 {
 	(void)state;
-	assert_int_equal(dune_vm_mprotect(pgroot, (void *)VA, GIB, PERM_R), 0);
-	assert_int_equal(cpu_size(pgroot, VA), 4096);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(9), 4096, RWX), 0);
-	assert_int_equal(dune_vm_merge(pgroot, (void *)VA, GIB), 1);	/* the table of 500 to 600 */
-	assert_int_equal(cpu_size(pgroot, VA), 4096);
-	assert_int_equal(cpu_size(pgroot, VA + MIB2), MIB2);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(9), 4096, PERM_R), 0);
-	assert_int_equal(dune_vm_merge(pgroot, (void *)VA, GIB), 2);
-	assert_int_equal(cpu_size(pgroot, VA), GIB);
-	assert_int_equal(cpu_access(pgroot, VA + 0x9000, FEC_W), CPU_DENIED);
-	assert_int_equal(cpu_pa(pgroot, VA + 0x9000), dune_va_to_pa((void *)(VA + 0x9000)));
-	assert_int_equal(dune_vm_mprotect(pgroot, (void *)VA, GIB, RWX), 0);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), (void *)VA, GIB, PERM_R), 0);
+	assert_int_equal(cpu_size(dune_vm_root(), VA), 4096);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(9), 4096, RWX), 0);
+	assert_int_equal(dune_vm_merge(dune_vm_root(), (void *)VA, GIB), 1);	/* the table of 500 to 600 */
+	assert_int_equal(cpu_size(dune_vm_root(), VA), 4096);
+	assert_int_equal(cpu_size(dune_vm_root(), VA + MIB2), MIB2);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(9), 4096, PERM_R), 0);
+	assert_int_equal(dune_vm_merge(dune_vm_root(), (void *)VA, GIB), 2);
+	assert_int_equal(cpu_size(dune_vm_root(), VA), GIB);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 0x9000, FEC_W), CPU_DENIED);
+	assert_int_equal(cpu_pa(dune_vm_root(), VA + 0x9000), dune_va_to_pa((void *)(VA + 0x9000)));
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), (void *)VA, GIB, RWX), 0);
 }
 
 /* ---- mapping ---- */
@@ -110,35 +111,36 @@ static void map_pool_pages(void **state)
 	uint64_t va = VA + 2 * GIB;
 
 	(void)state;
-	assert_int_equal(dune_vm_insert_page(pgroot, (void *)va, pg, PERM_R | PERM_W), 0);
+	assert_int_equal(dune_vm_insert_page(dune_vm_root(), (void *)va, pg, PERM_R | PERM_W), 0);
 	assert_int_equal(pg->ref, 2);
-	assert_ptr_equal(dune_vm_lookup_page(pgroot, (void *)(va + 17)), pg);
-	assert_null(dune_vm_lookup_page(pgroot, (void *)(va + 4096)));
-	assert_int_equal(cpu_pa(pgroot, va), dune_page2pa(pg));
-	assert_int_equal(dune_vm_map_phys(pgroot, (void *)(va + 8192), 4096, (void *)dune_page2pa(pg), PERM_R), 0);
+	assert_ptr_equal(dune_vm_lookup_page(dune_vm_root(), (void *)(va + 17)), pg);
+	assert_null(dune_vm_lookup_page(dune_vm_root(), (void *)(va + 4096)));
+	assert_int_equal(cpu_pa(dune_vm_root(), va), dune_page2pa(pg));
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), (void *)(va + 8192), 4096, (void *)dune_page2pa(pg),
+					  PERM_R), 0);
 	assert_int_equal(pg->ref, 3);
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)va, 4096), 0);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)va, 4096), 0);
 	assert_int_equal(pg->ref, 2);
-	assert_int_equal(cpu_access(pgroot, va, 0), CPU_ABSENT);
+	assert_int_equal(cpu_access(dune_vm_root(), va, 0), CPU_ABSENT);
 	assert_int_equal(__dune_granule_map(va), -EINVAL);
 	assert_int_equal(__dune_granule_map(va + 4096), 0);	/* the process's own, by first touch */
-	assert_int_equal(cpu_pa(pgroot, va + 4096), dune_va_to_pa((void *)(va + 4096)));
+	assert_int_equal(cpu_pa(dune_vm_root(), va + 4096), dune_va_to_pa((void *)(va + 4096)));
 	/* The same again drops nothing. */
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)va, 4096), 0);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)va, 4096), 0);
 	assert_int_equal(pg->ref, 2);
 	dune_page_put(pg);
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)va, GIB), 0);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)va, GIB), 0);
 	assert_int_equal(pg->ref, 0);
 	assert_int_equal(__dune_granule_map(va + 5 * 4096), -EINVAL);
-	assert_int_equal(dune_vm_mprotect(pgroot, (void *)va, 4096, PERM_R), -ENOENT);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), (void *)va, 4096, PERM_R), -ENOENT);
 
-	assert_int_equal(dune_vm_map_pages(pgroot, (void *)(va + 100 * 4096), 1000 * 4096, PERM_R | PERM_W), 0);
-	pg = dune_vm_lookup_page(pgroot, (void *)(va + 1099 * 4096));
+	assert_int_equal(dune_vm_map_pages(dune_vm_root(), (void *)(va + 100 * 4096), 1000 * 4096, PERM_R | PERM_W), 0);
+	pg = dune_vm_lookup_page(dune_vm_root(), (void *)(va + 1099 * 4096));
 	assert_non_null(pg);
 	assert_int_equal(pg->ref, 1);
 	for (int i = 0; i < 1000; i++)
-		assert_ptr_not_equal(dune_vm_lookup_page(pgroot, (void *)(va + (100 + i) * 4096)), NULL);
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)(va + 100 * 4096), 1000 * 4096), 0);
+		assert_ptr_not_equal(dune_vm_lookup_page(dune_vm_root(), (void *)(va + (100 + i) * 4096)), NULL);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)(va + 100 * 4096), 1000 * 4096), 0);
 	assert_int_equal(pg->ref, 0);
 }
 
@@ -148,17 +150,18 @@ static void map_large(void **state)
 	struct page *pg = page();
 
 	(void)state;
-	assert_int_equal(dune_vm_map_phys(pgroot, (void *)va, GIB, (void *)GIB, PERM_R | PERM_BIG_1GB), 0);
-	assert_int_equal(cpu_size(pgroot, va), GIB);
-	assert_int_equal(cpu_pa(pgroot, va + 5), GIB + 5);
-	assert_int_equal(dune_vm_insert_page(pgroot, (void *)(va + 4096), pg, PERM_R), 0);
-	assert_int_equal(cpu_pa(pgroot, va + 8192), GIB + 8192);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), (void *)va, GIB, (void *)GIB, PERM_R | PERM_BIG_1GB), 0);
+	assert_int_equal(cpu_size(dune_vm_root(), va), GIB);
+	assert_int_equal(cpu_pa(dune_vm_root(), va + 5), GIB + 5);
+	assert_int_equal(dune_vm_insert_page(dune_vm_root(), (void *)(va + 4096), pg, PERM_R), 0);
+	assert_int_equal(cpu_pa(dune_vm_root(), va + 8192), GIB + 8192);
 	assert_int_equal(pg->ref, 2);
 	/* A large page takes the place of a table. */
-	assert_int_equal(dune_vm_map_phys(pgroot, (void *)va, MIB2, (void *)(GIB + MIB2), PERM_R | PERM_BIG), 0);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), (void *)va, MIB2, (void *)(GIB + MIB2), PERM_R | PERM_BIG),
+			 0);
 	assert_int_equal(pg->ref, 1);
-	assert_int_equal(cpu_size(pgroot, va), MIB2);
-	assert_int_equal(cpu_pa(pgroot, va), GIB + MIB2);
+	assert_int_equal(cpu_size(dune_vm_root(), va), MIB2);
+	assert_int_equal(cpu_pa(dune_vm_root(), va), GIB + MIB2);
 	dune_page_free(pg);
 }
 
@@ -168,24 +171,24 @@ static void lookup(void **state)
 	ptent_t *e, *f;
 
 	(void)state;
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)va, CREATE_NONE, &e), 0);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)va, CREATE_NONE, &e), 0);
 	assert_true(*e & PTE_PS);
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)(va + MIB2 + 1), CREATE_BIG, &f), 0);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)(va + MIB2 + 1), CREATE_BIG, &f), 0);
 	assert_true(*f & PTE_PS);
 	assert_false(*e & PTE_PS);
 	assert_int_equal(PTE_ADDR(*f), dune_va_to_pa((void *)(va + MIB2)));
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)(va + MIB2 + 1), CREATE_NORMAL, &e), 0);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)(va + MIB2 + 1), CREATE_NORMAL, &e), 0);
 	assert_false(*f & PTE_PS);
 	assert_int_equal(PTE_ADDR(*e), dune_va_to_pa((void *)(va + MIB2)));
 	/* A smaller one that is there. */
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)(va + MIB2 + 1), CREATE_BIG_1GB, &f), 0);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)(va + MIB2 + 1), CREATE_BIG_1GB, &f), 0);
 	assert_ptr_equal(e, f);
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)va, GIB), 0);
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)va, CREATE_NONE, &e), -ENOENT);
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)va, CREATE_NORMAL, &e), 0);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)va, GIB), 0);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)va, CREATE_NONE, &e), -ENOENT);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)va, CREATE_NORMAL, &e), 0);
 	assert_int_equal(*e, 0);
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)va, 4, &e), -EINVAL);
-	assert_int_equal(dune_vm_lookup(pgroot, (void *)va, CREATE_NORMAL, NULL), -EINVAL);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)va, 4, &e), -EINVAL);
+	assert_int_equal(dune_vm_lookup(dune_vm_root(), (void *)va, CREATE_NORMAL, NULL), -EINVAL);
 }
 
 static uint64_t walked[16];
@@ -206,23 +209,24 @@ static void page_walk(void **state)
 	uint64_t va = VA + 4 * GIB;
 
 	(void)state;
-	assert_int_equal(dune_vm_map_phys(pgroot, (void *)va, 8192, NULL, PERM_R), 0);
-	assert_int_equal(dune_vm_map_phys(pgroot, (void *)(va + 4 * MIB2), MIB2, NULL, PERM_R | PERM_BIG), 0);
-	assert_int_equal(dune_vm_map_phys(pgroot, (void *)(va + 300 * MIB2), 4096, NULL, PERM_NONE), 0);
-	assert_int_equal(dune_vm_page_walk(pgroot, (void *)va, (void *)(va + GIB - 1), note, walked), 0);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), (void *)va, 8192, NULL, PERM_R), 0);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), (void *)(va + 4 * MIB2), MIB2, NULL, PERM_R | PERM_BIG), 0);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), (void *)(va + 300 * MIB2), 4096, NULL, PERM_NONE), 0);
+	assert_int_equal(dune_vm_page_walk(dune_vm_root(), (void *)va, (void *)(va + GIB - 1), note, walked), 0);
 	assert_int_equal(nr_walked, 4);
 	assert_int_equal(walked[0], va);
 	assert_int_equal(walked[1], va + 4096);
 	assert_int_equal(walked[2], va + 4 * MIB2);
 	assert_int_equal(walked[3], va + 300 * MIB2);
 	nr_walked = 0;
-	assert_int_equal(dune_vm_page_walk(pgroot, (void *)(va + 4096), (void *)(va + 4 * MIB2), note, walked), 0);
+	assert_int_equal(dune_vm_page_walk(dune_vm_root(), (void *)(va + 4096), (void *)(va + 4 * MIB2), note,
+					   walked), 0);
 	assert_int_equal(nr_walked, 2);
 	nr_walked = 0;
-	assert_int_equal(dune_vm_page_walk(pgroot, (void *)VA, VA_END, note, walked), 99);
+	assert_int_equal(dune_vm_page_walk(dune_vm_root(), (void *)VA, VA_END, note, walked), 99);
 	nr_walked = 0;
-	assert_int_equal(dune_vm_page_walk(pgroot, P(1), (void *)VA, note, walked), -EINVAL);
-	assert_int_equal(dune_vm_page_walk(pgroot, P(1), P(2), NULL, walked), -EINVAL);
+	assert_int_equal(dune_vm_page_walk(dune_vm_root(), P(1), (void *)VA, note, walked), -EINVAL);
+	assert_int_equal(dune_vm_page_walk(dune_vm_root(), P(1), P(2), NULL, walked), -EINVAL);
 }
 
 /* ---- several address spaces ---- */
@@ -234,10 +238,10 @@ static void clone(void **state)
 	ptent_t *other, *third;
 
 	(void)state;
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)va, GIB), 0);
-	assert_int_equal(dune_vm_map_pages(pgroot, (void *)va, 600 * 4096, PERM_R | PERM_W), 0);
-	pg = dune_vm_lookup_page(pgroot, (void *)va);
-	other = dune_vm_clone(pgroot);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)va, GIB), 0);
+	assert_int_equal(dune_vm_map_pages(dune_vm_root(), (void *)va, 600 * 4096, PERM_R | PERM_W), 0);
+	pg = dune_vm_lookup_page(dune_vm_root(), (void *)va);
+	other = dune_vm_clone(dune_vm_root());
 	assert_non_null(other);
 	assert_ptr_equal(dune_vm_lookup_page(other, (void *)va), pg);
 	assert_int_equal(cpu_access(other, va, FEC_W), CPU_OK);
@@ -245,9 +249,9 @@ static void clone(void **state)
 	assert_int_equal(dune_vm_mprotect(other, (void *)va, 4096, PERM_R), 0);
 	assert_int_equal(pg->ref, 2);
 	assert_int_equal(cpu_access(other, va, FEC_W), CPU_DENIED);
-	assert_int_equal(cpu_access(pgroot, va, FEC_W), CPU_OK);
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)va, 300 * 4096), 0);
-	assert_int_equal(cpu_access(pgroot, va, 0), CPU_ABSENT);
+	assert_int_equal(cpu_access(dune_vm_root(), va, FEC_W), CPU_OK);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)va, 300 * 4096), 0);
+	assert_int_equal(cpu_access(dune_vm_root(), va, 0), CPU_ABSENT);
 	assert_int_equal(cpu_access(other, va, 0), CPU_OK);
 	assert_int_equal(pg->ref, 1);
 	third = dune_vm_clone(other);
@@ -259,9 +263,9 @@ static void clone(void **state)
 	assert_int_equal(pg->ref, 0);
 	assert_int_equal(dune_vm_free(third), 0);
 	assert_int_equal(dune_vm_free(third), -EINVAL);
-	assert_int_equal(dune_vm_free(pgroot), -EINVAL);
+	assert_int_equal(dune_vm_free(dune_vm_root()), -EINVAL);
 	assert_int_equal(dune_vm_free(NULL), -EINVAL);
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)va, GIB), 0);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)va, GIB), 0);
 }
 
 /* Nothing is left of address spaces that are gone. */
@@ -271,7 +275,7 @@ static void no_leak(void **state)
 
 	(void)state;
 	for (int i = 0; i < 100; i++) {
-		ptent_t *a = dune_vm_clone(pgroot), *b;
+		ptent_t *a = dune_vm_clone(dune_vm_root()), *b;
 		uint64_t va = VA + 6 * GIB + i * 12345 * 4096UL;
 
 		assert_non_null(a);
@@ -309,27 +313,28 @@ static void dirty(void **state)
 	(void)state;
 	/* All memory is dirty at first; whole pages stay whole in a look without clearing. */
 	assert_int_equal(__dune_granule_map(va), 0);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, NR * 4096, DUNE_VM_DIRTY, bitmap), NR);
-	assert_int_equal(cpu_size(pgroot, va), GIB);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, NR * 4096, DUNE_VM_DIRTY, bitmap), NR);
+	assert_int_equal(cpu_size(dune_vm_root(), va), GIB);
 	assert_int_equal(bitmap[NR / 64], (1UL << NR % 64) - 1);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, NR * 4096, flags | DUNE_VM_SPLIT, NULL), NR);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, NR * 4096, flags, bitmap), 0);
-	assert_int_equal(cpu_access(pgroot, va - 4096, FEC_W), CPU_OK);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)(va - 4096), 4096, flags, bitmap), 1);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, NR * 4096, flags | DUNE_VM_SPLIT, NULL), NR);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, NR * 4096, flags, bitmap), 0);
+	assert_int_equal(cpu_access(dune_vm_root(), va - 4096, FEC_W), CPU_OK);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)(va - 4096), 4096, flags, bitmap), 1);
 	for (unsigned int i = 0; i < NR; i += 7)
-		cpu_access(pgroot, va + i * 4096, i % 2 ? FEC_W : 0);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, NR * 4096, DUNE_VM_ACCESSED, bitmap), NR);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, NR * 4096, DUNE_VM_DIRTY, bitmap), 71);
+		cpu_access(dune_vm_root(), va + i * 4096, i % 2 ? FEC_W : 0);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, NR * 4096, DUNE_VM_ACCESSED, bitmap), NR);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, NR * 4096, DUNE_VM_DIRTY, bitmap), 71);
 	for (unsigned int i = 0; i < NR; i++)
 		assert_int_equal(bitmap[i / 64] >> i % 64 & 1, i % 7 == 0 && i % 2);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, NR * 4096, flags | DUNE_VM_ACCESSED, NULL), NR);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, NR * 4096, DUNE_VM_DIRTY | DUNE_VM_ACCESSED, NULL), 0);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, 4096, 0, NULL), -EINVAL);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, 4096, DUNE_VM_CLEAR, NULL), -EINVAL);
-	assert_int_equal(dune_vm_scan(pgroot, (void *)va, 4096, 0x11, NULL), -EINVAL);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, NR * 4096, flags | DUNE_VM_ACCESSED, NULL), NR);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, NR * 4096, DUNE_VM_DIRTY | DUNE_VM_ACCESSED, NULL),
+			 0);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, 4096, 0, NULL), -EINVAL);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, 4096, DUNE_VM_CLEAR, NULL), -EINVAL);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)va, 4096, 0x11, NULL), -EINVAL);
 	/* What was never touched is split too. */
-	assert_int_equal(dune_vm_scan(pgroot, (void *)(va + 20 * GIB), 8192, flags | DUNE_VM_SPLIT, NULL), 2);
-	assert_int_equal(cpu_size(pgroot, va + 20 * GIB), 4096);
+	assert_int_equal(dune_vm_scan(dune_vm_root(), (void *)(va + 20 * GIB), 8192, flags | DUNE_VM_SPLIT, NULL), 2);
+	assert_int_equal(cpu_size(dune_vm_root(), va + 20 * GIB), 4096);
 	/* Very much of nothing. */
 	assert_int_equal(dune_vm_scan(dune_vm_clone((ptent_t *)dune_page2pa(page())), (void *)0x600000000000, 1UL << 44,
 				      flags, NULL), 0);
@@ -351,19 +356,20 @@ static void scan_each(void **state)
 	uint64_t va = VA + 7 * GIB + MIB2 - 5 * 4096;
 
 	(void)state;
-	dune_vm_scan(pgroot, (void *)va, 200 * MIB2, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, NULL);
+	dune_vm_scan(dune_vm_root(), (void *)va, 200 * MIB2, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, NULL);
 	for (int i = 3; i < 6; i++)
-		cpu_access(pgroot, va + i * 4096, FEC_W);
-	cpu_access(pgroot, va + 100 * MIB2, FEC_W);
-	assert_int_equal(dune_vm_scan_each(pgroot, (void *)va, 200 * MIB2, DUNE_VM_DIRTY, count_run, NULL), 7);
+		cpu_access(dune_vm_root(), va + i * 4096, FEC_W);
+	cpu_access(dune_vm_root(), va + 100 * MIB2, FEC_W);
+	assert_int_equal(dune_vm_scan_each(dune_vm_root(), (void *)va, 200 * MIB2, DUNE_VM_DIRTY, count_run, NULL), 7);
 	runs = run_pages = 0;
-	cpu_access(pgroot, va + 100 * MIB2, 0);
-	dune_vm_scan(pgroot, (void *)(va + 100 * MIB2), 4096, DUNE_VM_DIRTY | DUNE_VM_CLEAR, NULL);
+	cpu_access(dune_vm_root(), va + 100 * MIB2, 0);
+	dune_vm_scan(dune_vm_root(), (void *)(va + 100 * MIB2), 4096, DUNE_VM_DIRTY | DUNE_VM_CLEAR, NULL);
 	assert_int_equal(
-		dune_vm_scan_each(pgroot, (void *)va, 200 * MIB2, DUNE_VM_DIRTY | DUNE_VM_CLEAR, count_run, NULL), 3);
+		dune_vm_scan_each(dune_vm_root(), (void *)va, 200 * MIB2, DUNE_VM_DIRTY | DUNE_VM_CLEAR, count_run,
+				  NULL), 3);
 	assert_int_equal(runs, 2);		/* the edge of 2 MiB is between them */
 	assert_int_equal(run_pages, 3);
-	assert_int_equal(dune_vm_scan_each(pgroot, (void *)va, 4096, DUNE_VM_DIRTY, NULL, NULL), -EINVAL);
+	assert_int_equal(dune_vm_scan_each(dune_vm_root(), (void *)va, 4096, DUNE_VM_DIRTY, NULL, NULL), -EINVAL);
 }
 
 /* ---- granules that the kernel takes back ---- */
@@ -374,28 +380,28 @@ static void stale(void **state)
 	ptent_t *clone;
 
 	(void)state;
-	assert_int_equal(dune_vm_mprotect(pgroot, (void *)va, 4096, PERM_R), 0);
-	clone = dune_vm_clone(pgroot);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), (void *)va, 4096, PERM_R), 0);
+	clone = dune_vm_clone(dune_vm_root());
 	assert_int_equal(dune_vm_mprotect(clone, (void *)(va + MIB2), 4096, PERM_R), 0);
 	gpa = dune_va_to_pa((void *)va);
 	assert_int_equal(cpu_pa(clone, va), gpa);
 	/* An entry elsewhere leads there too. */
-	assert_int_equal(dune_vm_map_phys(pgroot, P(77), 4096, (void *)gpa, PERM_R), 0);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(77), 4096, (void *)gpa, PERM_R), 0);
 	stub_owners[gpa >> 30] = 0;
 	__dune_granule_recheck();
-	assert_int_equal(cpu_access(pgroot, va, 0), CPU_ABSENT);
+	assert_int_equal(cpu_access(dune_vm_root(), va, 0), CPU_ABSENT);
 	assert_int_equal(cpu_access(clone, va, 0), CPU_ABSENT);
 	assert_int_equal(cpu_access(clone, va + MIB2, 0), CPU_ABSENT);
-	assert_int_equal(cpu_access(pgroot, va + 300 * MIB2, 0), CPU_ABSENT);
-	assert_int_equal(cpu_access(pgroot, VA + 77 * 4096, 0), CPU_ABSENT);
-	assert_int_equal(cpu_access(pgroot, VA + 78 * 4096, 0), CPU_OK);
+	assert_int_equal(cpu_access(dune_vm_root(), va + 300 * MIB2, 0), CPU_ABSENT);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 77 * 4096, 0), CPU_ABSENT);
+	assert_int_equal(cpu_access(dune_vm_root(), VA + 78 * 4096, 0), CPU_OK);
 	/* Another place this time. */
 	stub_owners[gpa >> 30] = 123456;
 	assert_int_equal(__dune_granule_map(va), 0);
 	assert_int_equal(__dune_granule_map(va + 300 * MIB2), 0);
 	assert_int_not_equal(dune_va_to_pa((void *)va), gpa);
-	assert_int_equal(cpu_pa(pgroot, va), dune_va_to_pa((void *)va));
-	assert_int_equal(cpu_pa(pgroot, va + 300 * MIB2), dune_va_to_pa((void *)(va + 300 * MIB2)));
+	assert_int_equal(cpu_pa(dune_vm_root(), va), dune_va_to_pa((void *)va));
+	assert_int_equal(cpu_pa(dune_vm_root(), va + 300 * MIB2), dune_va_to_pa((void *)(va + 300 * MIB2)));
 	assert_int_equal(dune_vm_free(clone), 0);
 }
 
@@ -424,25 +430,25 @@ static void bad_arguments(void **state)
 		{ __dune_process.region - 4096, 8192 },
 		{ __dune_process.region + GIB - 4096, 4096 },
 	};
-	struct page *pg = page(), *unused = &pages[num_pages - 1];
+	struct page *pg = page(), *unused = &__dune_process.pages[__dune_process.nr_pages - 1];
 	unsigned int before = pages_in_use();
-	uint64_t sum = cpu_checksum(pgroot);
+	uint64_t sum = cpu_checksum(dune_vm_root());
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
 		void *va = (void *)bad[i].va;
 		uint64_t len = bad[i].len;
 
-		assert_int_equal(dune_vm_mprotect(pgroot, va, len, PERM_R), -EINVAL);
-		assert_int_equal(dune_vm_map_phys(pgroot, va, len, NULL, PERM_R), -EINVAL);
-		assert_int_equal(dune_vm_map_pages(pgroot, va, len, PERM_R), -EINVAL);
-		assert_int_equal(dune_vm_unmap(pgroot, va, len), -EINVAL);
-		assert_int_equal(dune_vm_merge(pgroot, va, len), -EINVAL);
-		assert_int_equal(dune_vm_scan(pgroot, va, len, DUNE_VM_DIRTY | DUNE_VM_CLEAR, NULL), -EINVAL);
-		assert_int_equal(dune_vm_scan_each(pgroot, va, len, DUNE_VM_DIRTY, count_run, NULL), -EINVAL);
+		assert_int_equal(dune_vm_mprotect(dune_vm_root(), va, len, PERM_R), -EINVAL);
+		assert_int_equal(dune_vm_map_phys(dune_vm_root(), va, len, NULL, PERM_R), -EINVAL);
+		assert_int_equal(dune_vm_map_pages(dune_vm_root(), va, len, PERM_R), -EINVAL);
+		assert_int_equal(dune_vm_unmap(dune_vm_root(), va, len), -EINVAL);
+		assert_int_equal(dune_vm_merge(dune_vm_root(), va, len), -EINVAL);
+		assert_int_equal(dune_vm_scan(dune_vm_root(), va, len, DUNE_VM_DIRTY | DUNE_VM_CLEAR, NULL), -EINVAL);
+		assert_int_equal(dune_vm_scan_each(dune_vm_root(), va, len, DUNE_VM_DIRTY, count_run, NULL), -EINVAL);
 	}
 	for (unsigned int i = 0; i < 6; i++) {
-		ptent_t *roots[] = { NULL, (ptent_t *)VA, pgroot + 1, (ptent_t *)dune_page2pa(unused),
+		ptent_t *roots[] = { NULL, (ptent_t *)VA, dune_vm_root() + 1, (ptent_t *)dune_page2pa(unused),
 				     (ptent_t *)(dune_page2pa(pg) + 8), (ptent_t *)-4096UL }, *e;
 
 		assert_int_equal(dune_vm_mprotect(roots[i], P(1), 4096, PERM_R), -EINVAL);
@@ -456,26 +462,27 @@ static void bad_arguments(void **state)
 		assert_int_equal(dune_vm_free(roots[i]), -EINVAL);
 		assert_int_equal(dune_vm_page_walk(roots[i], P(1), P(2), note, walked), -EINVAL);
 	}
-	assert_int_equal(dune_vm_switch(pgroot), -EPERM);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(1), 4096, PERM_W), -EINVAL);
-	assert_int_equal(dune_vm_mprotect(pgroot, P(1), 4096, 0x40), -EINVAL);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(1), 4096, (void *)1, PERM_R), -EINVAL);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(1), 4096, (void *)(STUB_GRANULES * GIB), PERM_R), -EINVAL);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(1), 4096, (void *)-4096UL, PERM_R), -EINVAL);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(1), MIB2, (void *)MIB2, PERM_R | PERM_BIG), -EINVAL);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(0), MIB2, (void *)4096, PERM_R | PERM_BIG), -EINVAL);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(0), MIB2, (void *)GIB, PERM_R | PERM_BIG_1GB), -EINVAL);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(1), 4096, (void *)dune_page2pa(unused), PERM_R), -EEXIST);
-	assert_int_equal(dune_vm_map_phys(pgroot, P(0), MIB2, (void *)PAGEBASE, PERM_R | PERM_BIG), -EINVAL);
-	assert_int_equal(dune_vm_map_pages(pgroot, P(0), 4096, PERM_R | PERM_BIG), -EINVAL);
-	assert_int_equal(dune_vm_insert_page(pgroot, P(0), NULL, PERM_R), -EINVAL);
-	assert_int_equal(dune_vm_insert_page(pgroot, P(0), pages + num_pages, PERM_R), -EINVAL);
-	assert_int_equal(dune_vm_insert_page(pgroot, P(0), unused, PERM_R), -EEXIST);
-	assert_int_equal(cpu_checksum(pgroot), sum);
+	assert_int_equal(dune_vm_switch(dune_vm_root()), -EPERM);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(1), 4096, PERM_W), -EINVAL);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(1), 4096, 0x40), -EINVAL);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(1), 4096, (void *)1, PERM_R), -EINVAL);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(1), 4096, (void *)(STUB_GRANULES * GIB), PERM_R), -EINVAL);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(1), 4096, (void *)-4096UL, PERM_R), -EINVAL);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(1), MIB2, (void *)MIB2, PERM_R | PERM_BIG), -EINVAL);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(0), MIB2, (void *)4096, PERM_R | PERM_BIG), -EINVAL);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(0), MIB2, (void *)GIB, PERM_R | PERM_BIG_1GB), -EINVAL);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(1), 4096, (void *)dune_page2pa(unused), PERM_R), -EEXIST);
+	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(0), MIB2, (void *)PAGEBASE, PERM_R | PERM_BIG), -EINVAL);
+	assert_int_equal(dune_vm_map_pages(dune_vm_root(), P(0), 4096, PERM_R | PERM_BIG), -EINVAL);
+	assert_int_equal(dune_vm_insert_page(dune_vm_root(), P(0), NULL, PERM_R), -EINVAL);
+	assert_int_equal(dune_vm_insert_page(dune_vm_root(), P(0), __dune_process.pages + __dune_process.nr_pages,
+					     PERM_R), -EINVAL);
+	assert_int_equal(dune_vm_insert_page(dune_vm_root(), P(0), unused, PERM_R), -EEXIST);
+	assert_int_equal(cpu_checksum(dune_vm_root()), sum);
 	assert_int_equal(pages_in_use(), before);
 	/* With threads in Dune mode there would be TLBs to flush. */
 	__dune_nr_threads = 1;
-	assert_int_equal(dune_vm_mprotect(pgroot, P(1), 4096, PERM_R), -EPERM);
+	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(1), 4096, PERM_R), -EPERM);
 	__dune_nr_threads = 0;
 	dune_page_free(pg);
 }
@@ -490,10 +497,10 @@ static void no_memory(void **state)
 	for (int what = 0; what < 7; what++) {
 		uint64_t at = va + what * 16 * MIB2 + MIB2 - 4096;
 		void *p = (void *)at;
-		ptent_t *root = dune_vm_clone(pgroot), *e;
+		ptent_t *root = dune_vm_clone(dune_vm_root()), *e;
 
 		for (n = 0; ; n++) {
-			uint64_t before = cpu_checksum(root), before_first = cpu_checksum(pgroot);
+			uint64_t before = cpu_checksum(root), before_first = cpu_checksum(dune_vm_root());
 
 			__dune_page_credit = n;
 			switch (what) {
@@ -525,7 +532,7 @@ static void no_memory(void **state)
 				break;
 			assert_int_equal(ret, -ENOMEM);
 			assert_int_equal(cpu_checksum(root), before);
-			assert_int_equal(cpu_checksum(pgroot), before_first);
+			assert_int_equal(cpu_checksum(dune_vm_root()), before_first);
 		}
 		assert_true(n > 0);
 		assert_int_equal(dune_vm_free(root), 0);

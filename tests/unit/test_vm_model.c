@@ -69,7 +69,8 @@ static void check_page(unsigned int r, unsigned int page)
 	uint64_t is = cpu_pa(roots[r], va);
 
 	if (m->kind == OWN && is == ~0UL) {
-		assert_true(roots[r] == pgroot || pages[PPN((uint64_t)roots[r] - PAGEBASE)].next == PAGE_FULL);
+		assert_true(roots[r] == dune_vm_root() ||
+			    __dune_process.pages[PPN((uint64_t)roots[r] - PAGEBASE)].next == PAGE_FULL);
 		return;
 	}
 	absent = m->kind == NOTHING || !(perm & PERM_R);
@@ -228,7 +229,7 @@ static int do_free(unsigned int r, unsigned int first, unsigned int n)
 {
 	(void)first;
 	(void)n;
-	if (roots[r] == pgroot)
+	if (roots[r] == dune_vm_root())
 		return 0;
 	assert_int_equal(dune_vm_free(roots[r]), 0);
 	roots[r] = NULL;
@@ -266,7 +267,7 @@ static int do_merge(unsigned int r, unsigned int first, unsigned int n)
 static int do_touch(unsigned int r, unsigned int first, unsigned int n)
 {
 	for (unsigned int i = first; i < first + n && i < first + 16; i++) {
-		if (cpu_access(roots[r], va_of(i), 0) == CPU_ABSENT && roots[r] == pgroot) {
+		if (cpu_access(roots[r], va_of(i), 0) == CPU_ABSENT && roots[r] == dune_vm_root()) {
 			int ret = __dune_granule_map(va_of(i));
 
 			assert_int_equal(ret, model[r][i].kind == OWN	  ? 0 :
@@ -304,7 +305,7 @@ static void random_operations(void **state)
 	stub_begin();
 	assert_int_equal(__dune_pool_ready(), 0);
 	before = pages_in_use();
-	roots[0] = pgroot;
+	roots[0] = dune_vm_root();
 	for (int i = 0; i < POOL; i++)
 		pool[i] = dune_page_alloc();
 	for (uint64_t i = 0; i < operations; i++) {
@@ -336,7 +337,7 @@ static void random_operations(void **state)
 	for (unsigned int r = 1; r < ROOTS; r++)
 		if (roots[r])
 			assert_int_equal(dune_vm_free(roots[r]), 0);
-	assert_int_equal(dune_vm_unmap(pgroot, (void *)0x7e0000000000, 2 * GIB), 0);
+	assert_int_equal(dune_vm_unmap(dune_vm_root(), (void *)0x7e0000000000, 2 * GIB), 0);
 	for (int i = 0; i < POOL; i++) {
 		assert_int_equal(pool[i]->ref, 1);
 		dune_page_put(pool[i]);

@@ -30,7 +30,7 @@ static bool ours(unsigned long start, unsigned long length)
 
 	if (__builtin_add_overflow(start, length, &end))
 		return false;		/* for the kernel to refuse */
-	if (num_pages && __dune_pool_touches(start, end))
+	if (__dune_process.nr_pages && __dune_pool_touches(start, end))
 		return true;
 	return end > region && start < region + GRANULE_SIZE;
 }

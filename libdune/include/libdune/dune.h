@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The names of the first libdune, with the meaning that they had there.  New programs include dune.h.
+ * The names of the first libdune, with the meaning that they had there.  New programs include dune.h, which does the
+ * same where DUNE_COMPAT is defined.
  */
 #ifndef LIBDUNE_DUNE_H
 #define LIBDUNE_DUNE_H
@@ -14,6 +15,31 @@
 #include "elf.h"
 #include "fpu.h"
 #include "mmu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Variables, by names of the linker's that no program has; dune_compat_init() gives them their values.  They are for
+ * reading.
+ */
+extern ptent_t *pgroot __asm__("dune_compat_pgroot");		/* the root of the first address space */
+extern uintptr_t phys_limit __asm__("dune_compat_phys_limit");	/* the end of guest-physical memory */
+extern uintptr_t mmap_base __asm__("dune_compat_mmap_base");	/* what mmap() finds by itself is from here on ... */
+extern uintptr_t stack_base __asm__("dune_compat_stack_base");	/* ... up to here, to a GiB; behind it the stack */
+extern struct page *pages __asm__("dune_compat_pages");		/* one for each page of the pool */
+extern int num_pages __asm__("dune_compat_num_pages");		/* so many the pool has at the moment */
+
+#ifdef __cplusplus
+}
+#endif
+
+/** load_cr3 - dune_load_cr3() */
+static inline void load_cr3(unsigned long cr3)
+{
+	dune_load_cr3(cr3);
+}
 
 static inline int dune_compat_init_and_enter(void)
 {

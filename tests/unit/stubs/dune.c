@@ -14,8 +14,6 @@ long syscall(long nr, ...);
 
 struct dune_process __dune_process;
 uint32_t __dune_nr_threads;
-ptent_t *pgroot;
-uintptr_t phys_limit;
 uint32_t stub_owners[STUB_GRANULES];	/* by guest-physical granule: the process's + 1 */
 bool (*stub_mapped)(uint64_t va);	/* has the process something in this granule?  NULL: always */
 unsigned long stub_calls[512];
@@ -154,8 +152,7 @@ void stub_begin(void)
 	mprotect((void *)(__dune_process.region + AREA_TRAP), REGION_TABLES_END - AREA_TRAP, PROT_READ | PROT_WRITE);
 	__dune_process.region_gpa = __dune_granule_get(__dune_process.region);
 	__dune_process.full = true;
-	__dune_process.root = pgroot = (ptent_t *)(__dune_process.region + REGION_ROOT);
-	phys_limit = (uint64_t)STUB_GRANULES << GRANULE_SHIFT;
+	__dune_process.root = (ptent_t *)(__dune_process.region + REGION_ROOT);
 	__dune_granule_set(__dune_process.region, __dune_process.region_gpa);
 }
 
