@@ -158,8 +158,8 @@ struct raise {
 	int code;
 	unsigned long addr;
 	uint32_t vector;
-	const char *name;	/* of the vector */
-	const struct dune_tf *tf;	/* NULL: libdune itself cannot go on */
+	const struct dune_tf *tf;	/* where; NULL: in libdune itself */
+	bool fatal;		/* no handler helps, and it has been said why */
 };
 
 /* ---- signals ---- */

@@ -81,7 +81,7 @@ static void __attribute__((noreturn)) host_raise(int signo, int code, unsigned l
 /* The signal that this exception is outside Dune mode. */
 void __dune_raise(int signo, int code, unsigned long addr)
 {
-	struct raise raise = { .signo = signo, .code = code, .addr = addr };
+	struct raise raise = { .signo = signo, .code = code, .addr = addr, .fatal = true };
 
 	if (dune_in_guest())
 		__dune_process.gate(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);

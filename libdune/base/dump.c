@@ -12,6 +12,8 @@
 #define CODE_BEFORE	16
 #define CODE_BYTES	32
 #define STACK_WORDS	12
+#define FRAMES_MAX	16
+#define GUESS_WORDS	128
 
 /* As much as there is of @size bytes at @from; returns how much. */
 static size_t peek(void *to, unsigned long from, size_t size)
@@ -84,16 +86,93 @@ static void dump_stack(unsigned long rsp)
 				   i + 3 < got ? " " : "", i + 3 < got ? words[i + 3] : 0);
 }
 
-static void dump_entry(const struct dune_procmap_entry *e, void *arg)
+static void dump_symbol(const struct dune_procmap_entry *e, uint64_t offset, const char *label)
 {
-	uint64_t distance, offset = *(unsigned long *)arg - e->begin + e->offset;
+	uint64_t distance;
 	char name[128];
+
+	if (e->type == PROCMAP_TYPE_FILE && __dune_symbol(e->path, offset, name, sizeof(name), &distance))
+		__dune_print_error("%s%s + %#lx\n", label, name, distance);
+}
+
+static void dump_rip(const struct dune_procmap_entry *e, void *arg)
+{
+	uint64_t offset = *(unsigned long *)arg - e->begin + e->offset;
 
 	__dune_print_error("rip is in %#lx-%#lx %c%c%c%c, %s + %#lx\n", e->begin, e->end,
 			   e->r ? 'r' : '-', e->w ? 'w' : '-', e->x ? 'x' : '-', e->p ? 'p' : 's',
 			   *e->path ? e->path : "memory without a name", offset);
-	if (e->type == PROCMAP_TYPE_FILE && __dune_symbol(e->path, offset, name, sizeof(name), &distance))
-		__dune_print_error("function: %s + %#lx\n", name, distance);
+	dump_symbol(e, offset, "function: ");
+}
+
+struct caller {
+	unsigned long address;		/* behind the call */
+	const char *how;
+	bool found;
+};
+
+/* The symbol is that of the call: behind the last one of a function another may begin. */
+static void dump_caller(const struct dune_procmap_entry *e, void *arg)
+{
+	struct caller *c = arg;
+	uint64_t offset = c->address - e->begin + e->offset;
+
+	if (!e->x)
+		return;
+	c->found = true;
+	__dune_print_error("%s from %#lx, %s + %#lx\n", c->how, c->address,
+			   *e->path ? e->path : "memory without a name", offset);
+	dump_symbol(e, offset - 1, "  in ");
+}
+
+static bool is_caller(unsigned long address, const char *how)
+{
+	struct caller c = { address, how, false };
+
+	__dune_procmap_find(address, dump_caller, &c);
+	return c.found;
+}
+
+/* Each frame pointer leads to the caller's and to the return address, and lies below the next.  Returns how many. */
+static int dump_callers(unsigned long frame_pointer)
+{
+	unsigned long last = 0, frame[2];
+	int count = 0;
+
+	while (count < FRAMES_MAX && frame_pointer > last && frame_pointer % sizeof(long) == 0) {
+		if (peek(frame, frame_pointer, sizeof(frame)) != sizeof(frame) || !is_caller(frame[1], "called"))
+			break;
+		count++;
+		last = frame_pointer;
+		frame_pointer = frame[0];
+	}
+	return count;
+}
+
+/* SDM, "CALL": by a distance, or by a register or memory, in its shorter forms. */
+static bool is_behind_call(unsigned long address)
+{
+	uint8_t code[6];
+
+	if (address < PGSIZE || peek(code, address - sizeof(code), sizeof(code)) != sizeof(code))
+		return false;
+	if (code[1] == 0xe8)
+		return true;
+	for (int i = 0; i < 5; i++)
+		if (code[i] == 0xff && (code[i + 1] & 0x38) == 0x10 && (i == 0 || i == 3 || i == 4))
+			return true;
+	return false;
+}
+
+/* Without frame pointers: what looks like a return address.  Some may be of calls that are over. */
+static void guess_callers(unsigned long rsp)
+{
+	unsigned long words[GUESS_WORDS];
+	size_t got = peek(words, rsp, sizeof(words)) / sizeof(words[0]);
+
+	for (size_t i = 0, count = 0; i < got && count < FRAMES_MAX; i++)
+		if (is_behind_call(words[i]) && is_caller(words[i], "perhaps called"))
+			count++;
 }
 
 void __dune_dump(const struct dune_tf *tf)
@@ -103,8 +182,10 @@ void __dune_dump(const struct dune_tf *tf)
 	dump_registers(tf);
 	dump_code(rip);
 	dump_stack(tf->rsp);
-	if (!__dune_procmap_find(rip, dump_entry, &rip))
+	if (!__dune_procmap_find(rip, dump_rip, &rip))
 		__dune_print_error("rip is in no memory of the process\n");
+	if (!dump_callers(tf->rbp))
+		guess_callers(tf->rsp);
 }
 
 PUBLIC void dune_dump_trap_frame(struct dune_tf *tf)

@@ -44,6 +44,7 @@ void __dune_to_ring3(struct dune_tf *tf);
 
 /* trap.c */
 bool __dune_handles(unsigned int vector);
+const char *__dune_exception_name(unsigned int vector);
 /* dune_init() knows now what there is: the ways to handlers that were registered before it. */
 void __dune_trap_entries_choose(void);
 void __dune_ring3_call_choose(void);

@@ -239,8 +239,13 @@ static const struct signal_of signals[32] = {
 	[T_SIMDERR]	= { "SIMD floating-point exception", SIGFPE, ADDR_RIP, 0 },
 };
 
+const char *__dune_exception_name(unsigned int vector)
+{
+	return vector < ARRAY_SIZE(signals) && signals[vector].name ? signals[vector].name : "interrupt";
+}
+
 /* Anything else is INT n, a general protection fault outside Dune mode. */
-static const struct signal_of signal_of_others = { "interrupt", SIGSEGV, ADDR_NONE, SI_KERNEL };
+static const struct signal_of signal_of_others = { NULL, SIGSEGV, ADDR_NONE, SI_KERNEL };
 
 #define INT_N_LENGTH	2
 
@@ -280,7 +285,7 @@ static void __attribute__((noreturn)) become_signal(struct dune_tf *tf, unsigned
 
 	if (s == &signal_of_others)
 		tf->rip -= INT_N_LENGTH;
-	raise = (struct raise){ s->signo, code, addr, vector, s->name, tf };
+	raise = (struct raise){ s->signo, code, addr, vector, tf, false };
 	if (refused) {
 		raise.signo = refused >> 8;
 		raise.code = refused & 0xff;
@@ -358,6 +363,14 @@ void __dune_trap_wild(struct dune_tf *tf)
 	}
 }
 
+static void die_too_deep(struct dune_tf *tf, unsigned int vector)
+{
+	struct raise raise = { SIGSEGV, SI_KERNEL, 0, vector, tf, true };
+
+	__dune_message("no stack left for an exception in a handler (vector %u at %#lx)", vector, tf->rip);
+	__dune_process.gate(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
+}
+
 /* Called by entry.S; what @tf holds afterwards is loaded. */
 void __dune_trap(struct dune_tf *tf, unsigned int vector)
 {
@@ -365,8 +378,7 @@ void __dune_trap(struct dune_tf *tf, unsigned int vector)
 
 	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
 	if (vector & TRAP_TOO_DEEP)
-		__dune_fatal(SIGSEGV, "no stack left for an exception in a handler (vector %u at %#lx)",
-			     vector & 0xff, tf->rip);
+		die_too_deep(tf, vector & 0xff);
 	handle(thread_of_own_stack(), tf, vector, cr2);
 	if (!canonical(tf->rip))
 		__dune_trap_wild(tf);

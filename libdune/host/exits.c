@@ -40,6 +40,14 @@ static uint32_t error_code(const struct dune_thread *t, const struct engine_faul
 	return error;
 }
 
+uint32_t __dune_fault_error(const struct dune_thread *t)
+{
+	struct engine_fault f;
+
+	__dune_engine_fault(&t->vcpu, &f);
+	return error_code(t, &f);
+}
+
 static bool fault_to_guest(struct dune_thread *t, const struct engine_fault *f, int signo, int code)
 {
 	/* libdune's #PF handler can say itself that it was not resolved. */
@@ -47,7 +55,8 @@ static bool fault_to_guest(struct dune_thread *t, const struct engine_fault *f, 
 		t->vcpu.regs->rax = refusal(signo, code);
 		return true;
 	}
-	if (!__dune_handles(T_PGFLT) || f->flags & FAULT_WALK)
+	/* After FAULT_MAX the handler does not resolve it, whatever it says. */
+	if (!__dune_handles(T_PGFLT) || f->flags & FAULT_WALK || t->fault_count > FAULT_MAX)
 		return false;
 	__dune_engine_raise_pgflt(&t->vcpu, f->linear, error_code(t, f));
 	return true;
@@ -95,6 +104,28 @@ static void touch(struct dune_thread *t, const struct engine_fault *f)
 	__dune_touch_done(t);
 }
 
+static void __attribute__((noreturn)) unresolved(struct dune_thread *t, const struct engine_fault *f)
+{
+	if (f->flags & FAULT_DEVICE)
+		__dune_message("an access to device memory at %#lx, which this machine's CPU or administrator keeps "
+			       "from guests", f->linear);
+	else if (f->flags & FAULT_WALK)
+		__dune_message("the guest's page table cannot be read: nothing is at guest-physical %#lx (a bad CR3, "
+			       "or a bad entry)", f->gpa);
+	else
+		__dune_message("the access to %#lx (kind %#x) cannot be resolved", f->linear, t->fault_kind);
+	t->trap_err = error_code(t, f);
+	__dune_die_in_guest(t, f->flags & FAULT_WALK ? SIGSEGV : SIGBUS, SI_KERNEL);
+}
+
+/* The kernel sends its signal, if it has one for this. */
+static void touch_or_die(struct dune_thread *t, const struct engine_fault *f)
+{
+	touch(t, f);
+	if (t->fault_count > FAULT_MAX)
+		unresolved(t, f);
+}
+
 static void host_fault(struct dune_thread *t)
 {
 	struct engine_fault f;
@@ -105,47 +136,31 @@ static void host_fault(struct dune_thread *t)
 	if (t->vcpu.regs->rip == (unsigned long)__dune_ring3_entry && !t->session)
 		return __dune_ring3_entry_fault(t);
 	if (f.flags & FAULT_DEVICE)
-		__dune_fatal(SIGBUS,
-			     "an access to device memory at %#lx, which this machine's CPU or administrator keeps "
-			     "from guests",
-			     f.linear);
+		unresolved(t, &f);
 	if (f.flags & FAULT_NOWHERE && !repeated)
 		__dune_granule_recheck();
+	else if (f.flags & FAULT_NOWHERE && f.flags & FAULT_WALK && !__dune_has_handler(t->sighand, SIGSEGV))
+		unresolved(t, &f);
 	else if (f.flags & FAULT_NOWHERE)
 		refuse(t, &f, SEGV_MAPERR);
 	else if (repeated && f.access & ACCESS_EXEC)
 		refuse(t, &f, SEGV_ACCERR);
-	else if (t->fault_count > FAULT_MAX)
-		__dune_fatal(SIGBUS, "the access to %#lx (kind %#x) cannot be resolved", f.linear, t->fault_kind);
 	else
-		touch(t, &f);
+		touch_or_die(t, &f);
 }
 
+/* Hardly ever a program's own doing: say so even under dune-run. */
 static void host_shutdown(struct dune_thread *t)
 {
-	const struct guest_regs *r = t->vcpu.regs;
-	uint32_t cpl = __dune_engine_cpl(&t->vcpu);
 	struct engine_shutdown s;
 
 	__dune_engine_shutdown(&t->vcpu, &s);
+	if (!s.by_program)
+		__dune_process.options &= ~(1U << DUNE_OPT_QUIET);
 	__dune_message("the guest was shut down: %s (hardware reason %#x, qualification %#lx)",
 		       s.reason, s.number, s.detail);
-	/* Hardly ever a program's own doing: say all that is known, even under dune-run. */
-	if (s.by_program || !option(DUNE_OPT_QUIET)) {
-		struct dune_tf tf = {
-			.rax = r->rax, .rbx = r->rbx, .rcx = r->rcx, .rdx = r->rdx,
-			.rsi = r->rsi, .rdi = r->rdi, .rbp = r->rbp, .rsp = r->rsp,
-			.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11,
-			.r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
-			.rip = r->rip, .rflags = r->rflags,
-			.cs = cpl ? SEL_USER_CS : SEL_KERNEL_CS,
-			.ss = cpl ? SEL_USER_DS : SEL_KERNEL_DS,
-			.err = __dune_engine_event_error(&t->vcpu),
-		};
-
-		dune_dump_trap_frame(&tf);
-	}
-	__dune_raise(SIGSEGV, SI_KERNEL, 0);
+	t->trap_err = __dune_engine_event_error(&t->vcpu);
+	__dune_die_in_guest(t, SIGSEGV, SI_KERNEL);
 }
 
 /* The guest has come out with the raw result @raw, for something else than a call. */

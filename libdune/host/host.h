@@ -35,6 +35,13 @@ void __dune_vcpu_destroy(struct dune_thread *t);
 /* ---- exits.c ---- */
 
 bool __dune_fault_to_guest(struct dune_thread *t, int signo, int code);
+/* The error code of a page fault for what the guest has come out for. */
+uint32_t __dune_fault_error(const struct dune_thread *t);
+
+/* ---- report.c ---- */
+
+#define ALREADY_SAID	""
+void __dune_report_death(const struct dune_thread *t, const siginfo_t *info, const char *why);
 
 /* ---- debug.c ---- */
 

@@ -56,6 +56,7 @@ bool __dune_signals_first(struct dune_thread *t);
 void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info);
 void __dune_signal_exception(struct dune_thread *t, const struct raise *raise);
 void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error);
+void __dune_die_in_guest(struct dune_thread *t, int signo, int code) __attribute__((noreturn));
 void __dune_touch_begin(struct dune_thread *t);
 void __dune_touch_catch(struct dune_thread *t);
 void __dune_touch_done(struct dune_thread *t);

@@ -131,7 +131,7 @@ static inline bool dune_in_dune_mode(void)
 /* Choices to be made before dune_enter(). */
 #define DUNE_OPT_RUN_IOCTL	0	/* run the guest by ioctl(DUNE_RUN) instead of lseek() */
 #define DUNE_OPT_STRICT		1	/* #GP for loads of descriptor tables and control registers */
-#define DUNE_OPT_QUIET		2	/* no dump of the registers when an exception kills the process */
+#define DUNE_OPT_QUIET		2	/* no reason and no dump when an exception kills the process */
 
 #define DUNE_OPT_SMEP		3	/* ring 0 cannot execute memory of ring 3: from the dune_jump_to_user() on */
 #define DUNE_OPT_SMAP		4	/* nor read or write it, but between dune_user_access_begin() and _end() */
@@ -198,8 +198,8 @@ void dune_register_bare_pgflt_handler(dune_pgflt_cb cb);
  * dune_dump_trap_frame - print to standard error what @tf stands for
  *
  * The registers, the code at rip and the words on the stack as far as they can be read, what is mapped
- * at rip, and the function, if the file has symbols.  In any context, also in a handler of
- * page faults; what cannot be read is left out.
+ * at rip, the function, if the file has symbols, and its callers: by frame pointers, or what looks like one.  In any
+ * context, also in a handler of page faults; what cannot be read is left out.
  */
 void dune_dump_trap_frame(struct dune_tf *tf);
 

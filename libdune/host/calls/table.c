@@ -242,8 +242,6 @@ static void private_raise(struct dune_thread *t)
 {
 	const struct raise *raise = (const struct raise *)t->vcpu.regs->rdi;
 
-	if (!raise->tf)
-		__dune_raise(raise->signo, raise->code, raise->addr);
 	__dune_signal_exception(t, raise);
 }
 

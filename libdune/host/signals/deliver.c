@@ -305,18 +305,30 @@ static void make_context(struct dune_thread *t, struct ucontext *uc, char *area,
 
 /* ---- death in the guest ---- */
 
+static siginfo_t exception_info(int signo, int code, unsigned long addr)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = signo;
+	info.si_code = code;
+	info.si_addr = (void *)addr;
+	return info;
+}
+
 /*
- * Die by @signo at the guest's instruction, so that a core file shows its registers: the kernel
- * loads them at the end of what looks like a handler, and there finds the signal.  In the host
- * handler its context @host has the vector state; otherwise, NULL, it is live.
+ * Say why (@why: what __dune_report_death() cannot know, or NULL), and die by @signo at the guest's instruction, so
+ * that a core file shows its registers: the kernel loads them at the end of what looks like a handler, and there finds
+ * the signal.  In the host handler its context @host has the vector state; otherwise, NULL, it is live.
  */
 static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int signo, const siginfo_t *info,
-						   const struct ucontext *host)
+						   const struct ucontext *host, const char *why)
 {
 	char *area = __builtin_alloca_with_align(vectors_size(), 64 * 8);
 	uint64_t mask = ~(1UL << (signo - 1));
 	struct ucontext uc;
 
+	__dune_report_death(t, info, why);
 	if (__dune_process.filtered)
 		__dune_die_by(signo, info);
 	__dune_signals_block();
@@ -326,6 +338,49 @@ static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int si
 	if (host)
 		uc.uc_mcontext.fpstate = host->uc_mcontext.fpstate;
 	__dune_host_sigreturn(&uc);
+}
+
+/* The guest cannot go on, and it has been said why: no handler helps.  Outside the host handler. */
+void __dune_die_in_guest(struct dune_thread *t, int signo, int code)
+{
+	siginfo_t info = exception_info(signo, code, 0);
+
+	__dune_engine_drop_event(&t->vcpu);
+	die_in_guest(t, signo, &info, NULL, ALREADY_SAID);
+}
+
+static void load_frame(struct guest_regs *r, const struct dune_tf *tf)
+{
+	*r = (struct guest_regs){
+		.rax = tf->rax, .rcx = tf->rcx, .rdx = tf->rdx, .rbx = tf->rbx,
+		.rsp = tf->rsp, .rbp = tf->rbp, .rsi = tf->rsi, .rdi = tf->rdi,
+		.r8 = tf->r8, .r9 = tf->r9, .r10 = tf->r10, .r11 = tf->r11,
+		.r12 = tf->r12, .r13 = tf->r13, .r14 = tf->r14, .r15 = tf->r15,
+		.rip = tf->rip, .rflags = tf->rflags,
+	};
+}
+
+/* What the exception has interrupted whose handler is at work, if that is the only one; NULL: none is. */
+static const struct dune_tf *interrupted_frame(const struct dune_thread *t)
+{
+	unsigned long top = t->session ? ist_session(t) : t->trap_high;
+
+	if (!on_trap_stack(t, t->vcpu.regs->rsp) || t->trap_top != t->trap_high)
+		return NULL;
+	return (const struct dune_tf *)(top - sizeof(struct dune_tf));
+}
+
+/* GR0 cannot go on, and has said why.  In a handler that is the fault of what was interrupted. */
+static void __attribute__((noreturn)) die_of_fatal(struct dune_thread *t, const struct raise *raise)
+{
+	const struct dune_tf *tf = raise->tf ? raise->tf : interrupted_frame(t);
+
+	if (tf) {
+		load_frame(t->vcpu.regs, tf);
+		__dune_engine_set_cpl(&t->vcpu, tf->cs & 3);
+		t->trap_err = tf->err;
+	}
+	__dune_die_in_guest(t, raise->signo, raise->code);
 }
 
 /* ---- calling handlers ---- */
@@ -341,17 +396,6 @@ static void reset_action(struct sighand *sighand, int signo, const struct sigact
 		__dune_signal_reset(sighand, signo);
 	else if (kept->handler == action->handler && (__dune_process.filtered || __dune_signal_is_default(signo)))
 		*kept = (struct sigaction_kernel){ 0 };
-}
-
-static siginfo_t exception_info(int signo, int code, unsigned long addr)
-{
-	siginfo_t info;
-
-	memset(&info, 0, sizeof(info));
-	info.si_signo = signo;
-	info.si_code = code;
-	info.si_addr = (void *)addr;
-	return info;
 }
 
 static bool try_call(struct dune_thread *t, const siginfo_t *info, const struct sigaction_kernel *action,
@@ -386,7 +430,8 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 		if (try_call(t, &segv, &segv_action, host, in_force))
 			return;
 	}
-	die_in_guest(t, SIGSEGV, &segv, host);
+	t->trapno = 0;
+	die_in_guest(t, SIGSEGV, &segv, host, "the frame of a signal handler cannot be written");
 }
 
 /*
@@ -470,9 +515,12 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 				      signo, info);
 		return;
 	}
-	if (synchronous)
-		die_in_guest(t, signo, info, host);
-	else if (action->handler == (unsigned long)SIG_DFL)
+	if (synchronous) {
+		t->trapno = T_PGFLT;
+		t->trap_err = __dune_fault_error(t);
+		t->trap_cr2 = (unsigned long)info->si_addr;
+		die_in_guest(t, signo, info, host, NULL);
+	} else if (action->handler == (unsigned long)SIG_DFL)
 		__dune_die_by(signo, info);
 }
 
@@ -644,32 +692,11 @@ void __dune_host_handler(int signo, siginfo_t *info, void *context)
 
 /* ---- exceptions ---- */
 
-static void load_frame(struct guest_regs *r, const struct dune_tf *tf)
-{
-	*r = (struct guest_regs){
-		.rax = tf->rax, .rcx = tf->rcx, .rdx = tf->rdx, .rbx = tf->rbx,
-		.rsp = tf->rsp, .rbp = tf->rbp, .rsi = tf->rsi, .rdi = tf->rdi,
-		.r8 = tf->r8, .r9 = tf->r9, .r10 = tf->r10, .r11 = tf->r11,
-		.r12 = tf->r12, .r13 = tf->r13, .r14 = tf->r14, .r15 = tf->r15,
-		.rip = tf->rip, .rflags = tf->rflags,
-	};
-}
-
-static void report_exception(const struct dune_thread *t, const struct raise *raise)
-{
-	(void)t;
-	if (option(DUNE_OPT_QUIET))
-		return;
-	__dune_message("no handler for vector %u (%s) at %#lx, address %#lx", raise->vector, raise->name,
-		       raise->tf->rip, raise->addr);
-	dune_dump_trap_frame((struct dune_tf *)raise->tf);
-}
-
 /*
  * The guest stands at the instruction that has failed, in vcpu.regs: have the kernel send it
  * the signal; a blocked or ignored one kills, as the kernel's own do.
  */
-static void send_exception(struct dune_thread *t, const siginfo_t *info, const struct raise *raise)
+static void send_exception(struct dune_thread *t, const siginfo_t *info)
 {
 	int signo = info->si_signo;
 	uint64_t mask = __dune_signals_block();
@@ -682,11 +709,8 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 	}
 	if (t->deferred)
 		mask = t->deferred_mask;
-	if (!__dune_has_handler(t->sighand, signo) || mask & 1UL << (signo - 1)) {
-		if (raise)
-			report_exception(t, raise);
-		die_in_guest(t, signo, info, NULL);
-	}
+	if (!__dune_has_handler(t->sighand, signo) || mask & 1UL << (signo - 1))
+		die_in_guest(t, signo, info, NULL, NULL);
 	now.info = *info;
 	now.action = t->sighand->actions[signo];
 	if (now.action.flags & SA_RESETHAND)
@@ -698,7 +722,7 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const s
 void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info)
 {
 	t->trapno = 0;
-	send_exception(t, info, NULL);
+	send_exception(t, info);
 }
 
 /* An exception without a handler in GR0. */
@@ -706,13 +730,15 @@ void __dune_signal_exception(struct dune_thread *t, const struct raise *raise)
 {
 	siginfo_t info = exception_info(raise->signo, raise->code, raise->addr);
 
+	if (raise->fatal)
+		die_of_fatal(t, raise);
 	t->trapno = raise->vector;
 	t->trap_err = raise->tf->err;
 	t->trap_cr2 = raise->vector == T_PGFLT ? raise->addr : 0;
 	load_frame(t->vcpu.regs, raise->tf);
 	__dune_engine_set_cpl(&t->vcpu, raise->tf->cs & 3);
 	set_trap_state(t, __dune_engine_cpl(&t->vcpu), raise->tf->rsp);
-	send_exception(t, &info, raise);
+	send_exception(t, &info);
 }
 
 /* An access of the guest's that the kernel would refuse; SI_KERNEL: to an address that is none. */
@@ -724,5 +750,5 @@ void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned lo
 	t->trap_err = error;
 	t->trap_cr2 = addr;
 	__dune_engine_drop_event(&t->vcpu);
-	send_exception(t, &info, NULL);
+	send_exception(t, &info);
 }
