@@ -526,20 +526,21 @@ static long pass_arch_prctl(struct dune_thread *t, struct dune_tf *tf)
 	return -EINVAL;
 }
 
-/* SIG_DFL and SIG_IGN can be passed on; a handler of ring 3's would run in ring 0. */
-static long pass_sigaction(struct dune_thread *t, struct dune_tf *tf, const long call[7])
+/*
+ * SIG_DFL and SIG_IGN can be passed on; a handler of ring 3's would run in ring 0.  What was looked at is passed: other
+ * threads of ring 3 can change theirs.
+ */
+static long pass_sigaction(struct dune_thread *t, const long call[7])
 {
 	struct sigaction_kernel action;
-	int ret;
+	long ret;
 
-	if (ARG1(tf)) {
-		ret = __dune_copy_in(&action, ARG1(tf), sizeof(action));
-		if (ret)
-			return ret;
-		if (action.handler > 1)
-			return -ENOSYS;
-	}
-	return pass(t, call);
+	if (!call[2])
+		return pass(t, call);
+	ret = __dune_copy_in(&action, call[2], sizeof(action));
+	if (!ret && action.handler > 1)
+		ret = -ENOSYS;
+	return ret ? ret : pass(t, (const long[7]){ call[0], call[1], (long)&action, call[3], call[4] });
 }
 
 /*
@@ -663,7 +664,7 @@ static long pass_own_way(struct dune_thread *t, struct dune_tf *tf, const long c
 	case __NR_arch_prctl:
 		return pass_arch_prctl(t, tf);
 	case __NR_rt_sigaction:
-		return pass_sigaction(t, tf, call);
+		return pass_sigaction(t, call);
 	case __NR_ioctl:
 		return pass_ioctl(t, call);
 	case __NR_sendmsg:
