@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/shm.h>
 
 #include "proc.h"
 
@@ -122,6 +123,35 @@ static void make_threads(int n)
 		CHECK(!pthread_join(threads[i], NULL), "pthread_join");
 }
 
+/* A segment goes over what is mapped where it is attached, and behind that. */
+static void attach_over(void)
+{
+	const long mib = 1 << 20;
+	int id = shmget(IPC_PRIVATE, mib, IPC_CREAT | 0600);
+	char *below = (char *)granule - 4096;
+	void *p;
+
+	if (id < 0) {
+		CHECK(errno == ENOSYS, "shmget: %s", strerror(errno));
+		return;
+	}
+	CHECK_EQUAL(IN_CHILD(
+		CHECK_EQUAL(shmat(id, below, SHM_REMAP), (void *)-1, "shmat() that reaches into the granule");
+		CHECK_EQUAL(errno, EPERM, "its errno");
+		CHECK_EQUAL(shmat(id, below + 1, SHM_REMAP | SHM_RND), (void *)-1, "the same, rounded down");
+		CHECK_EQUAL(shmat(id, (void *)granule, SHM_REMAP), (void *)-1, "shmat() at its beginning");
+		p = mmap((char *)granule - mib, mib, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			 -1, 0);
+		if (p != MAP_FAILED)
+			CHECK_EQUAL(shmat(id, p, SHM_REMAP), p, "shmat() that ends below");
+		p = mmap(NULL, 2 * mib, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK_EQUAL(shmat(id, p, SHM_REMAP), p, "shmat() over the program's own");
+		CHECK_EQUAL(shmat(-1, p, SHM_REMAP), (void *)-1, "shmat() of no segment");
+		CHECK_EQUAL(errno, EINVAL, "its errno");
+	), EXITED(0), "shmat");
+	CHECK_EQUAL(shmctl(id, IPC_RMID, NULL), 0, "shmctl");
+}
+
 /* In a child: whatever may need the addresses gets them reserved, or stays out of them. */
 static void use_addresses(void)
 {
@@ -144,6 +174,7 @@ static void use_addresses(void)
 		CHECK_EQUAL(mremap(p, 4096, 8192, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)middle), MAP_FAILED, "mremap");
 		CHECK_EQUAL(errno, EPERM, "its errno");
 	), EXITED(0), "mremap");
+	attach_over();
 	CHECK_EQUAL(IN_CHILD(
 		make_threads(16);
 		CHECK(IS_RESERVED, "after threads nothing is reserved");

@@ -6,6 +6,7 @@
  */
 #include <asm/prctl.h>
 #include <linux/fcntl.h>
+#include <linux/ipc.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -106,14 +107,30 @@ static long sys_mremap(struct dune_thread *t, struct guest_regs *r)
 	return ret;
 }
 
-/* shmat(id, address, flags): only with SHM_REMAP does it replace a mapping. */
+/* Of struct shmid64_ds, in words. */
+#define SHM_DS_WORDS	14
+#define SHM_DS_SIZE	6
+
+/*
+ * shmat(id, address, flags): only with SHM_REMAP does it replace mappings, as many as the segment is long.  Who may not
+ * be told how long may not attach it either; where a filter of the program's might forbid to ask, it is refused.
+ */
 static long sys_shmat(struct dune_thread *t, struct guest_regs *r)
 {
 	const unsigned long shm_remap = 040000;
+	unsigned long ds[SHM_DS_WORDS];
+	long ret;
 
 	(void)t;
-	if (r->rdx & shm_remap && ours(r->rsi, PAGE_SIZE))
-		return -EPERM;
+	if (r->rdx & shm_remap) {
+		if (__dune_process.filtered)
+			return -EPERM;
+		ret = dune_syscall3(__NR_shmctl, r->rdi, IPC_STAT, ds);
+		if (ret)
+			return ret;
+		if (ours(r->rsi & -PAGE_SIZE, ds[SHM_DS_SIZE]))
+			return -EPERM;
+	}
 	__dune_region_complete();
 	return FORWARD_CALL;
 }
