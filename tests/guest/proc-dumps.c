@@ -244,7 +244,7 @@ static void refused_by_page_table(void)
 	char *p = memory(PROT_READ | PROT_WRITE);
 
 	p[0] = 1;
-	CHECK_EQUAL(dune_vm_mprotect(pgroot, p, PAGE, PERM_R), 0, "dune_vm_mprotect");
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), p, PAGE, PERM_R), 0, "dune_vm_mprotect");
 	store(p);
 }
 
