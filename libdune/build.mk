@@ -6,8 +6,8 @@
 LIBDUNE_VERSION := 1.0
 LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
 # The rooms, from the top: each may use those behind it (scripts/layers).
-LIBDUNE_COMPAT := compat/full.c compat/ranges.c compat/variables.c compat/apic.c
-LIBDUNE_API := api/init.c api/enter.c api/leave.S api/handlers.c
+LIBDUNE_COMPAT := compat/compat-inline.c compat/full.c compat/ranges.c compat/variables.c compat/apic.c
+LIBDUNE_API := api/inline.c api/init.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/debug.c host/report.c \
 	host/calls/table.c host/calls/operands.c host/calls/uaccess.c host/calls/clone.c host/calls/exec.c host/calls/seccomp.c \
 	host/calls/dispatch.c host/calls/listing.c \

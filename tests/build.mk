@@ -125,6 +125,20 @@ $(LINK_TESTS): apps/hello/hello.c $(LIBDUNE_A) | $(B)/lib/libdune.so
 	@mkdir -p $(@D)
 	$(Q)$(firstword $(LINK)) -Ilibdune/include $< -o $@ $(wordlist 2,99,$(LINK)) $(if $(findstring -ldune,$(LINK)),,$(LIBDUNE_A))
 
+# Each inline function of the headers, FUNCTION(NAME), for a program that cannot read them.
+INLINE_TESTS := $(addprefix $(T)/link/inline-,shared static)
+GUEST_TESTS += $(INLINE_TESTS)
+$(T)/link/inline-functions.h: $(wildcard libdune/include/*.h libdune/include/libdune/*.h) tests/build.mk
+	@mkdir -p $(@D)
+	$(Q)sed -nE 's/^(static inline|DUNE_INLINE) .*\b(dune_[a-z0-9_]*)\(.*/FUNCTION(\2)/p' $(filter %.h,$^) > $@
+	$(Q)[ $$(wc -l < $@) -ge 10 ] || { echo 'few inline functions: are headers written in another way?' >&2; false; }
+$(T)/link/inline-shared: LINK = -L$(B)/lib -Wl,-rpath,/usr/lib -ldune
+$(T)/link/inline-static: LINK = -static -DSTATIC $(LIBDUNE_A)
+$(INLINE_TESTS): tests/link/inline.c $(T)/link/inline-functions.h $(LIBDUNE_A) | $(B)/lib/libdune.so
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I$(T)/link -Itests/include $(CFLAGS) -o $@ $< $(LINK)
+
 # Programs with names of their own that libdune has, or had.
 OWN_NAMES := $(addprefix $(T)/link/own-names-,shared static)
 GUEST_TESTS += $(OWN_NAMES)

@@ -33,6 +33,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dune-inline.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -135,7 +137,7 @@ bool dune_page_isfrompool(physaddr_t pa);
 void dune_page_put(struct page *pg);
 
 /** dune_page_get - one more reference to @pg, which the caller has one to; @pg */
-static inline struct page *dune_page_get(struct page *pg)
+DUNE_INLINE struct page *dune_page_get(struct page *pg)
 {
 	__atomic_fetch_add(&pg->ref, 1, __ATOMIC_RELAXED);
 	return pg;
@@ -382,13 +384,13 @@ void dune_load_cr3(unsigned long cr3);
 uintptr_t dune_va_to_pa(const void *va);
 
 /** dune_mmap_addr_to_pa - dune_va_to_pa() */
-static inline uintptr_t dune_mmap_addr_to_pa(void *va)
+DUNE_INLINE uintptr_t dune_mmap_addr_to_pa(void *va)
 {
 	return dune_va_to_pa(va);
 }
 
 /** dune_stack_addr_to_pa - dune_va_to_pa() */
-static inline uintptr_t dune_stack_addr_to_pa(void *va)
+DUNE_INLINE uintptr_t dune_stack_addr_to_pa(void *va)
 {
 	return dune_va_to_pa(va);
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "dune-elf.h"
+#include "dune-inline.h"
 #include "dune-procmap.h"
 #include "dune-user.h"
 #include "dune-vm.h"
@@ -112,7 +113,7 @@ int dune_enter(void);
 int dune_leave(void);
 
 /** dune_init_and_enter - dune_init() and dune_enter(); 0, or what failed */
-static inline int dune_init_and_enter(void)
+DUNE_INLINE int dune_init_and_enter(void)
 {
 	int ret = dune_init(true);
 
@@ -120,7 +121,7 @@ static inline int dune_init_and_enter(void)
 }
 
 /** dune_in_dune_mode - does the calling thread run in ring 0 of the guest? */
-static inline bool dune_in_dune_mode(void)
+DUNE_INLINE bool dune_in_dune_mode(void)
 {
 	uint16_t cs;
 
@@ -267,7 +268,7 @@ long dune_get_granule(const void *va);
 /* ---- time ---- */
 
 /** dune_get_ticks - the time-stamp counter */
-static inline unsigned long dune_get_ticks(void)
+DUNE_INLINE unsigned long dune_get_ticks(void)
 {
 	uint32_t low, high;
 

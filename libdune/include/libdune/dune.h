@@ -41,7 +41,7 @@ static inline void load_cr3(unsigned long cr3)
 	dune_load_cr3(cr3);
 }
 
-static inline int dune_compat_init_and_enter(void)
+DUNE_INLINE int dune_compat_init_and_enter(void)
 {
 	int ret = dune_compat_init(true);
 

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../dune-inline.h"
+
 struct fxsave_area {
 	uint16_t cwd, swd, twd, fop;
 	uint64_t rip, rdp;
@@ -54,7 +56,7 @@ static inline void fpu_xrstor(struct fpu_area *fp, uint64_t mask)
 }
 
 /** dune_fpu_init - what a new program has: all exceptions masked, all registers 0 */
-static inline void dune_fpu_init(struct fpu_area *fp)
+DUNE_INLINE void dune_fpu_init(struct fpu_area *fp)
 {
 	memset(fp, 0, sizeof(*fp));
 	fp->xsave.fxsave.cwd = 0x37f;
@@ -62,19 +64,19 @@ static inline void dune_fpu_init(struct fpu_area *fp)
 }
 
 /** dune_fpu_load - load the registers */
-static inline void dune_fpu_load(struct fpu_area *fp)
+DUNE_INLINE void dune_fpu_load(struct fpu_area *fp)
 {
 	fpu_xrstor(fp, FPU_COMPONENTS);
 }
 
 /** dune_fpu_save - save them in an area that was initialized */
-static inline void dune_fpu_save(struct fpu_area *fp)
+DUNE_INLINE void dune_fpu_save(struct fpu_area *fp)
 {
 	fpu_xsave(fp, FPU_COMPONENTS);
 }
 
 /** dune_fpu_save_safe - the same */
-static inline void dune_fpu_save_safe(struct fpu_area *fp)
+DUNE_INLINE void dune_fpu_save_safe(struct fpu_area *fp)
 {
 	fpu_xsave(fp, FPU_COMPONENTS);
 }
