@@ -52,8 +52,8 @@ static void print_reason(const struct dune_thread *t, const siginfo_t *info)
 
 /*
  * @t is about to die by @info where its registers say.  @why: the reason, if it is not the exception t->trapno, or
- * ALREADY_SAID.  Nothing is said where the program has asked for that, nor under a filter of its own, which could kill it for the
- * calls that are made here, by another signal.
+ * ALREADY_SAID.  Nothing is said where the program has asked for that, nor under a filter of its own, which could kill
+ * it for the calls that are made here, by another signal.
  */
 void __dune_report_death(const struct dune_thread *t, const siginfo_t *info, const char *why)
 {

@@ -322,7 +322,8 @@ static const struct fault {
 	{ "a return to one", wild_return, SIGSEGV, "vector 13 (general protection)", false },
 	{ "stack overflow", stack, SIGSEGV, "a write where nothing is mapped", false },
 	{ "stack overflow of a thread", stack_of_thread, SIGSEGV, "a write which is not allowed there", false },
-	{ "no stack for a handler", frame_of_handler, SIGSEGV, "the frame of a signal handler cannot be written", false },
+	{ "no stack for a handler", frame_of_handler, SIGSEGV,
+	  "the frame of a signal handler cannot be written", false },
 	{ "invalid opcode", undefined, SIGILL, "vector 6 (invalid opcode)", false },
 	{ "invalid opcode, the signal blocked", undefined_blocked, SIGILL, "vector 6 (invalid opcode)", false },
 	{ "a null pointer, the signal ignored", store_ignored, SIGSEGV, "a write where nothing is mapped", false },
@@ -336,7 +337,8 @@ static const struct fault {
 	{ "no interrupt descriptors", no_vectors, SIGSEGV, "triple fault", true },
 	{ "a fault in a handler", in_handler, SIGILL, "vector 6 (invalid opcode)", true },
 	{ "a handler that faults for ever", handler_without_end, SIGSEGV, "no stack left for an exception", true },
-	{ "given to the default handler", default_handler, SIGSEGV, "address 0x8: a write where nothing is mapped", true },
+	{ "given to the default handler", default_handler, SIGSEGV,
+	  "address 0x8: a write where nothing is mapped", true },
 };
 
 /* The status of a child that meets @f with standard error going to text. */
