@@ -38,7 +38,7 @@ static long get_info(void __user *argument)
 
 static bool config_is_valid(const struct dune_vcpu_config *config)
 {
-	return !(config->flags & ~DUNE_VCPU_STRICT) && !config->index &&
+	return !(config->flags & ~(DUNE_VCPU_STRICT | DUNE_VCPU_FOR_CHILD)) && !config->index &&
 	       !memchr_inv(config->reserved, 0, sizeof(config->reserved)) && !(config->run & ~PAGE_MASK) &&
 	       !(config->cr3 & ~PAGE_MASK) && !(config->cr3 >> dune_hw_caps.gpa_bits) &&
 	       dune_is_canonical(config->gdt_base) && dune_is_canonical(config->idt_base) &&
@@ -69,7 +69,12 @@ static long map_run_page(struct file *file, unsigned int index, unsigned long ad
 	if (run_page_is_mapped(file, index, address))
 		return 0;
 	ret = vm_mmap(file, address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, DUNE_MMAP_RUN(index));
-	return IS_ERR_VALUE(ret) ? ret : 0;
+	if (!IS_ERR_VALUE(ret))
+		return 0;
+	/* Who waits for memory would wait for ever. */
+	if (ret == -ENOMEM && current->mm->total_vm >= rlimit(RLIMIT_AS) >> PAGE_SHIFT)
+		return -EAGAIN;
+	return ret;
 }
 
 static long create_vcpu(struct dune_vm *vm, struct file *file, struct dune_vcpu_config __user *argument)
@@ -156,6 +161,9 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 		return get_info((void __user *)argument);
 	if (command == DUNE_ATTACH)
 		return attach(vm, argument);
+	/* A child without memory for DUNE_ATTACH waits before it tries again. */
+	if (command == DUNE_YIELD)
+		return dune_yield(argument);
 	if (!dune_vm_is_current(vm))
 		return -EIO;
 	switch (command) {
@@ -165,8 +173,6 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 		return dune_vcpu_destroy(vm, argument);
 	case DUNE_GET_GRANULE:
 		return get_granule(vm, (void __user *)argument);
-	case DUNE_YIELD:
-		return dune_yield(argument);
 	default:
 		return -ENOTTY;
 	}

@@ -64,10 +64,30 @@ static bool owner_is_gone(const struct dune_vcpu *vcpu)
 	return gone;
 }
 
-static void set_owner(struct dune_vcpu *vcpu, struct pid *owner)
+static void set_owner(struct dune_vcpu *vcpu, struct pid *owner, bool for_child)
 {
 	put_pid(vcpu->owner);
 	vcpu->owner = owner;
+	vcpu->for_child = for_child;
+}
+
+/* No value of dune_run.flags: the first run finds them changed, and no other has to look whose the vCPU is. */
+#define FLAGS_FOR_CHILD	(~0U)
+
+static void set_config(struct dune_vcpu *vcpu, const struct dune_vcpu_config *config)
+{
+	vcpu->config = *config;
+	if (config->flags & DUNE_VCPU_FOR_CHILD)
+		vcpu->flags = FLAGS_FOR_CHILD;
+}
+
+/* The caller runs it. */
+static noinline void take_for_child(struct dune_vcpu *vcpu)
+{
+	mutex_lock(&vcpu->vm->lock);
+	if (vcpu->for_child)
+		set_owner(vcpu, get_task_pid(current, PIDTYPE_PID), false);
+	mutex_unlock(&vcpu->vm->lock);
 }
 
 /* One whose thread is no more; rather the one whose page was mapped where this one's shall be.  The caller owns it. */
@@ -80,7 +100,8 @@ static struct dune_vcpu *free_vcpu(struct dune_vm *vm, u64 run)
 		vcpu = dune_vcpu_find(vm, i);
 		if (found && vcpu->config.run != run)
 			continue;
-		if (!owner_is_gone(vcpu) || !try_own(vcpu))
+		/* Whoever made it for a child may be gone before the child has begun. */
+		if (vcpu->for_child || !owner_is_gone(vcpu) || !try_own(vcpu))
 			continue;
 		if (found)
 			disown(found);
@@ -98,7 +119,7 @@ static struct dune_vcpu *reuse_vcpu(struct dune_vm *vm, const struct dune_vcpu_c
 
 	if (!vcpu)
 		return NULL;
-	vcpu->config = *config;
+	set_config(vcpu, config);
 	vcpu->no_tsc = false;
 	memset(vcpu->run, 0, PAGE_SIZE);
 	error = dune_hw->vcpu_reset(vcpu);
@@ -114,7 +135,7 @@ static struct dune_vcpu *alloc_vcpu(struct dune_vm *vm, const struct dune_vcpu_c
 	if (!vcpu)
 		return ERR_PTR(error);
 	vcpu->vm = vm;
-	vcpu->config = *config;
+	set_config(vcpu, config);
 	vcpu->cpu = -1;
 	vcpu->run_page = alloc_page(DUNE_GFP_MAPPED | __GFP_ZERO);
 	if (!vcpu->run_page)
@@ -184,7 +205,7 @@ struct dune_vcpu *dune_vcpu_create(struct dune_vm *vm, const struct dune_vcpu_co
 	if (!vcpu)
 		vcpu = add_vcpu(vm, config);
 	if (!IS_ERR(vcpu))
-		set_owner(vcpu, get_task_pid(current, PIDTYPE_PID));
+		set_owner(vcpu, get_task_pid(current, PIDTYPE_PID), config->flags & DUNE_VCPU_FOR_CHILD);
 	mutex_unlock(&vm->lock);
 	return vcpu;
 }
@@ -198,7 +219,7 @@ int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index)
 		return -EINVAL;
 	mutex_lock(&vm->lock);
 	if (try_own(vcpu)) {
-		set_owner(vcpu, NULL);
+		set_owner(vcpu, NULL, false);
 		disown(vcpu);
 	} else {
 		error = -EBUSY;
@@ -352,6 +373,8 @@ static __always_inline int import_state(struct dune_vcpu *vcpu)
 	if (unlikely(flags != vcpu->flags)) {
 		if (flags & ~DUNE_RUN_WINDOW)
 			return -EINVAL;
+		if (vcpu->flags == FLAGS_FOR_CHILD)
+			take_for_child(vcpu);
 		vcpu->flags = flags;
 		vcpu->dirty |= VCPU_DIRTY_WINDOW;
 	}

@@ -34,7 +34,8 @@ struct dune_vcpu {
 
 	int cpu;			/* where the vendor has it, or -1: written by him, also in an interrupt there */
 	int running;			/* 1 while a thread is in DUNE_RUN or resets it; cmpxchg */
-	struct pid *owner;		/* thread that created it; guarded by vm->lock */
+	struct pid *owner;		/* thread that created it, or that first ran it; guarded by vm->lock */
+	bool for_child;			/* no thread has run it, and the one that will may not exist yet; likewise */
 
 	/* Copies of what is in the run page, kept from run to run; owned by the thread that set running. */
 	u32 dirty;			/* VCPU_DIRTY_*: changed since the vendor saw it */

@@ -88,7 +88,7 @@ PUBLIC int dune_enter(void)
 	t = __dune_thread_alloc();
 	if (!t)
 		return -ENOMEM;
-	ret = __dune_vcpu_create(t);
+	ret = __dune_vcpu_create(t, false);
 	if (ret)
 		goto free;
 	ret = map_first_granules();

@@ -142,7 +142,10 @@ long __dune_engine_look(unsigned long at);
 /* HR3 and GR0.  From GR0: no vCPU's TLB has an entry from before the call when it returns.  HR3: nothing. */
 void __dune_engine_flush_all(void);
 
-/* HR3 and GR0: let others of the process run; @sleep: so many us, up to ENGINE_YIELD_MAX; 0: if they want to. */
+/*
+ * HR3 and GR0, and a child of a fork that nobody serves yet: let others run.  @sleep: so many us, up to
+ * ENGINE_YIELD_MAX; 0: if they want to.
+ */
 #define ENGINE_YIELD_MAX	1000
 void __dune_engine_yield(unsigned long sleep);
 
@@ -155,6 +158,7 @@ struct vcpu_config {
 	uint64_t cr3, idt, tss;		/* of the guest; IDT of 256 gates, TSS of 104 bytes */
 	uint64_t lstar;			/* where SYSCALL goes in ring 0 */
 	bool strict;			/* descriptor tables and control registers cannot be loaded */
+	bool for_child;			/* the thread that first runs it may not exist yet */
 	/* nothing is at v->page, and nothing is to be replaced there; a filter sees it */
 	bool page_is_free;
 };

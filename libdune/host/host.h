@@ -29,7 +29,8 @@ uint8_t __dune_peek(const void *byte);
 /* ---- vcpu.c ---- */
 
 struct dune_thread *__dune_thread_alloc(void);
-int __dune_vcpu_create(struct dune_thread *t);
+/* Make a vCPU for @t: the caller, or a thread that the caller is about to make.  0 or -errno. */
+int __dune_vcpu_create(struct dune_thread *t, bool for_child);
 void __dune_vcpu_destroy(struct dune_thread *t);
 
 /* ---- exits.c ---- */

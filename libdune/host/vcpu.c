@@ -21,8 +21,7 @@ struct dune_thread *__dune_thread_alloc(void)
 	return t;
 }
 
-/* Make a vCPU for @t. */
-HOT int __dune_vcpu_create(struct dune_thread *t)
+HOT int __dune_vcpu_create(struct dune_thread *t, bool for_child)
 {
 	const bool page_is_free = __dune_process.first_page_free && t->vcpu.page == __dune_process.region + AREA_ENGINE;
 	const struct vcpu_config config = {
@@ -31,6 +30,7 @@ HOT int __dune_vcpu_create(struct dune_thread *t)
 		.tss = (unsigned long)&t->tss,
 		.lstar = __dune_process.lstar,
 		.strict = option(DUNE_OPT_STRICT),
+		.for_child = for_child,
 		.page_is_free = page_is_free,
 	};
 	uint32_t before = t->vcpu.index;

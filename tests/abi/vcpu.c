@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The numbers of vCPUs: out of range, in use by another thread, given back, used up.
+ * The numbers of vCPUs: out of range, in use by another thread, given back, kept for a child, used up.
  */
 #include <pthread.h>
 #include <sys/mman.h>
@@ -162,6 +162,94 @@ static void check_clean(void)
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, index), 0, "DUNE_DESTROY_VCPU");
 }
 
+/* ---- a vCPU for a thread that does not exist yet ---- */
+
+struct work {
+	void (*run)(struct raw_vcpu *vcpu);
+	struct raw_vcpu *vcpu;
+	pid_t thread;
+};
+
+static void *do_work(void *work)
+{
+	struct work *w = work;
+
+	w->thread = gettid();
+	w->run(w->vcpu);
+	return NULL;
+}
+
+/* Until the kernel has forgotten the thread. */
+static void in_thread(void (*run)(struct raw_vcpu *vcpu), struct raw_vcpu *vcpu)
+{
+	struct work work = { run, vcpu };
+	pthread_t thread;
+	char path[64];
+
+	pthread_create(&thread, NULL, do_work, &work);
+	pthread_join(thread, NULL);
+	snprintf(path, sizeof(path), "/proc/self/task/%d", work.thread);
+	while (!access(path, F_OK))
+		sched_yield();
+}
+
+static void create_for_child(struct raw_vcpu *vcpu)
+{
+	raw_vcpu(&vm, vcpu, DUNE_VCPU_FOR_CHILD);
+}
+
+static void create_own(struct raw_vcpu *vcpu)
+{
+	raw_vcpu(&vm, vcpu, 0);
+}
+
+static void run(struct raw_vcpu *vcpu)
+{
+	struct raw_outcome outcome;
+	char text[80];
+
+	raw_load(vcpu, "\x90", 1, 0);
+	raw_outcome(vcpu, &outcome);
+	CHECK(outcome.kind == RAW_CALL, "a vCPU for a child: %s", raw_name(&outcome, text));
+}
+
+#define MANY	20
+
+/* Does one of the next vCPUs have the number @index? */
+static bool comes_back(unsigned long index)
+{
+	struct raw_vcpu v[MANY];
+	bool found = false;
+
+	for (unsigned int i = 0; i < MANY; i++)
+		create_own(&v[i]);
+	for (unsigned int i = 0; i < MANY; i++) {
+		found |= v[i].index == index;
+		CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, v[i].index), 0, "DUNE_DESTROY_VCPU");
+		munmap(v[i].run, RAW_PAGE);
+	}
+	return found;
+}
+
+/* It is the child's, when whoever made it is gone, and after the child has begun; then it ends with the child. */
+static void check_for_child(void)
+{
+	struct raw_vcpu v;
+
+	in_thread(create_for_child, &v);
+	CHECK(!comes_back(v.index), "a vCPU for a child is another's");
+	in_thread(run, &v);
+	CHECK(comes_back(v.index), "a vCPU stays when the child that ran it has ended");
+	create_for_child(&v);
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, v.index), 0, "DUNE_DESTROY_VCPU");
+	CHECK(comes_back(v.index), "a vCPU stays that was for a child, and destroyed");
+	/* Made by who runs it: as any other. */
+	create_for_child(&v);
+	run(&v);
+	CHECK(!comes_back(v.index), "a vCPU of a thread that lives is another's");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, v.index), 0, "DUNE_DESTROY_VCPU");
+}
+
 /* All of them; then the limit; then the process goes on with those it has. */
 static void check_limit(void)
 {
@@ -197,6 +285,7 @@ int main(void)
 	check_busy();
 	check_reuse();
 	check_clean();
+	check_for_child();
 	check_limit();
 	return check_result();
 }

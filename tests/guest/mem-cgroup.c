@@ -4,46 +4,7 @@
  * mode too the process waits, whatever the kernel has no memory for (a page, its table, the second-level table, a
  * granule), goes on when there is more, and leaves nothing that keeps the cgroup.
  */
-#include <sys/mount.h>
-#include <sys/stat.h>
-
-#include "mem.h"
-
-#define MB		"000000"
-
-static const char *top = "/tmp/memory-cgroups", *group = "/tmp/memory-cgroups/full";
-
-static void set(const char *name, const char *value)
-{
-	char path[100];
-
-	snprintf(path, sizeof(path), "%s/%s", group, name);
-	if (!write_text(path, value))
-		FAIL("%s to %s: errno %d", value, path, errno);
-}
-
-static long get(const char *name)
-{
-	char path[100];
-
-	snprintf(path, sizeof(path), "%s/%s", group, name);
-	return read_number(path);
-}
-
-/* How many there are, with those that are removed and not freed. */
-static long count_groups(void)
-{
-	char line[200], name[50];
-	long count = -1, n;
-	FILE *file = fopen("/proc/cgroups", "re");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "%49s %*d %ld", name, &n) == 2 && !strcmp(name, "memory"))
-			count = n;
-	if (file)
-		fclose(file);
-	return count;
-}
+#include "memory-cgroup.h"
 
 struct walk {
 	const char *what;
@@ -56,15 +17,14 @@ struct walk {
 /* In the child. */
 static void walk(const struct walk *w, unsigned int used)
 {
-	char pid[20], *before;
+	char *before;
 
 	enter();
 	/* mmap() would fail, as it does outside. */
 	before = map_anon((used + 1) * PAGE);
 	for (unsigned int i = 0; i < w->count; i++)
 		map((char *)w->first + i * w->step, PAGE, RW, ANON, -1);
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	set("cgroup.procs", pid);
+	cgroup_join();
 	for (unsigned int i = 0; i < used; i++)
 		before[i * PAGE] = 1;
 	for (unsigned int i = 0; i < w->count; i++)
@@ -78,10 +38,10 @@ static void wait_till_full(pid_t pid)
 {
 	int status;
 
-	for (unsigned int i = 0; get("memory.failcnt") <= 0; i++) {
+	for (unsigned int i = 0; cgroup_get("memory.failcnt") <= 0; i++) {
 		CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
 		if (i > 12000)
-			FAIL("the cgroup does not get full: %ld bytes", get("memory.usage_in_bytes"));
+			FAIL("the cgroup does not get full: %ld bytes", cgroup_get("memory.usage_in_bytes"));
 		usleep(5000);
 	}
 	for (unsigned int i = 0; i < 60; i++) {
@@ -95,26 +55,15 @@ static void fill(const struct walk *w, unsigned int used)
 {
 	pid_t pid;
 
-	CHECK(!mkdir(group, 0755));
-	set("memory.limit_in_bytes", w->limit);
-	set("memory.oom_control", "1");
+	cgroup_begin();
+	cgroup_set("memory.limit_in_bytes", w->limit);
 	pid = fork();
 	if (!pid)
 		walk(w, used);
 	wait_till_full(pid);
-	set("memory.limit_in_bytes", "64" MB);
+	cgroup_set("memory.limit_in_bytes", "64" MB);
 	expect_exit(pid);
-	CHECK(!rmdir(group));
-}
-
-static void expect_groups(long expected)
-{
-	for (unsigned int i = 0; count_groups() != expected; i++) {
-		if (i == 300)
-			FAIL("%ld memory cgroups, not %ld", count_groups(), expected);
-		write_text("/proc/sys/vm/drop_caches", "3");
-		usleep(100000);
-	}
+	cgroup_end();
 }
 
 int main(int argc, char **argv)
@@ -127,17 +76,15 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "outside"))
 		setenv("NODUNE", "1", 1);
-	mkdir(top, 0755);
-	if (mount("none", top, "cgroup", 0, "memory"))
-		SKIP("no memory cgroups of version 1: errno %d", errno);
-	groups = count_groups();
+	cgroup_mount();
+	groups = cgroup_count();
 	for (unsigned int i = 0; i < N_ELEMENTS(walks); i++)
 		for (unsigned int used = 0; used < walks[i].pages; used++) {
 			fill(&walks[i], used);
 			printf("a page in each %s, %u pages before: waited\n", walks[i].what, used);
 			fflush(stdout);
 		}
-	expect_groups(groups);
-	umount(top);
+	cgroup_expect_count(groups);
+	umount(cgroup_top);
 	return 0;
 }

@@ -5,7 +5,7 @@
  *
  * An open file of /dev/dune is one address space: it is bound to the memory of
  * the process that opened it, and every call from another one is -EIO, except
- * DUNE_GET_INFO and DUNE_ATTACH.  Threads of the process enter Dune mode on virtual
+ * DUNE_GET_INFO, DUNE_ATTACH and DUNE_YIELD.  Threads of the process enter Dune mode on virtual
  * CPUs, which belong to the file and have small numbers ("index").
  */
 #ifndef _UAPI_LINUX_DUNE_H
@@ -60,6 +60,12 @@ struct dune_info {
  * and of CR3, CR0 or CR4 raise #GP in the guest.
  */
 #define DUNE_VCPU_STRICT	(1U << 0)
+
+/*
+ * For a thread that is still to be made: the first thread that runs the vCPU becomes its owner. Until then it is
+ * nobody else's, and goes with the memory or by DUNE_DESTROY_VCPU.
+ */
+#define DUNE_VCPU_FOR_CHILD	(1U << 1)
 
 /* Linear addresses are the guest's; each must be canonical. */
 struct dune_vcpu_config {

@@ -4,9 +4,10 @@
  * with its registers.  HR3.
  *
  * A child that shares memory (a thread, vfork, posix_spawn) gets a thread area, so a host
- * stack, before it exists.  A child with memory of its own gets a copy of its parent's
- * host stack and area, but not of the engine's page: the guest's registers are kept on the
- * host stack meanwhile.
+ * stack, and a vCPU before it exists: where there is none, the call fails, as it does outside.
+ * A child with memory of its own gets a copy of its parent's host stack and area, but not of the engine's page: the
+ * guest's registers are kept on the host stack meanwhile.  What it needs besides it can only get itself; where the
+ * kernel has no memory for that, it waits, as it would outside with the first page that it writes.
  */
 #include <linux/sched.h>
 
@@ -17,10 +18,6 @@
 /* In the child: its vCPU goes on with @state, with result 0. */
 static void resume_guest(struct dune_thread *t, const struct vcpu_state *state)
 {
-	int ret = t->vfork_child ? 0 : __dune_vcpu_create(t);
-
-	if (ret)
-		__dune_fatal(SIGKILL, "a new thread or process cannot enter Dune mode: error %d", -ret);
 	__dune_engine_load(&t->vcpu, state);
 	t->vcpu.regs->rax = 0;
 	if (t->deferred)
@@ -36,13 +33,15 @@ void __dune_thread_main(struct dune_thread *t)
 	__dune_signals_restore(t->boot_mask);
 }
 
-/* @stack: RSP of the child in the guest, 0 for its parent's. */
-static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t flags, unsigned long stack)
+/* @stack: RSP of the child in the guest, 0 for its parent's.  0 and @prepared, or -errno. */
+static long prepare_child(struct dune_thread *parent, uint64_t flags, unsigned long stack,
+			  struct dune_thread **prepared)
 {
 	struct dune_thread *child = __dune_thread_alloc();
+	long ret;
 
 	if (!child)
-		return NULL;
+		return -EAGAIN;
 	child->cr3 = parent->cr3;
 	child->vfork_child = flags & CLONE_VFORK;
 	__dune_engine_save(&parent->vcpu, &child->boot);
@@ -51,14 +50,14 @@ static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t fl
 	__dune_signals_clone(child, parent, flags);
 	((unsigned long *)child->host_top)[-1] = (unsigned long)__dune_thread_start;
 	/*
-	 * The parent's, who gives it up: when the child has ended or not, another thread could have the child's own by
-	 * then.
+	 * After vfork it is the parent's, who gives it up: when the child has ended or not, another thread could have
+	 * the child's own by then.
 	 */
-	if (flags & CLONE_VFORK && __dune_vcpu_create(child)) {
+	ret = __dune_vcpu_create(child, !(flags & CLONE_VFORK));
+	if (ret)
 		__dune_thread_free(child);
-		return NULL;
-	}
-	return child;
+	*prepared = child;
+	return ret;
 }
 
 /*
@@ -67,13 +66,11 @@ static struct dune_thread *prepare_child(struct dune_thread *parent, uint64_t fl
  */
 static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 {
-	if (flags & CLONE_VFORK) {
-		if (!is_error(ret))
-			__dune_exec_forget(child);
-		__dune_vcpu_destroy(child);
-	} else if (!is_error(ret)) {
+	if (!is_error(ret) && !(flags & CLONE_VFORK))
 		return;
-	}
+	if (!is_error(ret))
+		__dune_exec_forget(child);
+	__dune_vcpu_destroy(child);
 	__dune_thread_free(child);
 }
 
@@ -85,12 +82,20 @@ static bool sighand_is_elsewhere(const struct dune_thread *t)
 	return t->sighand != &__dune_sighand && t->sighand != own_sighand(t);
 }
 
+/* The kernel has no memory, or no file: wait a moment for more.  Anything else is the end. */
+static void wait_or_die(int error)
+{
+	if (error != -ENOMEM && error != -ENFILE)
+		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -error);
+	__dune_engine_yield(ENGINE_YIELD_MAX);
+}
+
 static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state, uint64_t flags)
 {
-	int ret = __dune_engine_fork_child(flags & CLONE_FILES);
+	int ret;
 
-	if (ret)
-		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -ret);
+	while ((ret = __dune_engine_fork_child(flags & CLONE_FILES)))
+		wait_or_die(ret);
 	if (sighand_is_elsewhere(t))
 		t->sighand = own_sighand(t);
 	if (flags & CLONE_CLEAR_SIGHAND)
@@ -99,6 +104,8 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 	__dune_dispatch_clear(t);
 	t->nr_pending = 0;		/* its parent's */
 	t->vfork_child = false;
+	while ((ret = __dune_vcpu_create(t, false)))
+		wait_or_die(ret);
 	resume_guest(t, state);
 }
 
@@ -145,9 +152,9 @@ static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 
 	if (!(flags & CLONE_VM))
 		return fork_with_memory(t, flags, stack, __NR_clone, args);
-	child = prepare_child(t, flags, stack);
-	if (!child)
-		return -EAGAIN;
+	ret = prepare_child(t, flags, stack, &child);
+	if (ret)
+		return ret;
 	__dune_call_begin(t);
 	child->boot_mask = t->calling_mask;
 	args[1] = child->host_top - sizeof(long);
@@ -175,12 +182,12 @@ HOT long __dune_sys_fork(struct dune_thread *t, struct guest_regs *r)
 long __dune_sys_vfork(struct dune_thread *t, struct guest_regs *r)
 {
 	const uint64_t flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
-	struct dune_thread *child = prepare_child(t, flags, 0);
-	long ret;
+	struct dune_thread *child;
+	long ret = prepare_child(t, flags, 0, &child);
 
 	(void)r;
-	if (!child)
-		return -EAGAIN;
+	if (ret)
+		return ret;
 	__dune_call_begin(t);
 	child->boot_mask = t->calling_mask;
 	ret = __dune_vfork(child->host_top);
@@ -218,9 +225,9 @@ long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 	u.args.stack_size = 0;
 	if (!(u.args.flags & CLONE_VM))
 		return fork_with_memory(t, u.args.flags, stack, __NR_clone3, fork_args);
-	child = prepare_child(t, u.args.flags, stack);
-	if (!child)
-		return -EAGAIN;
+	ret = prepare_child(t, u.args.flags, stack, &child);
+	if (ret)
+		return ret;
 	__dune_call_begin(t);
 	child->boot_mask = t->calling_mask;
 	u.args.stack = child->host_top - PAGE_SIZE;
