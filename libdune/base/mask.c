@@ -4,7 +4,7 @@
  */
 #include "base/base.h"
 
-uint64_t __dune_signals_block(void)
+HOT uint64_t __dune_signals_block(void)
 {
 	uint64_t all = ALL_SIGNALS, old = 0;
 
@@ -12,7 +12,7 @@ uint64_t __dune_signals_block(void)
 	return old;
 }
 
-void __dune_signals_restore(uint64_t mask)
+HOT void __dune_signals_restore(uint64_t mask)
 {
 	set_mask(SIG_SETMASK, &mask, NULL);
 }

@@ -68,7 +68,7 @@ HOT bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t)
 	return vcpu_taken(index, thread_slot(t));
 }
 
-bool __dune_has_vcpu(const struct dune_thread *t)
+HOT bool __dune_has_vcpu(const struct dune_thread *t)
 {
 	return t->vcpu.index < ARRAY_SIZE(vcpu_slots) && READ_ONCE(vcpu_slots[t->vcpu.index]) == thread_slot(t) + 1;
 }

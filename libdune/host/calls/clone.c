@@ -16,7 +16,7 @@
 #include "host/signals.h"
 
 /* In the child: its vCPU goes on with @state, with result 0. */
-static void resume_guest(struct dune_thread *t, const struct vcpu_state *state)
+static HOT void resume_guest(struct dune_thread *t, const struct vcpu_state *state)
 {
 	__dune_engine_load(&t->vcpu, state);
 	t->vcpu.regs->rax = 0;
