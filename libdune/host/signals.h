@@ -12,8 +12,9 @@
 /* The program's handlers; those signals go to libdune's in the kernel.  SIG_DFL, SIG_IGN: it has none. */
 struct sighand {
 	struct sigaction_kernel actions[NR_SIGNALS + 1];
-	/* SIGSEGV and SIGBUS go to libdune's handler although the program has none. */
-	bool faults_caught;
+	/* SIGSEGV and SIGBUS go to libdune's handler although the program has none: */
+	uint32_t touching;	/* while threads make accesses for the guest; so many do */
+	bool faults_kept;	/* for good */
 };
 
 /* A signal that has come, until a handler of the program's can run. */
@@ -59,10 +60,15 @@ void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned lo
 void __dune_die_in_guest(struct dune_thread *t, int signo, int code) __attribute__((noreturn));
 void __dune_touch_begin(struct dune_thread *t);
 void __dune_touch_catch(struct dune_thread *t);
+void __dune_touch_release(struct dune_thread *t);
 void __dune_touch_done(struct dune_thread *t);
 
 /* No mask of the kernel's: SIGKILL cannot be blocked. */
 #define NO_MASK		(~0UL)
+
+/* The selectors of a program outside Dune mode, which frames have. */
+#define USER_CS		0x33
+#define USER_SS		0x2b
 
 /* Values that the kernel reads as SIG_DFL and SIG_IGN. */
 static inline bool is_handler(const struct sigaction_kernel *action)
@@ -76,9 +82,11 @@ static inline bool __dune_has_handler(const struct sighand *sighand, int signo)
 }
 
 bool __dune_on_altstack(const struct altstack *s, unsigned long sp);
+long __dune_set_altstack(struct dune_thread *t, const struct altstack *s, unsigned long sp);
 void __dune_call_begin(struct dune_thread *t);
 void __dune_call_end(struct dune_thread *t, enum doing next);
-void __dune_faults_catch(struct sighand *sighand);
+void __dune_faults_keep(struct sighand *sighand);
+void __dune_faults_forked(struct sighand *sighand);
 long __dune_sys_sigaction(struct dune_thread *t, struct guest_regs *r);
 long __dune_sys_sigaltstack(struct dune_thread *t, struct guest_regs *r);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The lock of the page tables, and of what goes with them.  HR3 and GR0.
+ * The lock of the page tables, and of what goes with them; and others that are a word.  HR3 and GR0.
  */
 #include "threads/threads.h"
 
@@ -21,18 +21,18 @@ uint32_t *__dune_memory_mutex = &first_mutex;
  * filter would see it. Each sleep is twice as long as the one before, for whoever wakes up takes the CPU from who is
  * at work.
  */
-void __dune_mutex_wait(void)
+void __dune_word_wait(uint32_t *word)
 {
 	unsigned long sleep = 0;
 	int round = 0;
 
 	do {
-		for (int i = 0; i < SPINS && READ_ONCE(*__dune_memory_mutex); i++)
+		for (int i = 0; i < SPINS && READ_ONCE(*word); i++)
 			__builtin_ia32_pause();
-		if (!READ_ONCE(*__dune_memory_mutex))
+		if (!READ_ONCE(*word))
 			continue;
 		__dune_engine_yield(sleep);
 		if (++round >= YIELDS)
 			sleep = !sleep ? SLEEP : 2 * sleep <= ENGINE_YIELD_MAX ? 2 * sleep : sleep;
-	} while (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE));
+	} while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE));
 }

@@ -20,17 +20,27 @@
 extern uint32_t *__dune_memory_mutex;
 
 /* lock.c */
-void __dune_mutex_wait(void);
+void __dune_word_wait(uint32_t *word);
+
+static inline void word_lock(uint32_t *word)
+{
+	if (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE))
+		__dune_word_wait(word);
+}
+
+static inline void word_unlock(uint32_t *word)
+{
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
 
 static inline void mutex_lock(void)
 {
-	if (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
-		__dune_mutex_wait();
+	word_lock(__dune_memory_mutex);
 }
 
 static inline void mutex_unlock(void)
 {
-	__atomic_store_n(__dune_memory_mutex, 0, __ATOMIC_RELEASE);
+	word_unlock(__dune_memory_mutex);
 }
 
 /* Nobody who holds the lock may be interrupted by a handler of the program's.  GR0. */
@@ -78,6 +88,7 @@ static inline void memory_unlock(uint64_t state)
 /* What a fork writes, in a page that is copied anyway. */
 struct region_state {
 	uint32_t mutex;		/* lock.c */
+	uint32_t actions;	/* the lock of the actions of SIGSEGV and SIGBUS: host/signals/actions.c */
 	bool forking;		/* ... is held by a thread that forks, and changes nothing */
 	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
 	unsigned long kept;	/* but for this one, or 0 */
@@ -155,6 +166,7 @@ struct dune_thread {
 	uint64_t calling_mask;		/* OWN_CALL: the program's mask */
 	uint64_t touch_mask;		/* TOUCH: the same if SIGSEGV and SIGBUS were unblocked for it; else NO_MASK */
 	const struct sigreturn *returning;	/* SIGRETURN, SIGRETURNED */
+	uint16_t refused_cs, refused_ss;	/* (h) a frame's, that no CPU takes, for the next frame to show; or 0 */
 	uint8_t deferred;		/* (h) signals are blocked until it is; deferred_mask is the program's */
 	uint8_t nr_pending;		/* (h) how many there are of them: pending_signals() */
 	uint64_t deferred_mask;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Where frames of signals go: many at once, on stacks that are too small for them or not there, and with addresses that
- * are none.
+ * are none.  And what of a frame the kernel does not take back from a handler.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -171,6 +171,167 @@ static void not_canonical(void)
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "it is not handled: %#x", status);
 }
 
+/* ---- frames that are changed ---- */
+
+#define STRICT_SS	4UL	/* UC_STRICT_RESTORE_SS */
+#define GOOD_CS		0x33
+#define GOOD_SS		0x2b
+#define TRAP_GP		13
+
+static const struct {
+	unsigned short cs, ss;
+	bool strict;
+	int refused;		/* the error code of the #GP, or -1 */
+} selectors[] = {
+	{ 0x33, 0x2b, true, -1 }, { 0x30, 0x28, true, -1 }, { 0x31, 0x2a, true, -1 },
+	{ 0x33, 0, false, -1 }, { 0x33, 0x1234, false, -1 }, { 0x33, 0x10, false, -1 },
+	{ 0, 0x2b, true, 0 }, { 3, 0x2b, true, 0 }, { 0x10, 0x2b, true, 0x10 }, { 0x13, 0x2b, true, 0x10 },
+	{ 0x08, 0x2b, true, 0x08 }, { 0x2b, 0x2b, true, 0x28 }, { 0x7b, 0x2b, true, 0x78 },
+	{ 0x60, 0x2b, true, 0x60 }, { 0x37, 0x2b, true, 0x34 }, { 0xfff8, 0x2b, true, 0xfff8 },
+	{ 0x10, 0x2b, false, 0x10 }, { 0x10, 0x18, true, 0x10 },
+	{ 0x33, 0, true, 0 }, { 0x33, 3, true, 0 }, { 0x33, 0x33, true, 0x30 }, { 0x33, 0x18, true, 0x18 },
+	{ 0x33, 0x23, true, 0x20 }, { 0x33, 0x7b, true, 0x78 }, { 0x33, 0x2f, true, 0x2c },
+};
+
+static volatile unsigned int changed;
+static volatile unsigned long refusals, refused_err, refused_trap, refused_selectors;
+
+static void change_selectors(int signo, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	greg_t *r = uc->uc_mcontext.gregs;
+
+	(void)signo;
+	(void)info;
+	CHECK_EQUAL(r[REG_CSGSFS] & 0xffff, GOOD_CS, "CS in a frame");
+	CHECK_EQUAL((unsigned long)r[REG_CSGSFS] >> 48, GOOD_SS, "SS in a frame");
+	CHECK(uc->uc_flags & STRICT_SS, "flags of a frame: %#lx", uc->uc_flags);
+	if (!selectors[changed].strict)
+		uc->uc_flags &= ~STRICT_SS;
+	r[REG_CSGSFS] = selectors[changed].cs | (unsigned long)selectors[changed].ss << 48;
+}
+
+static void correct_selectors(int signo, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	greg_t *r = uc->uc_mcontext.gregs;
+
+	(void)signo;
+	refusals++;
+	seen_code = info->si_code;
+	refused_err = r[REG_ERR];
+	refused_trap = r[REG_TRAPNO];
+	refused_selectors = (r[REG_CSGSFS] & 0xffff) | (unsigned long)r[REG_CSGSFS] >> 48 << 16;
+	r[REG_CSGSFS] = GOOD_CS | (unsigned long)GOOD_SS << 48;
+}
+
+/* The kernel loads what a frame says, and the CPU refuses it: SIGSEGV, with the frame as it was. */
+static void bad_selectors(void)
+{
+	const unsigned int n = sizeof(selectors) / sizeof(selectors[0]);
+	int status;
+
+	set_handler(SIGUSR1, change_selectors, 0);
+	set_handler(SIGSEGV, correct_selectors, 0);
+	for (changed = 0; changed < n; changed++) {
+		const bool good = selectors[changed].refused < 0;
+		const unsigned short cs = selectors[changed].cs | 3;
+		unsigned long both = cs | (selectors[changed].ss | 3UL) << 16;
+
+		refusals = 0;
+		raise(SIGUSR1);
+		CHECK(refusals == !good, "CS %#x, SS %#x in a frame: refused %lu times", selectors[changed].cs,
+		      selectors[changed].ss, refusals);
+		if (good || !refusals)
+			continue;
+		CHECK_EQUAL(seen_code, SI_KERNEL, "si_code of a refused frame");
+		CHECK_EQUAL(refused_trap, TRAP_GP, "its exception");
+		CHECK(refused_err == (unsigned long)selectors[changed].refused,
+		      "CS %#x, SS %#x: error code %#lx, not %#x", selectors[changed].cs, selectors[changed].ss,
+		      refused_err, selectors[changed].refused);
+		CHECK_EQUAL(refused_selectors, both, "selectors in the frame of its signal");
+	}
+	changed = 8;
+	signal(SIGSEGV, SIG_DFL);
+	status = IN_CHILD(raise(SIGUSR1));
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "a refused frame, not handled: %#x", status);
+}
+
+static char stacks[2][65536];
+static stack_t in_frame;
+
+static void change_stack(int signo, siginfo_t *info, void *context)
+{
+	(void)signo;
+	(void)info;
+	((ucontext_t *)context)->uc_stack = in_frame;
+}
+
+/* What sigaltstack() would refuse changes nothing. */
+static void bad_stacks(void)
+{
+	const struct {
+		stack_t stack;
+		bool taken;
+	} tried[] = {
+		{ { .ss_sp = stacks[1], .ss_size = sizeof(stacks[1]) }, true },
+		{ { .ss_sp = stacks[1], .ss_size = sizeof(stacks[1]), .ss_flags = SS_ONSTACK }, true },
+		{ { .ss_sp = stacks[1], .ss_size = 100 }, false },
+		{ { .ss_sp = stacks[1], .ss_size = 2047 }, false },
+		{ { .ss_sp = stacks[1], .ss_size = sizeof(stacks[1]), .ss_flags = 4 }, false },
+		{ { .ss_sp = stacks[1], .ss_size = sizeof(stacks[1]), .ss_flags = SS_ONSTACK | SS_DISABLE }, false },
+		{ { .ss_sp = stacks[1], .ss_size = 5, .ss_flags = SS_DISABLE }, true },
+	};
+	const stack_t first = { .ss_sp = stacks[0], .ss_size = sizeof(stacks[0]) }, none = { .ss_flags = SS_DISABLE };
+	stack_t now;
+
+	set_handler(SIGUSR1, change_stack, 0);
+	for (unsigned int i = 0; i < sizeof(tried) / sizeof(tried[0]); i++) {
+		const stack_t *wanted = !tried[i].taken ? &first : tried[i].stack.ss_flags & SS_DISABLE ? &none :
+					&tried[i].stack;
+
+		CHECK_EQUAL(sigaltstack(&first, NULL), 0, "sigaltstack");
+		in_frame = tried[i].stack;
+		raise(SIGUSR1);
+		CHECK_EQUAL(sigaltstack(NULL, &now), 0, "sigaltstack");
+		CHECK(now.ss_sp == wanted->ss_sp && now.ss_size == wanted->ss_size &&
+		      now.ss_flags == (wanted->ss_flags & ~SS_ONSTACK),
+		      "alternate stack %u of a frame: now %p, %zu bytes, flags %#x", i, now.ss_sp, now.ss_size,
+		      now.ss_flags);
+	}
+	sigaltstack(&none, NULL);
+}
+
+static void change_vectors(int signo, siginfo_t *info, void *context)
+{
+	(void)info;
+	(void)signo;
+	((ucontext_t *)context)->uc_mcontext.fpregs = (void *)in_frame.ss_sp;
+}
+
+/* A vector state that is nowhere, or the kernel's. */
+static void bad_vectors(void)
+{
+	char *none = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *const places[] = { none, (void *)NOT_CANONICAL, (void *)-PAGE };
+
+	set_handler(SIGUSR1, change_vectors, 0);
+	for (unsigned int i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		int status;
+
+		in_frame.ss_sp = places[i];
+		status = IN_CHILD(raise(SIGUSR1));
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "vector state at %p: %#x", places[i], status);
+		set_handler(SIGSEGV, jump, 0);
+		seen_signo = 0;
+		if (!sigsetjmp(back, 1))
+			raise(SIGUSR1);
+		CHECK_EQUAL(seen_signo, SIGSEGV, "the signal of a vector state that is nowhere");
+		signal(SIGSEGV, SIG_DFL);
+	}
+	munmap(none, PAGE);
+}
+
 int main(int argc, char **argv)
 {
 	proc_begin(argc, argv);
@@ -178,5 +339,8 @@ int main(int argc, char **argv)
 	small_stack();
 	no_stack();
 	not_canonical();
+	bad_selectors();
+	bad_stacks();
+	bad_vectors();
 	return check_result();
 }

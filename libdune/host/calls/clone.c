@@ -98,6 +98,7 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 		wait_or_die(ret);
 	if (sighand_is_elsewhere(t))
 		t->sighand = own_sighand(t);
+	__dune_faults_forked(t->sighand);
 	if (flags & CLONE_CLEAR_SIGHAND)
 		memset(t->sighand, 0, sizeof(*t->sighand));
 	__dune_threads_drop_others(t);
@@ -118,11 +119,12 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 	long ret;
 
 	__dune_engine_save(&t->vcpu, &state);
-	if (sighand_is_elsewhere(t))
-		*own_sighand(t) = *t->sighand;
 	__dune_call_begin(t);
 	/* With the lock too: a child is to have the area of no other thread that forks. */
 	mutex_lock();
+	word_lock(&region_state()->actions);
+	if (sighand_is_elsewhere(t))
+		*own_sighand(t) = *t->sighand;
 	region_state()->forking = true;
 	ret = __dune_region_fork_begin(t);
 	if (!ret) {
@@ -131,6 +133,7 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 			__dune_region_fork_end(t);
 	}
 	region_state()->forking = false;
+	word_unlock(&region_state()->actions);
 	mutex_unlock();
 	if (!ret) {
 		if (stack)

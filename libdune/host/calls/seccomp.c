@@ -132,7 +132,7 @@ static void write_prefix(struct sock_filter to[PREFIX])
 /* What can be needed later, and a filter might forbid. */
 static void prepare(struct dune_thread *t)
 {
-	__dune_faults_catch(t->sighand);
+	__dune_faults_keep(t->sighand);
 	if (!__dune_process.filtered) {
 		__dune_thread_reserve(SPARE_AREAS);
 		__dune_threads_inherit();

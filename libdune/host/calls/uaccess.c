@@ -123,7 +123,7 @@ static bool copy_safely(struct dune_thread *t, void *to, const void *from, uint6
 	uint64_t old;
 	bool done;
 
-	__dune_faults_catch(t->sighand);
+	__dune_faults_keep(t->sighand);
 	set_mask(SIG_UNBLOCK, &faults, &old);
 	done = __dune_copy(to, from, n);
 	__dune_signals_restore(old);

@@ -12,10 +12,12 @@
 struct sighand __dune_sighand;
 
 /*
- * SA_RESTART: the kernel decides whether a call is made again.  SA_ONSTACK is for threads that are not in Dune mode: of
- * the others it knows no alternate stack.
+ * What libdune's handler needs in place of the program's flags.  The kernel gets all others, those that it does not
+ * know too, and says which of them it keeps.  SA_RESTART: it decides whether a call is made again.  SA_ONSTACK is for
+ * threads that are not in Dune mode: of the others it knows no alternate stack.
  */
-#define SA_KEPT			(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART | SA_ONSTACK)
+#define SA_OURS			(SA_SIGINFO | SA_RESTORER | SA_NODEFER)
+#define UNBLOCKABLE		(1UL << (SIGKILL - 1) | 1UL << (SIGSTOP - 1))
 #define ALTSTACK_MIN		2048
 
 /*
@@ -51,13 +53,16 @@ static bool is_fault(int signo)
 }
 
 /* SA_RESETHAND is the kernel's too, but where libdune's handler is to stay. */
+static unsigned long our_flags(int signo)
+{
+	return is_fault(signo) ? SA_OURS | SA_RESETHAND : SA_OURS;
+}
+
 static struct sigaction_kernel host_action(int signo, const struct sigaction_kernel *action)
 {
-	unsigned long kept = is_fault(signo) ? SA_KEPT : SA_KEPT | SA_RESETHAND;
-
 	return (struct sigaction_kernel){
 		.handler = (unsigned long)__dune_host_handler,
-		.flags = (action->flags & kept) | SA_SIGINFO | SA_RESTORER,
+		.flags = (action->flags & ~our_flags(signo)) | SA_SIGINFO | SA_RESTORER,
 		.restorer = (unsigned long)__dune_sigreturn,
 		.mask = ALL_SIGNALS,
 	};
@@ -68,8 +73,43 @@ static void store_action(struct sigaction_kernel *kept, const struct sigaction_k
 {
 	kept->flags = action->flags;
 	kept->restorer = action->restorer;
-	kept->mask = action->mask;
+	kept->mask = action->mask & ~UNBLOCKABLE;
 	__atomic_store_n(&kept->handler, action->handler, __ATOMIC_RELEASE);
+}
+
+/* The kernel has said @action of @signo: if that is libdune's, make it the program's @kept, with the flags it keeps. */
+static void as_program_sees(int signo, struct sigaction_kernel *action, const struct sigaction_kernel *kept)
+{
+	const unsigned long ours = our_flags(signo), flags = action->flags;
+
+	if (action->handler != (unsigned long)__dune_host_handler)
+		return;
+	*action = *kept;
+	action->flags = (flags & ~ours) | (kept->flags & ours);
+}
+
+/*
+ * The actions of SIGSEGV and SIGBUS change under a lock: libdune catches them now and then though the program does not.
+ * With signals blocked, for a handler that resets its signal takes it too.  Of others nothing is locked: their action
+ * in the kernel is the program's.
+ */
+static uint64_t lock_faults(void)
+{
+	uint64_t mask = __dune_signals_block();
+
+	word_lock(&region_state()->actions);
+	return mask;
+}
+
+static void unlock_faults(uint64_t mask)
+{
+	word_unlock(&region_state()->actions);
+	__dune_signals_restore(mask);
+}
+
+static bool faults_caught(const struct sighand *sighand)
+{
+	return sighand->faults_kept || sighand->touching;
 }
 
 /*
@@ -77,15 +117,15 @@ static void store_action(struct sigaction_kernel *kept, const struct sigaction_k
  * find none of the program's: so a new one is there before the kernel knows of it, and an old one for as long as it
  * does.
  */
-static long install(struct sighand *sighand, int signo, const struct sigaction_kernel *new,
-		    struct sigaction_kernel *old)
+static long install_locked(struct sighand *sighand, int signo, const struct sigaction_kernel *new,
+			   struct sigaction_kernel *old)
 {
 	struct sigaction_kernel host, *kept = &sighand->actions[signo], last = *kept;
 	long ret;
 
 	if (is_handler(new))
 		store_action(kept, new);
-	if (is_handler(new) || (sighand->faults_caught && is_fault(signo)))
+	if (is_handler(new) || (is_fault(signo) && faults_caught(sighand)))
 		host = host_action(signo, new);
 	else
 		host = *new;
@@ -94,10 +134,23 @@ static long install(struct sighand *sighand, int signo, const struct sigaction_k
 		store_action(kept, &last);
 		return ret;
 	}
-	if (old->handler == (unsigned long)__dune_host_handler)
-		*old = last;
+	as_program_sees(signo, old, &last);
 	store_action(kept, new);
 	return 0;
+}
+
+static long install(struct sighand *sighand, int signo, const struct sigaction_kernel *new,
+		    struct sigaction_kernel *old)
+{
+	uint64_t mask;
+	long ret;
+
+	if (!is_fault(signo))
+		return install_locked(sighand, signo, new, old);
+	mask = lock_faults();
+	ret = install_locked(sighand, signo, new, old);
+	unlock_faults(mask);
+	return ret;
 }
 
 void __dune_signal_reset(struct sighand *sighand, int signo)
@@ -105,7 +158,8 @@ void __dune_signal_reset(struct sighand *sighand, int signo)
 	const struct sigaction_kernel default_action = { 0 };
 	struct sigaction_kernel old;
 
-	if (sighand->faults_caught && is_fault(signo))
+	/* A filter may forbid what is not needed. */
+	if (is_fault(signo) && READ_ONCE(sighand->faults_kept))
 		sighand->actions[signo] = default_action;
 	else
 		install(sighand, signo, &default_action, &old);
@@ -134,12 +188,12 @@ static void release_actions(struct sighand *sighand)
 	for (int signo = 1; signo <= NR_SIGNALS; signo++) {
 		struct sigaction_kernel *kept = &sighand->actions[signo];
 
-		if ((is_handler(kept) || (sighand->faults_caught && is_fault(signo))) &&
+		if ((is_handler(kept) || (is_fault(signo) && faults_caught(sighand))) &&
 		    !set_action(signo, NULL, &now) && now.handler == (unsigned long)__dune_host_handler)
 			set_action(signo, kept, NULL);
 		kept->handler = 0;
 	}
-	sighand->faults_caught = false;
+	sighand->faults_kept = false;
 }
 
 static void catch_fault(struct sighand *sighand, int signo)
@@ -155,18 +209,53 @@ static void catch_fault(struct sighand *sighand, int signo)
 	set_action(signo, &host, NULL);
 }
 
+static void release_fault(struct sighand *sighand, int signo)
+{
+	const struct sigaction_kernel *kept = &sighand->actions[signo];
+	struct sigaction_kernel old;
+
+	if (is_handler(kept) || set_action(signo, kept, &old))
+		return;
+	if (old.handler != (unsigned long)__dune_host_handler)	/* by a thread that is not in Dune mode */
+		set_action(signo, &old, NULL);
+}
+
+static void catch_faults(struct sighand *sighand)
+{
+	if (faults_caught(sighand))
+		return;
+	catch_fault(sighand, SIGSEGV);
+	catch_fault(sighand, SIGBUS);
+}
+
+static void release_faults(struct sighand *sighand)
+{
+	if (faults_caught(sighand))
+		return;
+	release_fault(sighand, SIGSEGV);
+	release_fault(sighand, SIGBUS);
+}
+
 /* Have SIGSEGV and SIGBUS go to libdune's handler from now on. */
-void __dune_faults_catch(struct sighand *sighand)
+void __dune_faults_keep(struct sighand *sighand)
 {
 	uint64_t mask;
 
-	if (sighand->faults_caught)
+	if (READ_ONCE(sighand->faults_kept))
 		return;
-	mask = __dune_signals_block();
-	catch_fault(sighand, SIGSEGV);
-	catch_fault(sighand, SIGBUS);
-	sighand->faults_caught = true;
-	__dune_signals_restore(mask);
+	mask = lock_faults();
+	catch_faults(sighand);
+	sighand->faults_kept = true;
+	unlock_faults(mask);
+}
+
+/* In the child of a fork: the threads that were making accesses are not there.  Signals are blocked. */
+HOT void __dune_faults_forked(struct sighand *sighand)
+{
+	if (!sighand->touching)
+		return;
+	sighand->touching = 0;
+	release_faults(sighand);
 }
 
 /*
@@ -179,19 +268,41 @@ void __dune_touch_begin(struct dune_thread *t)
 	set_doing(t, DOING_TOUCH);
 }
 
-/* Have what the kernel sends for it come to libdune's handler, even where the program has none or blocks it. */
+/*
+ * Have what the kernel sends for it come to libdune's handler, even where the program has none or blocks it.  Only as
+ * long as that access takes: a signal that the program ignores is not to interrupt its calls, nor to be shown as caught
+ * in /proc/PID/status.
+ */
 void __dune_touch_catch(struct dune_thread *t)
 {
 	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
+	uint64_t mask = lock_faults();
 
-	__dune_faults_catch(t->sighand);
-	set_mask(SIG_UNBLOCK, &faults, &t->touch_mask);
+	catch_faults(t->sighand);
+	t->sighand->touching++;
+	t->touch_mask = mask;
+	unlock_faults(mask & ~faults);
+}
+
+/* The other way round; all signals are blocked. */
+void __dune_touch_release(struct dune_thread *t)
+{
+	word_lock(&region_state()->actions);
+	t->sighand->touching--;
+	release_faults(t->sighand);
+	t->touch_mask = NO_MASK;
+	word_unlock(&region_state()->actions);
 }
 
 void __dune_touch_done(struct dune_thread *t)
 {
-	if (t->touch_mask != NO_MASK)
-		__dune_signals_restore(t->touch_mask);
+	uint64_t mask = t->touch_mask;
+
+	if (mask != NO_MASK) {
+		__dune_signals_block();
+		__dune_touch_release(t);
+		__dune_signals_restore(mask);
+	}
 	set_doing(t, DOING_FAULT);
 }
 
@@ -244,6 +355,9 @@ void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *p
 		memset(child->sighand, 0, sizeof(*child->sighand));
 	else
 		*child->sighand = *parent->sighand;
+	/* What the kernel copies meanwhile may have libdune's handler for them. */
+	child->sighand->faults_kept |= child->sighand->touching;
+	child->sighand->touching = 0;
 }
 
 /* ---- system calls ---- */
@@ -251,20 +365,21 @@ void __dune_signals_clone(struct dune_thread *child, const struct dune_thread *p
 long __dune_sys_sigaction(struct dune_thread *t, struct guest_regs *r)
 {
 	struct sigaction_kernel new, old;
-	unsigned long signo = r->rdi;
+	const int signo = r->rdi;
 	long ret;
 
-	if (r->r10 != SIGSET_SIZE || (int)signo < 1 || (int)signo > NR_SIGNALS)
+	if (r->r10 != SIGSET_SIZE)
 		return -EINVAL;
-	signo = (int)signo;
+	if (r->rsi && __dune_copy_in(&new, r->rsi, sizeof(new)))
+		return -EFAULT;
+	if (signo < 1 || signo > NR_SIGNALS)
+		return -EINVAL;
 	if (r->rsi) {
-		ret = __dune_copy_in(&new, r->rsi, sizeof(new));
-		if (!ret)
-			ret = install(t->sighand, signo, &new, &old);
+		ret = install(t->sighand, signo, &new, &old);
 	} else {
 		ret = set_action(signo, NULL, &old);
-		if (!ret && old.handler == (unsigned long)__dune_host_handler)
-			old = t->sighand->actions[signo];
+		if (!ret)
+			as_program_sees(signo, &old, &t->sighand->actions[signo]);
 	}
 	if (!ret && r->rdx)
 		ret = __dune_copy_out(r->rdx, &old, sizeof(old));
@@ -276,14 +391,22 @@ bool __dune_on_altstack(const struct altstack *s, unsigned long sp)
 	return !(s->flags & (SS_DISABLE | SS_AUTODISARM)) && sp - s->sp - 1 < s->size;
 }
 
-static long check_altstack(const struct altstack *s)
+/* With the stack pointer at @sp.  0 or -errno. */
+long __dune_set_altstack(struct dune_thread *t, const struct altstack *s, unsigned long sp)
 {
 	unsigned int mode = s->flags & ~SS_AUTODISARM;
 
+	if (__dune_on_altstack(&t->altstack, sp))
+		return -EPERM;
 	if (mode != 0 && mode != SS_ONSTACK && mode != SS_DISABLE)
 		return -EINVAL;
 	if (mode != SS_DISABLE && s->size < ALTSTACK_MIN)
 		return -ENOMEM;
+	t->altstack = (struct altstack){
+		.sp = mode == SS_DISABLE ? 0 : s->sp,
+		.size = mode == SS_DISABLE ? 0 : s->size,
+		.flags = s->flags & ~SS_ONSTACK,
+	};
 	return 0;
 }
 
@@ -302,17 +425,10 @@ long __dune_sys_sigaltstack(struct dune_thread *t, struct guest_regs *r)
 
 	if (r->rdi) {
 		ret = __dune_copy_in(&new, r->rdi, sizeof(new));
-		if (!ret && inside)
-			ret = -EPERM;
 		if (!ret)
-			ret = check_altstack(&new);
+			ret = __dune_set_altstack(t, &new, r->rsp);
 		if (ret)
 			return ret;
-		t->altstack = (struct altstack){
-			.sp = new.flags & SS_DISABLE ? 0 : new.sp,
-			.size = new.flags & SS_DISABLE ? 0 : new.size,
-			.flags = new.flags & ~SS_ONSTACK,
-		};
 	}
 	if (!r->rsi)
 		return 0;

@@ -30,9 +30,6 @@
 
 #define RED_ZONE	128
 
-#define USER_CS		0x33
-#define USER_SS		0x2b
-
 /* As the kernel lays it out; the program may look at all of it. */
 struct frame {
 	unsigned long restorer;
@@ -152,7 +149,8 @@ static void fill_context(struct dune_thread *t, struct sigcontext *to, const str
 		.r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
 		.rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx,
 		.rdx = r->rdx, .rax = r->rax, .rcx = r->rcx, .rsp = r->rsp,
-		.rip = r->rip, .eflags = r->rflags, .cs = USER_CS, .ss = USER_SS,
+		.rip = r->rip, .eflags = r->rflags,
+		.cs = t->refused_cs ? t->refused_cs : USER_CS, .ss = t->refused_cs ? t->refused_ss : USER_SS,
 		.oldmask = host->oldmask,
 		.err = t->trapno ? t->trap_err : host->err,
 		.trapno = t->trapno ? t->trapno : host->trapno,
@@ -216,6 +214,9 @@ static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	unsigned long fpstate;
 	struct frame *frame = place_frame(t, action, fp_size, &fpstate);
 
+	/* The kernel knows no other way back. */
+	if (!(action->flags & SA_RESTORER))
+		return false;
 	if (!frame || !__dune_can_write((unsigned long)frame, fpstate + fp_size - (unsigned long)frame))
 		return false;
 	memcpy((void *)fpstate, fp, fp_size);
@@ -231,6 +232,7 @@ static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	frame->info = *info;
 	if (t->altstack.flags & SS_AUTODISARM)
 		t->altstack = (struct altstack){ .flags = SS_DISABLE };
+	t->refused_cs = 0;
 
 	r->rdi = signo;
 	r->rsi = (unsigned long)&frame->info;
@@ -296,6 +298,8 @@ static void make_context(struct dune_thread *t, struct ucontext *uc, char *area,
 	uc->uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 	uc->uc_stack.ss_flags = SS_DISABLE;
 	fill_context(t, &uc->uc_mcontext, &nothing);
+	uc->uc_mcontext.cs = USER_CS;
+	uc->uc_mcontext.ss = USER_SS;
 	uc->uc_sigmask = mask;
 	if (area) {
 		save_vectors(area);
@@ -558,8 +562,10 @@ static void settle(struct dune_thread *t, enum settle how, enum signal_kind kind
 		__dune_restart_loop(t, host, host->uc_sigmask);
 		break;
 	case SETTLE_ACCESS:
-		if (t->touch_mask != NO_MASK)
+		if (t->touch_mask != NO_MASK) {
 			host->uc_sigmask = t->touch_mask;
+			__dune_touch_release(t);
+		}
 		if (kind != SIGNAL_ACCESS)	/* it has not failed: it may not have been made */
 			t->fault_count = 0;
 		break;

@@ -19,8 +19,9 @@
 /* One under way; the kernel gets the ucontext. */
 struct sigreturn {
 	struct ucontext uc;
-	struct guest_regs regs;		/* the guest's, and its alternate stack, from the frame */
+	struct guest_regs regs;		/* the guest's, its alternate stack and selectors, from the frame */
 	struct altstack altstack;
+	uint16_t cs, ss;
 };
 
 static void read_context(struct guest_regs *r, const struct sigcontext *c, uint64_t rflags)
@@ -32,6 +33,33 @@ static void read_context(struct guest_regs *r, const struct sigcontext *c, uint6
 		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
 		.rip = c->rip, .rflags = (rflags & ~RFLAGS_SIGRETURN) | (c->eflags & RFLAGS_SIGRETURN),
 	};
+}
+
+#define RPL		3
+
+/*
+ * The kernel loads what a frame says, and IRET refuses all selectors but these: no segment of Linux's is good for SS
+ * or for 64-bit code, but one each.  Those of 32-bit code the guest does not have, so they are refused like all others.
+ */
+static void read_selectors(struct sigreturn *s)
+{
+	const struct sigcontext *c = &s->uc.uc_mcontext;
+
+	s->cs = c->cs | RPL;
+	s->ss = c->ss | RPL;
+	if (!(s->uc.uc_flags & UC_STRICT_RESTORE_SS) && s->cs == USER_CS)
+		s->ss = USER_SS;
+}
+
+static bool selectors_are_good(const struct sigreturn *s)
+{
+	return s->cs == USER_CS && s->ss == USER_SS;
+}
+
+/* What the exception says of them: SDM, "IRET". */
+static uint32_t selector_error(const struct dune_thread *t)
+{
+	return (t->refused_cs == USER_CS ? t->refused_ss : t->refused_cs) & ~RPL;
 }
 
 long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r)
@@ -57,9 +85,10 @@ long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r)
 		s.uc.uc_sigmask = ALL_SIGNALS;
 	}
 	read_context(&s.regs, c, r->rflags);
+	read_selectors(&s);
 	s.altstack = (struct altstack){
 		.sp = (unsigned long)s.uc.uc_stack.ss_sp,
-		.flags = s.uc.uc_stack.ss_flags & ~SS_ONSTACK,
+		.flags = s.uc.uc_stack.ss_flags,
 		.size = s.uc.uc_stack.ss_size,
 	};
 	s.uc.uc_stack = (stack_t){ .ss_flags = SS_DISABLE };
@@ -75,13 +104,22 @@ long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r)
 /* The kernel has done its part: the rest.  Again, if a signal comes meanwhile. */
 void __dune_sigreturn_load(struct dune_thread *t)
 {
-	*t->vcpu.regs = t->returning->regs;
-	t->altstack = t->returning->altstack;
+	const struct sigreturn *s = t->returning;
+
+	*t->vcpu.regs = s->regs;
+	__dune_set_altstack(t, &s->altstack, s->regs.rsp);	/* what the kernel would refuse changes nothing */
+	if (!selectors_are_good(s)) {
+		t->refused_ss = s->ss;
+		t->refused_cs = s->cs;
+	}
 	set_doing(t, DOING_LOOP);
 }
 
 void __dune_sigreturn_finish(struct dune_thread *t)
 {
 	__dune_sigreturn_load(t);
+	if (t->refused_cs)
+		__dune_signal_fault(t, SIGSEGV, SI_KERNEL, 0, selector_error(t));
+	t->refused_cs = 0;
 	__dune_run_anew(t);
 }
