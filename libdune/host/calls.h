@@ -114,6 +114,9 @@ void __dune_track_calls(void);
 /* listing.c */
 void __dune_hide_descriptor(struct dune_thread *t);
 
+/* mlock.c */
+long __dune_sys_mlockall(struct dune_thread *t, struct guest_regs *r);
+
 /* seccomp.c */
 long __dune_set_strict(struct dune_thread *t);
 long __dune_set_filter(struct dune_thread *t, const struct guest_regs *r, __u64 *arg);
