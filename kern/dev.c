@@ -221,6 +221,17 @@ static int mmap_granules(struct vm_area_struct *vma)
 	return 0;
 }
 
+/*
+ * A core file leaves mappings of files out, unless they have a name of their own.  (In /proc it is the file's all the
+ * same.)  This one leads a debugger from the thread to the guest's registers.
+ */
+static const char *run_page_name(struct vm_area_struct *vma)
+{
+	return "[dune]";
+}
+
+static const struct vm_operations_struct run_page_ops = { .name = run_page_name };
+
 static int dune_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct dune_vm *vm = file->private_data;
@@ -238,6 +249,7 @@ static int dune_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!vcpu)
 		return -EINVAL;
 	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND);
+	vma->vm_ops = &run_page_ops;
 	return vm_insert_page(vma, vma->vm_start, vcpu->run_page);
 }
 

@@ -179,6 +179,12 @@ $(SHOW_TESTS): tests/link/show.c
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
 
+GUEST_TESTS += $(T)/link/aborting
+$(T)/link/aborting: tests/link/aborting.c $(LIBDUNE_A)
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -O0 -pthread -o $@ $^
+
 # With symbols, and as it is written.
 DEBUGGEES := $(T)/link/debuggee $(T)/link/debuggee-static
 GUEST_TESTS += $(DEBUGGEES)

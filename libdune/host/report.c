@@ -43,8 +43,8 @@ static void print_reason(const struct dune_thread *t, const siginfo_t *info)
 		__dune_message("fatal: system call %ld at %#lx is dispatched to no handler; signal %d",
 			       (long)info->si_syscall, rip, signo);
 	else if (t->trapno == T_PGFLT)
-		__dune_message("fatal: vector %u (page fault) at %#lx, address %#lx: %s %s; signal %d", t->trapno, rip,
-			       addr, access_refused(t->trap_err), refusal_of(info), signo);
+		__dune_message("fatal: vector %u (page fault) at %#lx, address %#lx: %s %s; signal %d",
+			       t->trapno, rip, addr, access_refused(t->trap_err), refusal_of(info), signo);
 	else
 		__dune_message("fatal: vector %u (%s) at %#lx; signal %d", t->trapno,
 			       __dune_exception_name(t->trapno), rip, signo);

@@ -37,6 +37,7 @@ static long open_memory(unsigned long base, unsigned long first, unsigned long e
 	unsigned long low = (base + first * size) & -(unsigned long)PAGE_SIZE;
 	unsigned long high = (base + end * size + PAGE_SIZE - 1) & -(unsigned long)PAGE_SIZE;
 
+	__dune_dump_memory(low, high, true);
 	return dune_syscall3(__NR_mprotect, low, high - low, PROT_READ | PROT_WRITE);
 }
 

@@ -211,9 +211,12 @@ static void fill_hole_by_vcpu(unsigned int slot)
 
 static void fill_hole(unsigned long start, unsigned long end)
 {
-	if (start < end)
-		dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	if (start >= end)
+		return;
+	dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	if (end - start > PAGE_SIZE)
+		__dune_dump_memory(start, end, false);
 }
 
 /*

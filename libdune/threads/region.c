@@ -20,6 +20,18 @@ static long map_none(unsigned long hint, unsigned long size, unsigned long flags
 			     0);
 }
 
+static long advise(unsigned long start, unsigned long end, int advice)
+{
+	return start < end ? dune_syscall3(__NR_madvise, start, end - start, advice) : 0;
+}
+
+/* gcore reads, and writes, gigabytes of what is only reserved.  A filter of the program's need not let that pass. */
+void __dune_dump_memory(unsigned long start, unsigned long end, bool on)
+{
+	if (!__dune_process.filtered)
+		advise(start, end, on ? MADV_DODUMP : MADV_DONTDUMP);
+}
+
 long __dune_reserve(unsigned long start, unsigned long end)
 {
 	long ret;
@@ -27,8 +39,10 @@ long __dune_reserve(unsigned long start, unsigned long end)
 	if (start >= end)
 		return 0;
 	ret = map_none(start, end - start, MAP_FIXED_NOREPLACE);
-	if (ret == (long)start)
+	if (ret == (long)start) {
+		__dune_dump_memory(start, end, false);
 		return 0;
+	}
 	if (is_error(ret))
 		return ret;
 	dune_syscall2(__NR_munmap, ret, end - start);	/* a kernel that takes it for a hint */
@@ -75,11 +89,6 @@ static unsigned long pages_end(void)
 static unsigned long region_end(void)
 {
 	return __dune_process.region + GRANULE_SIZE;
-}
-
-static long advise(unsigned long start, unsigned long end, int advice)
-{
-	return start < end ? dune_syscall3(__NR_madvise, start, end - start, advice) : 0;
 }
 
 /* If it is a mapping of its own: look_where_the_kernel_is(). */
@@ -175,6 +184,7 @@ long __dune_region_open_area(unsigned long area)
 {
 	if (__dune_region_complete() && __dune_reserve(area, area + AREA_SIZE))
 		return -ENOMEM;
+	__dune_dump_memory(area + AREA_TRAP, area + AREA_SIZE, true);
 	return dune_syscall3(__NR_mprotect, area + AREA_TRAP, AREA_SIZE - AREA_TRAP, PROT_READ | PROT_WRITE);
 }
 
@@ -226,6 +236,7 @@ static void look_where_the_kernel_is(unsigned long region)
 
 	__dune_process.first_page_free = next < region ||
 				     __dune_reserve(region, region + AREA_TRAP);
+	__dune_dump_memory(pages_begin(), region_end(), false);
 	if (next < region || next - region > 2 * GRANULE_SIZE)
 		__dune_process.areas_left_out = !advise(pages_begin(), region_end(), MADV_DONTFORK);
 	__dune_process.guard_mapped = __dune_process.areas_left_out && !__dune_process.first_page_free;
@@ -257,5 +268,6 @@ long __dune_region_reserve(void)
 	if (is_error(ret))
 		return ret;
 	__dune_process.region = ret;
+	__dune_dump_memory(pages_begin(), region_end(), false);
 	return 0;
 }

@@ -238,6 +238,8 @@ static inline struct call_fault *call_fault(const struct dune_thread *t)
 /* region.c */
 /* HR3: map nothing to [start, end), where nothing is; may be empty.  0 or -errno. */
 long __dune_reserve(unsigned long start, unsigned long end);
+/* HR3: are core files to have it?  What is reserved they have not. */
+void __dune_dump_memory(unsigned long start, unsigned long end, bool on);
 /* Find room for libdune's granule.  0 or -errno. */
 long __dune_region_reserve(void);
 /* Round a fork by @t, in the parent, with the lock of the page tables; only if the first returns 0, not -errno. */
