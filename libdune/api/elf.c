@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * ELF files, by libelf.  An ordinary program's code: the only file of libdune that uses the C library.
+ * ELF files, by libelf.  An ordinary program's code: like compat/segment.c it uses the C library.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What all rooms use: the state of the process, system calls, the lock, messages, death.
+ * What all rooms use: the state of the process, system calls, messages, death.
  *
  * HR3 is the host's user mode, GR0 the guest's ring 0, GR3 its ring 3.  Code in both is
  * part of this library; each function says where it runs unless both will do.
