@@ -301,7 +301,7 @@ int dune_vm_free(ptent_t *root);
  * In ring 0.  Where the CPU has process-context identifiers, translations of the other address space
  * stay in the TLB.  Threads and processes made afterwards begin in @root.
  *
- * Return: 0 or -errno: -EINVAL no root: dune_vm_root(), or a page of the pool; -EPERM outside Dune mode, or
+ * Return: 0 or -errno: -EINVAL @root is neither dune_vm_root() nor a page of the pool; -EPERM outside Dune mode, or
  * with DUNE_OPT_STRICT.
  */
 int dune_vm_switch(ptent_t *root);
