@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Signals while interrupts are off, as ring 0 can have them: they wait for the end of a handler of traps, which can
- * make system calls meanwhile; but where the program has left them off, they come at the latest with its next one.
+ * make system calls meanwhile; but where the program has left them off, they come at the latest with its next one, and
+ * with exec() always.
  */
 #include <asm/prctl.h>
 #include <fcntl.h>
@@ -140,6 +141,95 @@ static void calls(struct dune_tf *tf)
 	tf->rip += 2;
 }
 
+/* ---- exec() in a handler of traps: the new program has the old one's mask, and no signal is lost ---- */
+
+#define TOLD_FD		60	/* of a pipe: a handler has run */
+#define LATE_EXIT	2	/* it has not, nor did the signal come afterwards */
+
+static void tell(int signo)
+{
+	(void)signo;
+	CHECK_EQUAL(write(TOLD_FD + 1, "", 1), 1, "write");
+}
+
+/* The new program. */
+static int executed(void)
+{
+	sigset_t mask;
+	char byte;
+
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	CHECK(sigisemptyset(&mask), "signals are blocked after exec()");
+	if (read(TOLD_FD, &byte, 1) == 1)
+		return check_result();
+	/* Then it is still to come, and ends us. */
+	while (!alarm_has_come())
+		;
+	getppid();
+	return LATE_EXIT;
+}
+
+static void exec_self(void)
+{
+	execl("/proc/self/exe", "proc-interrupts", "executed", NULL);
+	CHECK(false, "exec: %s", strerror(errno));
+	_exit(1);
+}
+
+static void execs_late(struct dune_tf *tf)
+{
+	(void)tf;
+	alarm_in(50000);
+	do
+		spin(150);
+	while (!alarm_has_come());
+	CHECK_EQUAL(read(TOLD_FD, &(char){ 0 }, 1), -1, "a handler that has run in a trap");
+	CHECK_EQUAL(execl("/proc/self/none", "none", NULL), -1, "exec of nothing");
+	CHECK_EQUAL(flags() & RFLAGS_IF, 0, "interrupts, after it has failed");
+	exec_self();
+}
+
+static long exec_after_us;
+
+static void execs_meanwhile(struct dune_tf *tf)
+{
+	(void)tf;
+	alarm_in(exec_after_us);
+	exec_self();
+}
+
+/* As the handler of traps in a child, whose SIGALRM is to be told of. */
+static int in_trap(void (*handler)(struct dune_tf *tf))
+{
+	int ends[2], status;
+
+	DIE_UNLESS(!pipe2(ends, O_NONBLOCK) && dup2(ends[0], TOLD_FD) == TOLD_FD &&
+		   dup2(ends[1], TOLD_FD + 1) == TOLD_FD + 1, "pipe2");
+	status = IN_CHILD(signal(SIGALRM, tell); dune_register_intr_handler(T_ILLOP, handler); __asm__ volatile("ud2"));
+	close(ends[0]);
+	close(ends[1]);
+	close(TOLD_FD);
+	close(TOLD_FD + 1);
+	return status;
+}
+
+static void exec_in_trap(void)
+{
+	int before = 0, after = 0, status;
+
+	CHECK_EQUAL(in_trap(execs_late), EXITED(0), "exec() in a trap, and a signal waits");
+	/* At any moment of it. */
+	for (exec_after_us = 1; exec_after_us < 4000000 && (exec_after_us < 2000 || !after);
+	     exec_after_us += exec_after_us / 16 + 1) {
+		status = in_trap(execs_meanwhile);
+		before += status == EXITED(0);
+		after += status == SIGALRM;
+		CHECK(status == EXITED(0) || status == SIGALRM, "exec() in a trap, a signal after %ld us: status %#x",
+		      exec_after_us, status);
+	}
+	CHECK(before && after, "signals came %d times before exec(), %d times after", before, after);
+}
+
 static void by_jump(void)
 {
 	if (!setjmp(back))
@@ -187,6 +277,8 @@ int main(int argc, char **argv)
 {
 	sigset_t mask;
 
+	if (argc > 1 && !strcmp(argv[1], "executed"))
+		return executed();
 	proc_begin(argc, argv);
 	signal(SIGALRM, note);
 	signal(SIGUSR1, note);
@@ -199,6 +291,7 @@ int main(int argc, char **argv)
 		CHECK_EQUAL(seen, 1, "handlers that have run after a fault in a trap");
 		sigprocmask(SIG_BLOCK, NULL, &mask);
 		CHECK(sigisemptyset(&mask), "signals are blocked after a fault in a trap");
+		exec_in_trap();
 		dune_register_intr_handler(T_ILLOP, jump);
 		signals_come(by_jump, "longjmp()");
 	}

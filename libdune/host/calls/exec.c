@@ -262,7 +262,9 @@ void __dune_exec_forget(struct dune_thread *t)
 
 /*
  * exec must not be made with signals blocked, the new program would inherit that: while it is made, a
- * signal has the guest make the call again (deliver.c).
+ * signal has the guest make the call again (deliver.c).  A signal that waits until the guest has interrupts on, as in a
+ * handler of traps, cannot: that would be after exec, and nobody would have it.  Its handler runs now.  In a bare
+ * handler of ring 3's traps the program's could not: there the call fails.
  */
 static long do_exec(struct dune_thread *t, const struct guest_regs *r, const struct call *c)
 {
@@ -271,8 +273,16 @@ static long do_exec(struct dune_thread *t, const struct guest_regs *r, const str
 	t->exec.fd = -1;
 	t->exec.memory = NULL;
 	set_doing(t, DOING_EXEC);
-	if (READ_ONCE(t->deferred) && __dune_engine_comes_out(&t->vcpu)) {	/* it came just before */
+	if (READ_ONCE(t->deferred)) {
+		bool at_once = __dune_engine_comes_out(&t->vcpu);	/* it came just before */
+
+		if (!at_once && t->ring3_bases) {
+			__dune_exec_end(t);
+			return -EAGAIN;
+		}
 		__dune_call_again(t);
+		if (!at_once)
+			__dune_signals_now(t);
 		return CALL_AGAIN;
 	}
 	ret = preload_length ? with_preload(t, c) : __dune_forward(r);

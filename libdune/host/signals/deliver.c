@@ -503,6 +503,12 @@ bool __dune_signals_first(struct dune_thread *t)
 	return true;
 }
 
+/* Signals wait for the guest to have interrupts on: their handlers run all the same, before its next instruction. */
+void __dune_signals_now(struct dune_thread *t)
+{
+	call_handlers(t, NULL, t->deferred_mask);
+}
+
 /* ---- the handler ---- */
 
 /* A signal without a handler comes here only for SIGSEGV and SIGBUS (__dune_touch_catch). */
@@ -630,8 +636,12 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	else if (kind == SIGNAL_TRAP)
 		info->si_call_addr = (void *)r->rip;
 	if (wait) {
+		const bool exec = !busy && t->doing == DOING_EXEC;
+
 		defer(t, info, &action, host, !busy);
-		if (touching)
+		if (exec)	/* which is not made while a signal waits */
+			__dune_call_again(t);
+		if (exec || touching)
 			__dune_restart_loop(t, host, ALL_SIGNALS);
 		return;
 	}

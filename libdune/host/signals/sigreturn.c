@@ -24,6 +24,14 @@ struct sigreturn {
 	uint16_t cs, ss;
 };
 
+/* In a handler of traps, which a forced signal may interrupt, interrupts are off again after it. */
+static uint64_t flags_after(const struct dune_thread *t, const struct sigcontext *c, uint64_t rflags)
+{
+	if (!(c->eflags & RFLAGS_IF) && c->rsp >= t->trap_low && c->rsp <= t->trap_high)
+		rflags &= ~RFLAGS_IF;
+	return (rflags & ~RFLAGS_SIGRETURN) | (c->eflags & RFLAGS_SIGRETURN);
+}
+
 static void read_context(struct guest_regs *r, const struct sigcontext *c, uint64_t rflags)
 {
 	*r = (struct guest_regs){
@@ -31,7 +39,7 @@ static void read_context(struct guest_regs *r, const struct sigcontext *c, uint6
 		.rsp = c->rsp, .rbp = c->rbp, .rsi = c->rsi, .rdi = c->rdi,
 		.r8 = c->r8, .r9 = c->r9, .r10 = c->r10, .r11 = c->r11,
 		.r12 = c->r12, .r13 = c->r13, .r14 = c->r14, .r15 = c->r15,
-		.rip = c->rip, .rflags = (rflags & ~RFLAGS_SIGRETURN) | (c->eflags & RFLAGS_SIGRETURN),
+		.rip = c->rip, .rflags = rflags,
 	};
 }
 
@@ -84,7 +92,7 @@ long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r)
 		t->deferred_mask = s.uc.uc_sigmask;
 		s.uc.uc_sigmask = ALL_SIGNALS;
 	}
-	read_context(&s.regs, c, r->rflags);
+	read_context(&s.regs, c, flags_after(t, c, r->rflags));
 	read_selectors(&s);
 	s.altstack = (struct altstack){
 		.sp = (unsigned long)s.uc.uc_stack.ss_sp,
