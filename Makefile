@@ -73,6 +73,10 @@ modules_install:
 
 # ---- objects ----
 
+# What is included is in files *.d, with an empty rule for each (-MP), so that one that is no more does not stop make.
+# Sources are not: they stand in the makefiles, and one that has another name now would stop it.
+headers_only = $(Q)sed -i 's/ [^ ]*\.[cS]\b//g' $(1)
+
 # Kept on every compiler run; $(call say,WORD) shows one line for each.
 say = @printf '  %-7s %s\n' '$(1)' '$(@:$(B)/%=%)'
 
@@ -80,21 +84,25 @@ $(B)/obj/%.o: %.c
 	$(call say,CC)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call headers_only,$(@:.o=.d))
 
 $(B)/obj/%.o: %.S
 	$(call say,AS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -D__ASSEMBLY__ $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call headers_only,$(@:.o=.d))
 
 $(B)/pic/%.o: %.c
 	$(call say,CC)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(call headers_only,$(@:.o=.d))
 
 $(B)/pic/%.o: %.S
 	$(call say,AS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -D__ASSEMBLY__ $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(call headers_only,$(@:.o=.d))
 
 -include $(shell [ ! -d $(B) ] || find $(B)/obj $(B)/pic $(B)/tests $(B)/bench -name '*.d' -type f 2>/dev/null)
 

@@ -20,17 +20,25 @@ GUEST_TESTS += $(patsubst tests/%.c,$(T)/%,$(wildcard $(listed_programs:%=tests/
 $(T)/%: CPPFLAGS += -Itests/include
 $(T)/%: CFLAGS += -pthread
 
+# Of one compilation of several sources -MMD tells of the last one only.
+define find_headers
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MM -MP -MT $@ $(filter %.c %.S,$^) >$@.d
+	$(call headers_only,$@.d)
+endef
+
 $(T)/unit/%: tests/unit/%.c
 	$(call say,UNIT)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.S %.o %.a,$^) $(LDFLAGS) -lcmocka $(LDLIBS)
+	$(find_headers)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c %.S %.o %.a,$^) $(LDFLAGS) -lcmocka $(LDLIBS)
 
 STATIC := -static
 
 define guest_program
 	$(call say,TEST)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(STATIC) -MMD -MP -MF $@.d -o $@ $(filter %.c %.S %.o,$^) $(LDFLAGS) $(filter %.a,$^) $(LDLIBS)
+	$(find_headers)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(STATIC) -o $@ $(filter %.c %.S %.o,$^) $(LDFLAGS) $(filter %.a,$^) $(LDLIBS)
 endef
 
 $(T)/guest/%: tests/guest/%.c $(LIBDUNE_A)
