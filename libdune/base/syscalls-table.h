@@ -19,7 +19,7 @@ CALL(3, close, sys_fd0, 0, FD(0))
 CALL(4, stat, 0, 0, PATH(0), OUT(1, STAT))
 CALL(5, fstat, __dune_sys_look, 0, FD(0), OUT(1, STAT))
 CALL(6, lstat, 0, 0, PATH(0), OUT(1, STAT))
-CALL(7, poll, 0, 0, OUT(0, COUNT(1, 8)))
+CALL(7, poll, 0, 0, OUT(0, COUNT(1, 8), NARROW, SPARSE))
 CALL(8, lseek, 0, 0, FD(0))
 CALL(9, mmap, sys_mmap, 0, MAPPING(0, 1), FD(4, IF_MASKED(3, MAP_ANONYMOUS, 0)))
 CALL(10, mprotect, sys_mprotect, 0, MAPPING(0, 1))
@@ -57,20 +57,21 @@ CALL(38, setitimer, 0, 0, IN(1, FIXED(32)), OUT(2, FIXED(32)))
 CALL(39, getpid, 0, 0)
 CALL(40, sendfile, 0, 0, FD(0), FD(1), OUT(2, LONG))
 CALL(41, socket, 0, 0)
-CALL(42, connect, 0, 0, FD(0), IN(1, COUNT(2, 1)))
-CALL(43, accept, 0, 0, FD(0), OUT(1, LENGTH(2, 0)), OUT(2, INT))
-CALL(44, sendto, 0, 0, FD(0), IN(1, COUNT(2, 1)), IN(4, COUNT(5, 1)))
-CALL(45, recvfrom, 0, 0, FD(0), OUT(1, RESULT(2, 1)), OUT(4, LENGTH(5, 0)), OUT(5, INT))
-CALL(46, sendmsg, 0, CALL_OWN, FD(0), IN(1, MESSAGE))
+CALL(42, connect, 0, 0, FD(0), IN(1, COUNT(2, 1), NARROW))
+CALL(43, accept, 0, 0, FD(0), OUT(2, INT, MOVED), OUT(1, LENGTH(2, 0)))
+CALL(44, sendto, 0, 0, FD(0), LENT(1, COUNT(2, 1), IF_BIT(3, MSG_ZEROCOPY)), IN(1, COUNT(2, 1)),
+	IN(4, COUNT(5, 1), NARROW))
+CALL(45, recvfrom, 0, 0, FD(0), OUT(1, RESULT(2, 1)), OUT(5, INT, MOVED), OUT(4, LENGTH(5, 0)))
+CALL(46, sendmsg, 0, CALL_OWN, FD(0), LENT(1, MESSAGE, IF_BIT(2, MSG_ZEROCOPY)), IN(1, MESSAGE))
 CALL(47, recvmsg, 0, 0, FD(0), OUT(1, MESSAGE))
 CALL(48, shutdown, 0, 0, FD(0))
-CALL(49, bind, 0, 0, FD(0), IN(1, COUNT(2, 1)))
+CALL(49, bind, 0, 0, FD(0), IN(1, COUNT(2, 1), NARROW))
 CALL(50, listen, 0, 0, FD(0))
-CALL(51, getsockname, 0, 0, FD(0), OUT(1, LENGTH(2, 0)), OUT(2, INT))
-CALL(52, getpeername, 0, 0, FD(0), OUT(1, LENGTH(2, 0)), OUT(2, INT))
+CALL(51, getsockname, 0, 0, FD(0), OUT(2, INT, MOVED), OUT(1, LENGTH(2, 0)))
+CALL(52, getpeername, 0, 0, FD(0), OUT(2, INT, MOVED), OUT(1, LENGTH(2, 0)))
 CALL(53, socketpair, 0, 0, OUT(3, FIXED(8)))
-CALL(54, setsockopt, 0, 0, FD(0), IN(3, COUNT(4, 1)))
-CALL(55, getsockopt, 0, 0, FD(0), OUT(3, LENGTH(4, 0)), OUT(4, INT))
+CALL(54, setsockopt, 0, 0, FD(0), IN(3, COUNT(4, 1), NARROW))
+CALL(55, getsockopt, 0, 0, FD(0), OUT(4, INT, MOVED), OUT(3, LENGTH(4, 0)))
 CALL(56, clone, __dune_sys_clone, CALL_SLOW | CALL_OWN, OUT(2, INT, MAYBE, IF_BIT(0, CLONE_PARENT_SETTID)),
 	OUT(2, INT, MAYBE, IF_BIT(0, CLONE_PIDFD)), OUT(3, INT, MAYBE, IF_BIT(0, CLONE_CHILD_SETTID)),
 	LATER(3, INT, IF_BIT(0, CLONE_CHILD_SETTID)), LATER(3, INT, IF_BIT(0, CLONE_CHILD_CLEARTID)))
@@ -82,7 +83,7 @@ CALL(61, wait4, 0, 0, OUT(1, INT), OUT(3, RUSAGE))
 CALL(62, kill, 0, 0)
 CALL(63, uname, 0, 0, OUT(0, FIXED(390)))
 CALL(64, semget, 0, 0)
-CALL(65, semop, 0, 0, IN(1, COUNT(2, 6)))
+CALL(65, semop, 0, 0, IN(1, COUNT(2, 6), NARROW))
 CALL(66, semctl, 0, 0, IN(3, SEMID, IF(2, IPC_SET)), IN(3, SEMAPHORES(2), IF(2, SETALL)),
 	OUT(3, SEMID, IF(2, IPC_STAT)), OUT(3, SEMID, IF(2, SEM_STAT)), OUT(3, SEMID, IF(2, SEM_STAT_ANY)),
 	OUT(3, FIXED(40), IF(2, IPC_INFO)), OUT(3, FIXED(40), IF(2, SEM_INFO)), OUT(3, SEMAPHORES(2), IF(2, GETALL)))
@@ -104,7 +105,7 @@ CALL(74, fsync, 0, 0, FD(0))
 CALL(75, fdatasync, 0, 0, FD(0))
 CALL(76, truncate, 0, 0, PATH(0))
 CALL(77, ftruncate, 0, 0, FD(0))
-CALL(78, getdents, 0, 0, FD(0), OUT(1, RESULT(2, 1)))
+CALL(78, getdents, 0, 0, FD(0), OUT(1, RESULT(2, 1), NARROW))
 CALL(79, getcwd, 0, 0, OUT(0, RESULT(1, 1)))
 CALL(80, chdir, 0, 0, PATH(0))
 CALL(81, fchdir, 0, 0, FD(0))
@@ -115,7 +116,7 @@ CALL(85, creat, 0, 0, PATH(0))
 CALL(86, link, 0, 0, PATH(0), PATH(1))
 CALL(87, unlink, 0, 0, PATH(0))
 CALL(88, symlink, 0, 0, PATH(0), PATH(1))
-CALL(89, readlink, 0, 0, PATH(0), OUT(1, RESULT(2, 1)))
+CALL(89, readlink, 0, 0, PATH(0), OUT(1, RESULT(2, 1), NARROW))
 CALL(90, chmod, 0, 0, PATH(0))
 CALL(91, fchmod, 0, 0, FD(0))
 CALL(92, chown, 0, 0, PATH(0))
@@ -135,14 +136,14 @@ CALL(101, ptrace, 0, CALL_SLOW, IN(3, FIXED(216), IF(0, PTRACE_SETREGS)), IN(3, 
 	OUT(3, FIXED(16), IF(0, PTRACE_GET_THREAD_AREA)), OUT(2, LONG, MAYBE, IF(0, PTRACE_ARCH_PRCTL)),
 	OUT(3, LONG, IF(0, PTRACE_GETEVENTMSG)), OUT(3, SIGINFO, IF(0, PTRACE_GETSIGINFO)),
 	OUT(3, FIXED(16), IF(0, PTRACE_GETREGSET)), OUT(3, IOVEC, IF(0, PTRACE_GETREGSET)),
-	OUT(3, ANSWER(128), MAYBE, IF(0, PTRACE_PEEKSIGINFO)), IN(2, FIXED(16), IF(0, PTRACE_PEEKSIGINFO)),
-	OUT(3, SIGSET, IF(0, PTRACE_GETSIGMASK)), OUT(3, ANSWER(8), MAYBE, IF(0, PTRACE_SECCOMP_GET_FILTER)),
+	IN(2, FIXED(16), MOVED, IF(0, PTRACE_PEEKSIGINFO)), OUT(3, TIMES(2, 12, 128), IF(0, PTRACE_PEEKSIGINFO)),
+	OUT(3, SIGSET, IF(0, PTRACE_GETSIGMASK)), OUT(3, FILTER_OF(8), IF(0, PTRACE_SECCOMP_GET_FILTER)),
 	OUT(3, RESULT(2, 1), IF(0, PTRACE_SECCOMP_GET_METADATA)), OUT(3, RESULT(2, 1), IF(0, PTRACE_GET_SYSCALL_INFO)),
 	OUT(3, RESULT(2, 1), IF(0, PTRACE_GET_RSEQ_CONFIGURATION)),
 	OUT(3, COUNT(2, 1), IF(0, PTRACE_GET_DISPATCH_CONFIG)),
 	IN(3, COUNT(2, 1), IF(0, PTRACE_SET_DISPATCH_CONFIG)), IN(3, COUNT(2, 1), IF(0, PTRACE_SET_INFO)))
 CALL(102, getuid, 0, 0)
-CALL(103, syslog, 0, 0, OUT(1, RESULT(2, 1)))
+CALL(103, syslog, 0, 0, OUT(1, RESULT(2, 1), NARROW))
 CALL(104, getgid, 0, 0)
 CALL(105, setuid, 0, 0)
 CALL(106, setgid, 0, 0)
@@ -154,8 +155,8 @@ CALL(111, getpgrp, 0, 0)
 CALL(112, setsid, 0, 0)
 CALL(113, setreuid, 0, 0)
 CALL(114, setregid, 0, 0)
-CALL(115, getgroups, 0, 0, OUT(1, RESULT(0, 4)))
-CALL(116, setgroups, 0, 0, IN(1, COUNT(0, 4)))
+CALL(115, getgroups, 0, 0, OUT(1, RESULT(0, 4), NARROW))
+CALL(116, setgroups, 0, 0, IN(1, COUNT(0, 4), NARROW))
 CALL(117, setresuid, 0, 0)
 CALL(118, getresuid, 0, 0, OUT(0, INT), OUT(1, INT), OUT(2, INT))
 CALL(119, setresgid, 0, 0)
@@ -200,7 +201,7 @@ CALL(157, prctl, sys_prctl, CALL_SLOW, STR(1, 16, IF(0, PR_SET_NAME)), IN(2, FIL
 	OUT(1, INT, IF(0, PR_GET_PDEATHSIG)), OUT(1, FIXED(16), IF(0, PR_GET_NAME)), OUT(1, INT, IF(0, PR_GET_TSC)),
 	OUT(1, INT, IF(0, PR_GET_CHILD_SUBREAPER)), OUT(1, LONG, IF(0, PR_GET_TID_ADDRESS)),
 	OUT(1, RESULT(2, 1), IF(0, PR_GET_AUXV)), OUT(2, INT, MAYBE, IF(0, PR_SET_MM)),
-	OUT(4, LONG, MAYBE, IF(0, PR_SCHED_CORE)))
+	OUT(4, LONG, MAYBE, IF(0, PR_SCHED_CORE)), STR(4, 80, IF(0, PR_SET_VMA)))
 CALL(158, arch_prctl, sys_arch_prctl, CALL_SLOW | CALL_OWN, OUT(1, LONG, IF(0, ARCH_GET_FS)),
 	OUT(1, LONG, IF(0, ARCH_GET_GS)))
 CALL(159, adjtimex, 0, 0, OUT(0, TIMEX))
@@ -214,8 +215,8 @@ CALL(166, umount2, 0, 0, PATH(0))
 CALL(167, swapon, 0, 0, PATH(0))
 CALL(168, swapoff, 0, 0, PATH(0))
 CALL(169, reboot, 0, CALL_SLOW, STR(3, 256, IF(2, REBOOT_RESTART2)))
-CALL(170, sethostname, 0, 0, IN(0, COUNT(1, 1)))
-CALL(171, setdomainname, 0, 0, IN(0, COUNT(1, 1)))
+CALL(170, sethostname, 0, 0, IN(0, COUNT(1, 1), NARROW))
+CALL(171, setdomainname, 0, 0, IN(0, COUNT(1, 1), NARROW))
 CALL(172, iopl, sys_perm, CALL_SLOW)
 CALL(173, ioperm, sys_perm, CALL_SLOW)
 CALL(174, create_module, 0, 0)
@@ -246,18 +247,15 @@ CALL(198, lremovexattr, 0, 0, PATH(0), NAME(1))
 CALL(199, fremovexattr, 0, 0, FD(0), NAME(1))
 CALL(200, tkill, 0, 0)
 CALL(201, time, 0, 0, OUT(0, LONG))
-CALL(202, futex, 0, 0, FUTEX(0), IN(3, TIMESPEC, IF_FUTEX(FUTEX_WAIT)), IN(3, TIMESPEC, IF_FUTEX(FUTEX_WAIT_BITSET)),
+CALL(202, futex, 0, 0, FUTEX_OUT(0, IF_FUTEX(FUTEX_LOCK_PI)), FUTEX_OUT(0, IF_FUTEX(FUTEX_LOCK_PI2)),
+	FUTEX_OUT(0, IF_FUTEX(FUTEX_TRYLOCK_PI)), FUTEX_OUT(0, IF_FUTEX(FUTEX_UNLOCK_PI)), FUTEX(0),
+	IN(3, TIMESPEC, IF_FUTEX(FUTEX_WAIT)), IN(3, TIMESPEC, IF_FUTEX(FUTEX_WAIT_BITSET)),
 	IN(3, TIMESPEC, IF_FUTEX(FUTEX_LOCK_PI)), IN(3, TIMESPEC, IF_FUTEX(FUTEX_LOCK_PI2)),
 	IN(3, TIMESPEC, IF_FUTEX(FUTEX_WAIT_REQUEUE_PI)), FUTEX(4, IF_FUTEX(FUTEX_REQUEUE)),
-	FUTEX(4, IF_FUTEX(FUTEX_CMP_REQUEUE)), FUTEX(4, IF_FUTEX(FUTEX_WAKE_OP)),
-	FUTEX(4, IF_FUTEX(FUTEX_WAIT_REQUEUE_PI)),
-	FUTEX(4, IF_FUTEX(FUTEX_CMP_REQUEUE_PI)),
-	OUT(0, INT, IF_FUTEX(FUTEX_LOCK_PI)), OUT(0, INT, IF_FUTEX(FUTEX_LOCK_PI2)),
-	OUT(0, INT, IF_FUTEX(FUTEX_TRYLOCK_PI)), OUT(0, INT, IF_FUTEX(FUTEX_UNLOCK_PI)),
-	OUT(4, INT, IF_FUTEX(FUTEX_WAKE_OP)), OUT(4, INT, IF_FUTEX(FUTEX_WAIT_REQUEUE_PI)),
-	OUT(4, INT, IF_FUTEX(FUTEX_CMP_REQUEUE_PI)))
-CALL(203, sched_setaffinity, 0, 0, IN(2, COUNT(1, 1)))
-CALL(204, sched_getaffinity, 0, 0, OUT(2, RESULT(1, 1)))
+	FUTEX(4, IF_FUTEX(FUTEX_CMP_REQUEUE)), FUTEX_OUT(4, IF_FUTEX(FUTEX_WAKE_OP)),
+	FUTEX_OUT(4, IF_FUTEX(FUTEX_WAIT_REQUEUE_PI)), FUTEX_OUT(4, IF_FUTEX(FUTEX_CMP_REQUEUE_PI)))
+CALL(203, sched_setaffinity, 0, 0, IN(2, COUNT(1, 1), NARROW))
+CALL(204, sched_getaffinity, 0, 0, OUT(2, RESULT(1, 1), NARROW))
 CALL(205, set_thread_area, 0, CALL_SLOW)
 CALL(206, io_setup, 0, 0, OUT(1, LONG))
 CALL(207, io_destroy, 0, 0)
@@ -270,10 +268,10 @@ CALL(213, epoll_create, 0, 0)
 CALL(214, epoll_ctl_old, 0, 0)
 CALL(215, epoll_wait_old, 0, 0)
 CALL(216, remap_file_pages, sys_range, 0, MAPPING(0, 1))
-CALL(217, getdents64, __dune_sys_look, 0, FD(0), OUT(1, RESULT(2, 1)))
+CALL(217, getdents64, __dune_sys_look, 0, FD(0), OUT(1, RESULT(2, 1), NARROW))
 CALL(218, set_tid_address, 0, 0, LATER(0, INT))
 CALL(219, restart_syscall, 0, CALL_SLOW)
-CALL(220, semtimedop, 0, 0, IN(1, COUNT(2, 6)), IN(3, TIMESPEC))
+CALL(220, semtimedop, 0, 0, IN(1, COUNT(2, 6), NARROW), IN(3, TIMESPEC))
 CALL(221, fadvise64, 0, 0, FD(0))
 CALL(222, timer_create, 0, 0, IN(1, SIGEVENT), OUT(2, INT))
 CALL(223, timer_settime, 0, 0, IN(2, FIXED(32)), OUT(3, FIXED(32)))
@@ -285,7 +283,7 @@ CALL(228, clock_gettime, 0, 0, OUT(1, TIMESPEC))
 CALL(229, clock_getres, 0, 0, OUT(1, TIMESPEC))
 CALL(230, clock_nanosleep, 0, 0, IN(2, TIMESPEC), OUT(3, TIMESPEC))
 CALL(231, exit_group, 0, CALL_SLOW)
-CALL(232, epoll_wait, 0, 0, FD(0), OUT(1, RESULT(2, 12)))
+CALL(232, epoll_wait, 0, 0, FD(0), OUT(1, RESULT(2, 12), NARROW))
 CALL(233, epoll_ctl, 0, 0, FD(0), FD(2), IN(3, FIXED(12), IF_BIT(1, EPOLL_ADD_OR_MOD)))
 CALL(234, tgkill, 0, 0)
 CALL(235, utimes, 0, 0, PATH(0), IN(1, FIXED(32)))
@@ -306,17 +304,19 @@ CALL(249, request_key, 0, 0, STR(0, 32), STR(1, 4096), STR(2, 4096))
 CALL(250, keyctl, 0, 0, STR(1, 4096, IF(0, KEYCTL_JOIN_SESSION_KEYRING)), IN(2, COUNT(3, 1), IF(0, KEYCTL_UPDATE)),
 	STR(2, 32, IF(0, KEYCTL_SEARCH)), STR(3, 4096, IF(0, KEYCTL_SEARCH)),
 	IN(2, COUNT(3, 1), IF(0, KEYCTL_INSTANTIATE)),
-	IN(2, VECTOR(3), IF(0, KEYCTL_INSTANTIATE_IOV)), IN(1, FIXED(12), IF(0, KEYCTL_DH_COMPUTE)),
+	IN(2, VECTOR(3), NARROW, IF(0, KEYCTL_INSTANTIATE_IOV)), IN(1, FIXED(12), IF(0, KEYCTL_DH_COMPUTE)),
 	STR(2, 32, IF(0, KEYCTL_RESTRICT_KEYRING)), STR(3, 4096, IF(0, KEYCTL_RESTRICT_KEYRING)),
-	STR(3, 4096, IF(0, KEYCTL_PKEY_QUERY)), IN(1, FIXED(32), IF(0, KEYCTL_PKEY_ENCRYPT)),
-	IN(1, FIXED(32), IF(0, KEYCTL_PKEY_DECRYPT)), IN(1, FIXED(32), IF(0, KEYCTL_PKEY_SIGN)),
-	IN(1, FIXED(32), IF(0, KEYCTL_PKEY_VERIFY)), STR(2, 4096, IF(0, KEYCTL_PKEY_ENCRYPT)),
+	STR(3, 4096, IF(0, KEYCTL_PKEY_QUERY)), IN(1, PKEY, MOVED, IF(0, KEYCTL_PKEY_ENCRYPT)),
+	IN(1, PKEY, MOVED, IF(0, KEYCTL_PKEY_DECRYPT)), IN(1, PKEY, MOVED, IF(0, KEYCTL_PKEY_SIGN)),
+	IN(1, PKEY, MOVED, IF(0, KEYCTL_PKEY_VERIFY)), STR(2, 4096, IF(0, KEYCTL_PKEY_ENCRYPT)),
 	STR(2, 4096, IF(0, KEYCTL_PKEY_DECRYPT)), STR(2, 4096, IF(0, KEYCTL_PKEY_SIGN)),
-	STR(2, 4096, IF(0, KEYCTL_PKEY_VERIFY)),
+	STR(2, 4096, IF(0, KEYCTL_PKEY_VERIFY)), IN(3, TIMES(1, 4, 1), IF(0, KEYCTL_PKEY_ENCRYPT)),
+	IN(3, TIMES(1, 4, 1), IF(0, KEYCTL_PKEY_DECRYPT)), IN(3, TIMES(1, 4, 1), IF(0, KEYCTL_PKEY_SIGN)),
+	IN(3, TIMES(1, 4, 1), IF(0, KEYCTL_PKEY_VERIFY)), IN(4, TIMES(1, 8, 1), IF(0, KEYCTL_PKEY_VERIFY)),
 	OUT(2, RESULT(3, 1), IF(0, KEYCTL_DESCRIBE)), OUT(2, RESULT(3, 1), IF(0, KEYCTL_READ)),
 	OUT(2, RESULT(3, 1), IF(0, KEYCTL_GET_SECURITY)), OUT(2, RESULT(3, 1), IF(0, KEYCTL_DH_COMPUTE)),
-	OUT(4, FIXED(56), IF(0, KEYCTL_PKEY_QUERY)), OUT(4, ANSWER(1), MAYBE, IF(0, KEYCTL_PKEY_ENCRYPT)),
-	OUT(4, ANSWER(1), MAYBE, IF(0, KEYCTL_PKEY_DECRYPT)), OUT(4, ANSWER(1), MAYBE, IF(0, KEYCTL_PKEY_SIGN)),
+	OUT(4, FIXED(56), IF(0, KEYCTL_PKEY_QUERY)), OUT(4, TIMES(1, 8, 1), IF(0, KEYCTL_PKEY_ENCRYPT)),
+	OUT(4, TIMES(1, 8, 1), IF(0, KEYCTL_PKEY_DECRYPT)), OUT(4, TIMES(1, 8, 1), IF(0, KEYCTL_PKEY_SIGN)),
 	OUT(1, RESULT(2, 1), IF(0, KEYCTL_CAPABILITIES)))
 CALL(251, ioprio_set, 0, 0)
 CALL(252, ioprio_get, 0, 0)
@@ -334,12 +334,12 @@ CALL(263, unlinkat, 0, 0, FD(0), PATH(1))
 CALL(264, renameat, 0, 0, FD(0), PATH(1), FD(2), PATH(3))
 CALL(265, linkat, 0, 0, FD(0), PATH(1), FD(2), PATH(3))
 CALL(266, symlinkat, 0, 0, PATH(0), FD(1), PATH(2))
-CALL(267, readlinkat, 0, 0, FD(0), PATH(1), OUT(2, RESULT(3, 1)))
+CALL(267, readlinkat, 0, 0, FD(0), PATH(1), OUT(2, RESULT(3, 1), NARROW))
 CALL(268, fchmodat, 0, 0, FD(0), PATH(1))
 CALL(269, faccessat, 0, 0, FD(0), PATH(1))
 CALL(270, pselect6, 0, 0, OUT(1, BITS(0, 0)), OUT(2, BITS(0, 0)), OUT(3, BITS(0, 0)), IN(4, TIMESPEC),
 	OUT(4, TIMESPEC, MAYBE), WAIT_AT(5, 16))
-CALL(271, ppoll, 0, 0, OUT(0, COUNT(1, 8)), IN(2, TIMESPEC), OUT(2, TIMESPEC, MAYBE), WAIT(3))
+CALL(271, ppoll, 0, 0, OUT(0, COUNT(1, 8), NARROW, SPARSE), IN(2, TIMESPEC), OUT(2, TIMESPEC, MAYBE), WAIT(3))
 CALL(272, unshare, 0, CALL_SLOW)
 CALL(273, set_robust_list, 0, 0, LATER(0, FIXED(24)))
 CALL(274, get_robust_list, 0, 0, OUT(1, LONG), OUT(2, LONG))
@@ -349,14 +349,14 @@ CALL(277, sync_file_range, 0, 0, FD(0))
 CALL(278, vmsplice, 0, 0, FD(0), LENT(1, VECTOR(2)), OUT(1, VECTOR(2), MAYBE))
 CALL(279, move_pages, 0, 0, IN(2, COUNT(1, 8)), IN(3, COUNT(1, 4)), OUT(4, COUNT(1, 4)))
 CALL(280, utimensat, 0, 0, FD(0), PATH(1), IN(2, FIXED(32)))
-CALL(281, epoll_pwait, 0, 0, FD(0), OUT(1, RESULT(2, 12)), WAIT(4))
+CALL(281, epoll_pwait, 0, 0, FD(0), OUT(1, RESULT(2, 12), NARROW), WAIT(4))
 CALL(282, signalfd, 0, 0, FD(0), IN(1, SIGSET))
 CALL(283, timerfd_create, 0, 0)
 CALL(284, eventfd, 0, 0)
 CALL(285, fallocate, 0, 0, FD(0))
 CALL(286, timerfd_settime, 0, 0, FD(0), IN(2, FIXED(32)), OUT(3, FIXED(32)))
 CALL(287, timerfd_gettime, 0, 0, FD(0), OUT(1, FIXED(32)))
-CALL(288, accept4, 0, 0, FD(0), OUT(1, LENGTH(2, 0)), OUT(2, INT))
+CALL(288, accept4, 0, 0, FD(0), OUT(2, INT, MOVED), OUT(1, LENGTH(2, 0)))
 CALL(289, signalfd4, 0, 0, FD(0), IN(1, SIGSET))
 CALL(290, eventfd2, 0, 0)
 CALL(291, epoll_create1, 0, 0)
@@ -367,7 +367,7 @@ CALL(295, preadv, 0, 0, FD(0), OUT(1, VECTOR(2)))
 CALL(296, pwritev, 0, 0, FD(0), IN(1, VECTOR(2)))
 CALL(297, rt_tgsigqueueinfo, 0, 0, IN(3, SIGINFO))
 CALL(298, perf_event_open, 0, 0, IN(0, SELF(4)), OUT(0, FIXED(8), MAYBE), FD(1, IF_BIT(4, PERF_BY_CGROUP)), FD(3))
-CALL(299, recvmmsg, 0, 0, FD(0), OUT(1, MESSAGES(2)), OUT(4, TIMESPEC))
+CALL(299, recvmmsg, 0, 0, FD(0), OUT(1, MESSAGES(2), NARROW), OUT(4, TIMESPEC))
 CALL(300, fanotify_init, 0, 0)
 CALL(301, fanotify_mark, 0, 0, FD(0), FD(3), PATH(4))
 CALL(302, prlimit64, 0, 0, IN(2, FIXED(16)), OUT(3, FIXED(16)))
@@ -376,7 +376,8 @@ CALL(303, name_to_handle_at, 0, 0, FD(0), PATH(1), OUT(2, LENGTH(2, 8)),
 CALL(304, open_by_handle_at, 0, 0, FD(0), IN(1, LENGTH(1, 8)))
 CALL(305, clock_adjtime, 0, 0, OUT(1, TIMEX))
 CALL(306, syncfs, 0, 0, FD(0))
-CALL(307, sendmmsg, 0, CALL_OWN, FD(0), IN(1, MESSAGES(2)))
+CALL(307, sendmmsg, 0, CALL_OWN, FD(0),
+	LENT(1, MESSAGES(2), NARROW, IF_BIT(3, MSG_ZEROCOPY)), IN(1, MESSAGES(2), NARROW))
 CALL(308, setns, 0, CALL_SLOW, FD(0))
 CALL(309, getcpu, 0, 0, OUT(0, INT), OUT(1, INT))
 CALL(310, process_vm_readv, 0, 0, OUT(1, VECTOR(2)), IN(3, COUNT(4, 16)))
@@ -384,14 +385,14 @@ CALL(311, process_vm_writev, 0, 0, IN(1, VECTOR(2)), IN(3, COUNT(4, 16)), REMOTE
 CALL(312, kcmp, 0, 0)
 CALL(313, finit_module, 0, 0, FD(0), STR(1, 4096))
 CALL(314, sched_setattr, 0, 0, IN(1, SELF(0)), OUT(1, INT, MAYBE))
-CALL(315, sched_getattr, 0, 0, OUT(1, COUNT(2, 1)))
+CALL(315, sched_getattr, 0, 0, OUT(1, COUNT(2, 1), NARROW))
 CALL(316, renameat2, 0, 0, FD(0), PATH(1), FD(2), PATH(3))
 CALL(317, seccomp, sys_seccomp, CALL_SLOW, IN(2, FILTER, IF(0, SECCOMP_SET_MODE_FILTER)),
 	IN(2, INT, IF(0, SECCOMP_GET_ACTION_AVAIL)), OUT(2, FIXED(6), IF(0, SECCOMP_GET_NOTIF_SIZES)))
 CALL(318, getrandom, 0, 0, OUT(0, RESULT(1, 1)))
 CALL(319, memfd_create, 0, 0, NAME(0))
 CALL(320, kexec_file_load, 0, 0, FD(0), FD(1), IN(3, COUNT(2, 1)))
-CALL(321, bpf, 0, 0, IN(1, COUNT(2, 1)), OUT(1, COUNT(2, 1), MAYBE))
+CALL(321, bpf, 0, 0, IN(1, COUNT(2, 1), NARROW), OUT(1, COUNT(2, 1), NARROW, MAYBE))
 CALL(322, execveat, __dune_sys_execveat, CALL_SLOW, FD(0), PATH(1), IN(2, STRINGS), IN(3, STRINGS))
 CALL(323, userfaultfd, 0, 0)
 CALL(324, membarrier, 0, 0)
@@ -427,7 +428,7 @@ CALL(437, openat2, 0, 0, FD(0), PATH(1), IN(2, COUNT(3, 1)))
 CALL(438, pidfd_getfd, 0, CALL_PERM, FD(0))
 CALL(439, faccessat2, 0, 0, FD(0), PATH(1))
 CALL(440, process_madvise, 0, 0, FD(0), IN(1, COUNT(2, 16)))
-CALL(441, epoll_pwait2, 0, 0, FD(0), OUT(1, RESULT(2, 12)), IN(3, TIMESPEC), WAIT(4))
+CALL(441, epoll_pwait2, 0, 0, FD(0), OUT(1, RESULT(2, 12), NARROW), IN(3, TIMESPEC), WAIT(4))
 CALL(442, mount_setattr, 0, 0, FD(0), PATH(1), IN(3, COUNT(4, 1)))
 CALL(443, quotactl_fd, 0, 0, FD(0), OUT(3, FIXED(160), MAYBE))
 CALL(444, landlock_create_ruleset, 0, 0, IN(0, COUNT(1, 1)))
@@ -435,7 +436,7 @@ CALL(445, landlock_add_rule, 0, 0, FD(0), IN(2, FIXED(12)), IN(2, FIXED(16), IF(
 CALL(446, landlock_restrict_self, 0, 0, FD(0))
 CALL(447, memfd_secret, 0, 0)
 CALL(448, process_mrelease, 0, 0, FD(0))
-CALL(449, futex_waitv, 0, 0, IN(0, WAITERS(1)), IN(3, TIMESPEC))
+CALL(449, futex_waitv, 0, 0, IN(0, WAITERS(1), NARROW), IN(3, TIMESPEC))
 CALL(450, set_mempolicy_home_node, 0, 0, MAPPING(0, 1))
 CALL(451, cachestat, 0, 0, FD(0), IN(1, FIXED(16)), OUT(2, FIXED(40)))
 CALL(452, fchmodat2, 0, 0, FD(0), PATH(1))
@@ -445,9 +446,9 @@ CALL(455, futex_wait, 0, 0, FUTEX(0), IN(4, TIMESPEC))
 CALL(456, futex_requeue, 0, 0, IN(0, TWO_WAITERS))
 CALL(457, statmount, 0, 0, IN(0, SELF(0)), OUT(1, COUNT(2, 1), MAYBE))
 CALL(458, listmount, 0, 0, IN(0, SELF(0)), OUT(1, RESULT(2, 8)))
-CALL(459, lsm_get_self_attr, 0, 0, OUT(1, LENGTH(2, 0)), OUT(2, INT))
-CALL(460, lsm_set_self_attr, 0, 0, IN(1, COUNT(2, 1)))
-CALL(461, lsm_list_modules, 0, 0, OUT(0, LENGTH(1, 0)), OUT(1, INT))
+CALL(459, lsm_get_self_attr, 0, 0, OUT(2, INT, MOVED), OUT(1, LENGTH(2, 0)))
+CALL(460, lsm_set_self_attr, 0, 0, IN(1, COUNT(2, 1), NARROW))
+CALL(461, lsm_list_modules, 0, 0, OUT(1, INT, MOVED), OUT(0, LENGTH(1, 0)))
 CALL(462, mseal, sys_range, 0, MAPPING(0, 1))
 CALL(463, setxattrat, 0, 0, FD(0), PATH(1), NAME(3), IN(4, VALUE))
 CALL(464, getxattrat, 0, 0, FD(0), PATH(1), NAME(3), OUT(4, VALUE))

@@ -23,6 +23,7 @@
 #define LENT(n, size, ...)	{ .arg = (n), .kind = PAGES_LENT, size, ##__VA_ARGS__ }
 #define REMOTE(n, size, ...)	{ .arg = (n), .kind = WRITTEN_REMOTE, size, ##__VA_ARGS__ }
 #define FUTEX(n, ...)		{ .arg = (n), .kind = WORD, INT, ##__VA_ARGS__ }
+#define FUTEX_OUT(n, ...)	{ .arg = (n), .kind = WORD_WRITTEN, INT, ##__VA_ARGS__ }
 #define WAIT(n, ...)		{ .arg = (n), .kind = MASK, SIGSET, ##__VA_ARGS__ }
 #define WAIT_AT(n, number, ...)	{ .arg = (n), .kind = MASK_AT, FIXED(number), ##__VA_ARGS__ }
 #define STR(n, most, ...)	IN(n, SIZED(STRING, 0, most), ##__VA_ARGS__)
@@ -30,6 +31,9 @@
 #define NAME(n, ...)		STR(n, 256, ##__VA_ARGS__)
 
 #define MAYBE			.maybe = true
+#define NARROW			.narrow = true
+#define MOVED			.moved = true
+#define SPARSE			.sparse = true
 #define IF_MASKED(n, mask, value)	.if_arg = (n) + 1, .if_mask = (mask), .if_value = (value)
 #define IF(n, value)		IF_MASKED(n, ~0U, value)
 #define IF_BIT(n, bit)		IF_MASKED(n, bit, bit)
@@ -41,7 +45,7 @@
 #define FIXED(number)		SIZED(FIXED, 0, number)
 #define COUNT(n, number)	SIZED(COUNT, n, number)
 #define RESULT(n, number)	SIZED(RESULT, n, number)
-#define ANSWER(number)		SIZED(ANSWER, 0, number)
+#define TIMES(n, at, number)	SIZED(TIMES, n, number), .offset = (at)
 #define AFTER(n, number)	SIZED(AFTER, n, number)
 #define STRINGS			SIZED(STRINGS, 0, 0)
 #define VECTOR(n)		SIZED(VECTOR, n, 0)
@@ -58,6 +62,7 @@
 #define WAITERS(n)		SIZED(WAITERS, n, 0)
 #define TWO_WAITERS		SIZED(WAITERS, 0, 2)
 #define FILTER			SIZED(FILTER, 0, 0)
+#define FILTER_OF(number)	SIZED(FILTER_OF, 0, number)
 #define BY_NUMBER		SIZED(BY_NUMBER, 0, 0)
 
 #define INT			FIXED(4)
@@ -66,6 +71,7 @@
 #define TIMESPEC		FIXED(16)
 #define FLOCK			FIXED(32)
 #define SIGEVENT		FIXED(64)
+#define PKEY			FIXED(40)
 #define SEMID			FIXED(104)
 #define STATFS			FIXED(120)
 #define SIGINFO			FIXED(128)
@@ -97,6 +103,7 @@
 #define CONFIG_PATH_EMPTY	4
 #define CONFIG_FD		5
 #define LANDLOCK_PORT		2
+#define MSG_ZEROCOPY		0x4000000
 
 #ifndef AT_HANDLE_MNT_ID_UNIQUE
 #define AT_HANDLE_MNT_ID_UNIQUE	1
@@ -110,6 +117,9 @@
 #endif
 #ifndef PR_SCHED_CORE
 #define PR_SCHED_CORE		62
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA		0x53564d41
 #endif
 #ifndef PR_GET_AUXV
 #define PR_GET_AUXV		0x41555856

@@ -23,6 +23,7 @@ enum kind {
 	WRITTEN,	/* memory that it writes, or reads and writes */
 	PAGES_LENT,	/* memory that it uses as pages, also after the call: no copy can take its place */
 	WORD,		/* memory that stands for itself by its address, of a futex: no copy either */
+	WORD_WRITTEN,	/* the same, which it writes to; that is said first */
 	MASK,		/* of signals, which is in force while the call waits */
 	MASK_AT,	/* the same, in the first word of a structure */
 };
@@ -32,14 +33,14 @@ enum size {
 	SIZE_FIXED,		/* so many */
 	SIZE_COUNT,		/* bytes times argument @with */
 	SIZE_RESULT,		/* at most bytes times argument @with; the result says how many of them */
-	SIZE_ANSWER,		/* bytes times the result, for which there is no limit in an argument */
+	SIZE_TIMES,		/* bytes times the int at @offset of what argument @with leads to (MOVED) */
 	SIZE_AFTER,		/* so many, and at most argument @with more; the result says how many more */
 	SIZE_STRING,		/* up to a NUL, but no more than so many */
 	SIZE_STRINGS,		/* pointers to strings, up to NULL */
 	SIZE_VECTOR,		/* struct iovec: argument @with of them; the result says how many bytes */
 	SIZE_IOVEC,		/* one of them, in which it says itself how much */
 	SIZE_VALUE,		/* one struct xattr_args */
-	SIZE_LENGTH,		/* so many, and what the int at argument @with says */
+	SIZE_LENGTH,		/* so many, and what the int at argument @with says: this one, or one before (MOVED) */
 	SIZE_SELF,		/* what the int at offset @bytes in it says */
 	SIZE_MESSAGE,		/* struct msghdr */
 	SIZE_MESSAGES,		/* struct mmsghdr: argument @with of them */
@@ -49,6 +50,7 @@ enum size {
 	SIZE_CLONE_ARGS,	/* struct clone_args, and what it points to */
 	SIZE_WAITERS,		/* struct futex_waitv: @bytes of them, or if that is 0 argument @with */
 	SIZE_FILTER,		/* struct sock_fprog */
+	SIZE_FILTER_OF,		/* bytes for each instruction of filter argument 2 of process argument 1 */
 	SIZE_BY_NUMBER,		/* what the number in argument 1 says: ioctl */
 };
 
@@ -59,7 +61,11 @@ struct operand {
 	uint8_t kind;		/* enum kind */
 	uint8_t size;		/* enum size */
 	uint8_t with;		/* 0 to 5, or NO_ARGUMENT */
-	bool maybe;		/* not known before, or left out where it cannot be written: none is refused */
+	bool maybe : 1;		/* left out where it cannot be written: none is refused */
+	bool narrow : 1;	/* of argument @with the kernel looks at 32 bits */
+	bool moved : 1;		/* copied if anything is: it says how much another operand is, and must not change */
+	bool sparse : 1;	/* the kernel writes to some of it, and other threads may to the rest */
+	uint8_t offset : 4;
 	uint8_t if_arg;		/* 0: always; else only if argument @if_arg - 1 has in the bits of @if_mask @if_value */
 	uint16_t bytes;
 	uint32_t if_mask, if_value;

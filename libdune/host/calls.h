@@ -26,6 +26,7 @@ struct copy {
 	struct copy *next;
 	uint64_t va, size;
 	bool maybe;		/* what cannot be copied back is left out */
+	bool sparse;		/* what was there before lies behind it: only what has changed is copied back */
 	char data[] __attribute__((aligned(16)));
 };
 
@@ -71,6 +72,8 @@ struct access {
 	struct dune_thread *t;
 	bool moving;		/* copies are made */
 	bool elsewhere;		/* ... have to be */
+	bool unknown;		/* ... of what nobody can tell where it is */
+	uint32_t length;	/* what was read last of how long something is */
 	uint64_t page;		/* so many pages were looked at */
 	uint64_t skip;		/* these were before */
 	uint64_t va;		/* of a fault */
@@ -86,14 +89,20 @@ struct access {
 #define PLACE_MAYBE	4	/* it may be left out */
 #define PLACE_MOVE	8	/* copy it if anything is copied: there are pointers in it */
 #define PLACE_SAME	16	/* no copy will do */
+#define PLACE_READ	32	/* what may be left out is only what is written */
+#define PLACE_SPARSE	64	/* the kernel writes to some of it, and other threads may to the rest */
 
 /* *@va becomes where the kernel finds the @n bytes that the guest has there.  0, -errno or NEEDS_FAULT; likewise: */
 long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how);
-long __dune_place_word(struct access *a, uint64_t *va);
+long __dune_place_word(struct access *a, uint64_t *va, bool write);
 long __dune_place_string(struct access *a, uint64_t *va, uint64_t max);
 long __dune_refuse_elsewhere(struct access *a, uint64_t va, uint64_t n);
+/* Can all of it be read? */
+bool __dune_may_read(const struct access *a, uint64_t va, uint64_t n);
 /* Copy @n bytes from the guest's @va, or to it. */
 long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n, bool write);
+/* Copy back the first @n bytes of what lies at @offset in a copy. */
+long __dune_copy_back(struct access *a, struct copy *c, uint64_t offset, uint64_t n);
 /* The copy in which @address lies; NULL. */
 struct copy *__dune_copy_of(const struct call_state *s, uint64_t address);
 struct repeat *__dune_call_repeated(const struct dune_thread *t);

@@ -83,6 +83,15 @@ static void known(void **state)
 	assert_int_equal(call_of(~0UL)->flags, 0);
 }
 
+/* How long @o is stands in what another operand has moved before. */
+static bool says_length(const struct operand *first, const struct operand *o)
+{
+	for (const struct operand *p = first; p < o; p++)
+		if (p->arg == o->with && p->moved)
+			return true;
+	return false;
+}
+
 /* Operands name arguments, and pointers have a size. */
 static void operands(void **state)
 {
@@ -96,8 +105,11 @@ static void operands(void **state)
 		seen += call->nr_operands;
 		for_each_operand(o, call) {
 			assert_true(o->arg < 6 && o->with <= NO_ARGUMENT && o->if_arg <= 6);
-			if (o->kind >= KEPT && o->size == SIZE_FIXED)
+			if (o->kind >= KEPT && (o->size == SIZE_FIXED || o->size == SIZE_COUNT ||
+						o->size == SIZE_RESULT || o->size == SIZE_TIMES))
 				assert_true(o->bytes);
+			if (o->size == SIZE_TIMES || (o->size == SIZE_LENGTH && o->with != o->arg))
+				assert_true(says_length(first_operand(call), o));
 		}
 	}
 	assert_true(seen > 500);

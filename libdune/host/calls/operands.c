@@ -7,6 +7,7 @@
  * copies.  After it copies go back, and the pages that were written become dirty.
  */
 #include <linux/ipc.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 
 #include "host/calls.h"
@@ -35,6 +36,22 @@ static uint64_t ioctl_size(uint64_t number)
 	return is_old_ioctl(number) ? OLD_IOCTL : number >> 30 & 3 ? number >> 16 & 0x3fff : 0;
 }
 
+/* The kernel reads or writes no more by one call (MAX_RW_COUNT), whatever it is told. */
+#define BYTES_MAX	0x7ffff000UL
+
+static uint64_t bytes_of(uint64_t n, uint64_t each)
+{
+	return n < BYTES_MAX / each ? n * each : BYTES_MAX;
+}
+
+/* Argument @with. */
+static uint64_t count_of(const struct operand *o, const struct arguments *args)
+{
+	uint64_t n = o->with < NO_ARGUMENT ? args->value[o->with] : 0;
+
+	return o->narrow ? (uint32_t)n : n;
+}
+
 /* A table of descriptors has seldom more, and the kernel looks at no bits beyond it. */
 #define DESCRIPTORS_MAX	(1L << 20)
 
@@ -51,14 +68,38 @@ static uint64_t nr_semaphores(int id)
 	return dune_syscall4(__NR_semctl, id, 0, IPC_STAT, ds) ? 0 : ds[10];
 }
 
+static uint64_t nr_instructions(const struct arguments *args)
+{
+	long ret = dune_syscall4(__NR_ptrace, PTRACE_SECCOMP_GET_FILTER, args->value[1], args->value[2], NULL);
+
+	return is_error(ret) ? 0 : ret;
+}
+
+/* Structures that say themselves how long they are: 0 stands for their first size, and a page is the most. */
+static uint64_t own_size(uint64_t size)
+{
+	const uint64_t first = 64;
+
+	return size < first ? first : size < PGSIZE ? size : PGSIZE;
+}
+
+/* Through the page table, or from what was moved. */
+static long read_int(struct access *a, uint64_t at, uint32_t *value)
+{
+	if (!a || __dune_copy_of(call_state(a->t), at))
+		return __dune_copy_in(value, at, sizeof(*value));
+	return __dune_copy_through(a, at, value, sizeof(*value), false);
+}
+
 /*
  * Bytes of an operand that is one range, @most of them as the result says; 0 also for all others.  What is in memory is
- * read through the page table before the call (@a), and where the kernel has it afterwards.
+ * read through the page table before the call (@a), and where the kernel has it afterwards.  It is no less than the
+ * kernel makes of it.
  */
 static long flat_size(struct access *a, const struct operand *o, const struct arguments *args, uint64_t most,
 		      uint64_t *size)
 {
-	uint64_t n = o->with < NO_ARGUMENT ? args->value[o->with] : 0, at = 0, counted;
+	uint64_t n = count_of(o, args), at = 0;
 	uint32_t length = 0;
 	long ret;
 
@@ -68,20 +109,19 @@ static long flat_size(struct access *a, const struct operand *o, const struct ar
 		*size = o->bytes;
 		break;
 	case SIZE_COUNT:
-		*size = (n < 1UL << 40 ? n : 0) * o->bytes;
+		*size = bytes_of(n, o->bytes);
 		break;
 	case SIZE_RESULT:
-	case SIZE_AFTER:
-		counted = n < most ? n : most;
-		if (counted >> 46)
-			counted = 0;
-		*size = o->size == SIZE_AFTER ? o->bytes + counted : counted * o->bytes;
+		*size = bytes_of(n < most ? n : most, o->bytes);
 		break;
-	case SIZE_ANSWER:
-		*size = most >> 46 ? PGSIZE : most * o->bytes;
+	case SIZE_AFTER:
+		*size = o->bytes + bytes_of(n < most ? n : most, 1);
 		break;
 	case SIZE_LENGTH:
 		at = n;
+		break;
+	case SIZE_TIMES:
+		at = n ? n + o->offset : 0;
 		break;
 	case SIZE_SELF:
 		at = args->value[o->arg] + o->bytes;
@@ -95,6 +135,9 @@ static long flat_size(struct access *a, const struct operand *o, const struct ar
 	case SIZE_SEMAPHORES:
 		*size = nr_semaphores(args->value[0]) * o->bytes;
 		break;
+	case SIZE_FILTER_OF:
+		*size = nr_instructions(args) * o->bytes;
+		break;
 	case SIZE_BY_NUMBER:
 		*size = ioctl_size(args->value[1]);
 		break;
@@ -103,11 +146,13 @@ static long flat_size(struct access *a, const struct operand *o, const struct ar
 	}
 	if (!at)
 		return 0;
-	ret = a ? __dune_copy_through(a, at, &length, sizeof(length), false) :
-		  __dune_copy_in(&length, at, sizeof(length));
-	/* Where there is none, the kernel says so. */
+	ret = read_int(a, at, &length);
+	if (a)
+		a->length = length;
 	if (!ret)
-		*size = (uint64_t)length + (o->size == SIZE_LENGTH ? o->bytes : 0);
+		*size = o->size == SIZE_SELF ? own_size(length) : o->size == SIZE_TIMES ? bytes_of(length, o->bytes) :
+			(uint64_t)length + o->bytes;
+	/* Where there is none, the kernel says so. */
 	return ret == -EFAULT ? 0 : ret;
 }
 
@@ -139,19 +184,21 @@ static long place_vectors(struct access *a, uint64_t *pointer, uint64_t n, unsig
 		if (!copy)
 			ret = __dune_copy_through(a, *pointer + i * sizeof(v), &v, sizeof(v), false);
 		if (!ret)
-			ret = __dune_place(a, &at->base, at->length, how);
+			ret = __dune_place(a, &at->base, bytes_of(at->length, 1), how);
 	}
 	return ret;
 }
 
+/* Of the data may be written less than the result says (MSG_TRUNC): none is PLACE_FRESH. */
 static long place_message(struct access *a, struct message *m, unsigned int how)
 {
-	long ret = __dune_place(a, &m->name, m->name_length < 0 ? 0 : m->name_length, how);
+	const unsigned int write = how & PLACE_WRITE;
+	long ret = __dune_place(a, &m->name, m->name_length < 0 ? 0 : m->name_length, write);
 
 	if (!ret)
-		ret = __dune_place(a, &m->control, m->control_length, how);
+		ret = __dune_place(a, &m->control, bytes_of(m->control_length, 1), write);
 	if (!ret)
-		ret = place_vectors(a, &m->vector, m->nr_vectors, how & PLACE_WRITE ? how | PLACE_FRESH : how);
+		ret = place_vectors(a, &m->vector, m->nr_vectors, how);
 	return ret;
 }
 
@@ -238,7 +285,7 @@ static long place_waiters(struct access *a, uint64_t *pointer, uint64_t n)
 		if (!copy)
 			ret = __dune_copy_through(a, *pointer + i * sizeof(w), &w, sizeof(w), false);
 		if (!ret)
-			ret = __dune_place_word(a, &at->address);
+			ret = __dune_place_word(a, &at->address, false);
 	}
 	return ret;
 }
@@ -346,26 +393,43 @@ static long place_ioctl(struct access *a, uint64_t *pointer, uint64_t number)
 
 	if (!is_old_ioctl(number))
 		return __dune_place(a, pointer, size, number >> 30 & 2 ? PLACE_WRITE : 0);
-	if (*pointer < OLD_POINTER_MIN)
+	if (*pointer < OLD_POINTER_MIN || __dune_copy_of(call_state(a->t), *pointer))
 		return 0;
 	/* Perhaps the next page is not its. */
-	return __dune_place(a, pointer, size < room ? size : room, PLACE_WRITE | PLACE_MAYBE);
+	if (size > room && !__dune_may_read(a, *pointer + room, size - room))
+		size = room;
+	return __dune_place(a, pointer, size, PLACE_WRITE | PLACE_MAYBE | PLACE_READ | PLACE_SPARSE);
+}
+
+/* A structure says itself how long it is: what was looked at, whatever another thread makes of it. */
+static void keep_length(const struct access *a, const struct operand *o, uint64_t pointer)
+{
+	uint64_t at = pointer + (o->size == SIZE_SELF ? o->bytes : 0);
+
+	if ((o->size == SIZE_SELF || (o->size == SIZE_LENGTH && o->with == o->arg)) &&
+	    __dune_copy_of(call_state(a->t), pointer))
+		*(uint32_t *)at = a->length;
 }
 
 static long place_operand(struct access *a, const struct operand *o, struct arguments *args)
 {
-	uint64_t *pointer = &args->value[o->arg], n = o->with < NO_ARGUMENT ? args->value[o->with] : 0, size;
+	uint64_t *pointer = &args->value[o->arg], n = count_of(o, args), size;
 	unsigned int how = o->kind == WRITTEN ? PLACE_WRITE : 0;
 	long ret;
 
 	if (o->kind < KEPT || o->kind == WRITTEN_REMOTE || !*pointer || !operand_concerns(o, args->value))
 		return 0;
-	if (o->kind == WORD)
-		return __dune_place_word(a, pointer);
+	if (o->kind == WORD || o->kind == WORD_WRITTEN)
+		return *pointer == arguments_of(a->t->vcpu.regs).value[o->arg] ?
+		       __dune_place_word(a, pointer, o->kind == WORD_WRITTEN) : 0;
 	if (o->kind == MASK_AT)
 		return place_mask_at(a, pointer, o->bytes);
 	if (o->maybe)
 		how |= PLACE_MAYBE;
+	if (o->moved)
+		how |= PLACE_MOVE;
+	if (o->sparse)
+		how |= PLACE_SPARSE;
 	if (o->kind == PAGES_LENT)
 		how |= PLACE_SAME;
 	switch ((enum size)o->size) {
@@ -397,7 +461,12 @@ static long place_operand(struct access *a, const struct operand *o, struct argu
 	ret = flat_size(a, o, args, ~0UL, &size);
 	if (ret)
 		return ret;
-	return o->kind == KEPT ? __dune_refuse_elsewhere(a, *pointer, size) : __dune_place(a, pointer, size, how);
+	if (o->kind == KEPT)
+		return __dune_refuse_elsewhere(a, *pointer, size);
+	ret = __dune_place(a, pointer, size, how);
+	if (!ret && size)
+		keep_length(a, o, *pointer);
+	return ret;
 }
 
 static long place_all(struct access *a, const struct call_row *row, struct arguments *args)
@@ -509,11 +578,12 @@ static long written(struct dune_thread *t, uint64_t address, uint64_t n)
 		offset = address - (uint64_t)c->data;
 		if (n > c->size - offset)
 			n = c->size - offset;
-		ret = __dune_copy_through(&a, c->va + offset, (void *)address, n, true);
+		ret = __dune_copy_back(&a, c, offset, n);
 		address = c->va + offset;
 	}
 	mark_dirty(t, address, n);
-	return ret && !c->maybe ? -EFAULT : 0;
+	/* Of what is sparse it is known that there was something to be copied back. */
+	return ret && (!c->maybe || c->sparse) ? -EFAULT : 0;
 }
 
 /* The buffers of an iovec; at most @limit bytes of them. */
@@ -561,11 +631,14 @@ static long written_message(struct dune_thread *t, uint64_t at, uint64_t limit)
 
 static long written_messages(struct dune_thread *t, uint64_t at, uint64_t n, bool received)
 {
+	const uint64_t length = offsetof(struct counted_message, length);
 	long ret = 0;
 
 	for (uint64_t i = 0; !ret && i < n && i < MESSAGES_MAX; i++, at += sizeof(struct counted_message)) {
-		if (received)
-			ret = written_message(t, at, ~0UL);
+		uint32_t limit;
+
+		if (received && !__dune_copy_in(&limit, at + length, sizeof(limit)))
+			ret = written_message(t, at, limit);
 		if (!ret)
 			ret = WRITTEN_FIELD(t, struct counted_message, at, length);
 	}
@@ -591,10 +664,12 @@ static long written_clone_args(struct dune_thread *t, uint64_t at)
 static long written_operand(struct dune_thread *t, const struct operand *o, const struct arguments *args,
 			    uint64_t result)
 {
-	uint64_t pointer = args->value[o->arg], n = o->with < NO_ARGUMENT ? args->value[o->with] : 0, size;
+	uint64_t pointer = args->value[o->arg], n = count_of(o, args), size;
 
 	if (!pointer || !operand_concerns(o, args->value))
 		return 0;
+	if (o->kind == WORD_WRITTEN)	/* not where the process has it */
+		mark_dirty(t, arguments_of(t->vcpu.regs).value[o->arg], sizeof(uint32_t));
 	if (o->kind == READ && o->size == SIZE_MESSAGES)
 		return written_messages(t, pointer, n < result ? n : result, false);
 	if (o->kind == READ && o->size == SIZE_CLONE_ARGS)

@@ -70,13 +70,22 @@ static bool no_range(uint64_t va, uint64_t n)
 	return !va || !n || va + n < va || !user_address(va + n);
 }
 
+#define USER_END	(1UL << 47)
+
+/* How far [va, va + n) can be used: some calls do so before they find that it ends nowhere. */
+static uint64_t end_of_range(uint64_t va, uint64_t n)
+{
+	return !va || va >= USER_END ? va : n < USER_END - va ? va + n : USER_END;
+}
+
 /* What all of [va, va + n) is; what was looked at before, until a fault came, is left out. */
 static enum reach look_at_range(struct access *a, uint64_t va, uint64_t n, bool write)
 {
-	uint64_t at = va & -(uint64_t)PGSIZE, end = va + n, state;
+	uint64_t at = va & -(uint64_t)PGSIZE, end = end_of_range(va, n), state;
 	enum reach reach = HERE;
 
-	if (no_range(va, n))
+	a->unknown = false;
+	if (end == va)
 		return HERE;
 	state = memory_lock();
 	while (at < end && reach != FAULT) {
@@ -95,6 +104,8 @@ static enum reach look_at_range(struct access *a, uint64_t va, uint64_t n, bool 
 			}
 			if (here != HERE)
 				reach = here;
+			if (here == ELSEWHERE && !leaf.at)
+				a->unknown = true;
 			if (leaf.size >> PGSHIFT < left)
 				pages = leaf.size >> PGSHIFT;
 		}
@@ -112,6 +123,13 @@ static bool all_here(struct access *a, uint64_t va, uint64_t n)
 	struct access quiet = { .t = a->t };
 
 	return look_at_range(&quiet, va, n, false) == HERE;
+}
+
+bool __dune_may_read(const struct access *a, uint64_t va, uint64_t n)
+{
+	struct access quiet = { .t = a->t };
+
+	return look_at_range(&quiet, va, n, false) != FAULT;
 }
 
 /* ---- copying ---- */
@@ -261,18 +279,48 @@ static bool may_ask_handler(const struct dune_thread *t)
 
 static long move(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
 {
-	struct copy *c = new_copy(call_state(a->t), *va, n);
+	bool sparse = how & PLACE_SPARSE, maybe = how & PLACE_MAYBE;
+	struct copy *c = new_copy(call_state(a->t), *va, sparse ? 2 * n : n);
 	long ret = 0;
 
 	if (!c)
 		return -ENOMEM;
-	c->maybe = how & PLACE_MAYBE;
+	c->size = n;
+	c->maybe = maybe;
+	c->sparse = sparse;
 	if (!(how & PLACE_FRESH))
 		ret = __dune_copy_through(a, *va, c->data, n, false);
-	if (ret && !c->maybe)
+	if (ret && (!maybe || how & PLACE_READ))
 		return ret;
+	if (sparse)
+		memcpy(c->data + n, c->data, n);
 	*va = (uint64_t)c->data;
 	return 0;
+}
+
+/* The bytes from @at on that the kernel has changed, at most @n. */
+static uint64_t changed(const struct copy *c, uint64_t at, uint64_t n)
+{
+	uint64_t i = 0;
+
+	while (i < n && c->data[at + i] != c->data[c->size + at + i])
+		i++;
+	return i;
+}
+
+long __dune_copy_back(struct access *a, struct copy *c, uint64_t offset, uint64_t n)
+{
+	const uint64_t end = offset + n;
+	long ret = 0;
+
+	if (!c->sparse)
+		return __dune_copy_through(a, c->va + offset, c->data + offset, n, true);
+	for (uint64_t some; !ret && offset < end; offset += some + !some) {
+		some = changed(c, offset, end - offset);
+		if (some)
+			ret = __dune_copy_through(a, c->va + offset, c->data + offset, some, true);
+	}
+	return ret;
 }
 
 long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
@@ -290,6 +338,10 @@ long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
 		return 0;
 	if (reach == FAULT && !(how & PLACE_MAYBE && !(a->cow && may_ask_handler(a->t))))
 		return NEEDS_FAULT;
+	if (reach == FAULT && how & PLACE_READ && look_at_range(a, *va, n, false) == FAULT)
+		return NEEDS_FAULT;
+	if (reach == ELSEWHERE && a->unknown && !(how & PLACE_MAYBE))
+		return UNKNOWN_PLACE;
 	if (reach != HERE && how & PLACE_SAME)
 		return -EFAULT;
 	if (reach != HERE)
@@ -297,7 +349,7 @@ long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
 	return a->moving ? move(a, va, n, how) : 0;
 }
 
-long __dune_place_word(struct access *a, uint64_t *va)
+long __dune_place_word(struct access *a, uint64_t *va, bool write)
 {
 	struct call_state *s = call_state(a->t);
 	struct page *page = NULL;
@@ -308,13 +360,14 @@ long __dune_place_word(struct access *a, uint64_t *va)
 	if (no_range(*va, sizeof(uint32_t)))
 		return 0;
 	state = memory_lock();
-	reach = look(a->t, *va, false, &leaf);
+	reach = look(a->t, *va, write, &leaf);
 	if (reach == ELSEWHERE && a->moving && s->nr_held < ARRAY_SIZE(s->held))
 		page = get_page(leaf.at);
 	memory_unlock(state);
 	if (reach == FAULT) {
 		a->va = *va;
 		a->error = leaf.error;
+		a->cow = leaf.cow;
 		return NEEDS_FAULT;
 	}
 	a->page++;
@@ -331,8 +384,8 @@ long __dune_place_word(struct access *a, uint64_t *va)
 	return 0;
 }
 
-/* Bytes of a string with its NUL, at most @max. */
-static long string_size(struct access *a, uint64_t va, uint64_t max, uint64_t *size)
+/* Bytes of a string, at most @max; true: the last one is its NUL. */
+static long string_size(struct access *a, uint64_t va, uint64_t max, uint64_t *size, bool *ends)
 {
 	char text[128];
 
@@ -350,11 +403,13 @@ static long string_size(struct access *a, uint64_t va, uint64_t max, uint64_t *s
 		for (uint64_t i = 0; i < piece; i++) {
 			if (!text[i]) {
 				*size = n + i + 1;
+				*ends = true;
 				return 0;
 			}
 		}
 	}
 	*size = max;
+	*ends = false;
 	return 0;
 }
 
@@ -365,6 +420,7 @@ long __dune_place_string(struct access *a, uint64_t *va, uint64_t max)
 {
 	const uint64_t last = 1UL << 47, page = a->page;
 	uint64_t size;
+	bool ends;
 	long ret;
 
 	if (*va && *va < last && max > last - 1 - *va)
@@ -373,9 +429,12 @@ long __dune_place_string(struct access *a, uint64_t *va, uint64_t max)
 	if (no_range(*va, max) || __dune_copy_of(call_state(a->t), *va))
 		return 0;
 	if (!all_here(a, *va, max)) {
-		ret = string_size(a, *va, max, &size);
+		ret = string_size(a, *va, max, &size, &ends);
 		if (!ret)
 			ret = __dune_place(a, va, size, 0);
+		/* Another thread may have changed it. */
+		if (!ret && ends && __dune_copy_of(call_state(a->t), *va))
+			((char *)*va)[size - 1] = '\0';
 		/* Where the process has nothing, the kernel is to say so. */
 		if (ret && ret != -EFAULT)
 			return ret;
