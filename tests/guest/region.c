@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 
 #include "proc.h"
 
@@ -152,6 +154,26 @@ static void attach_over(void)
 	CHECK_EQUAL(shmctl(id, IPC_RMID, NULL), 0, "shmctl");
 }
 
+/* brk() takes away what lies below the old break: it cannot be put beyond the granule. */
+static void move_break(void)
+{
+	unsigned long now = syscall(SYS_brk, 0);
+
+	if (prctl(PR_SET_MM, PR_SET_MM_BRK, now, 0, 0)) {
+		CHECK(errno == EPERM || errno == EINVAL, "PR_SET_MM_BRK: %s", strerror(errno));
+		return;
+	}
+	CHECK_EQUAL(IN_CHILD(
+		unsigned long beyond = now < granule ? granule + GIB : granule - 4096;
+
+		CHECK_ERRNO(prctl(PR_SET_MM, PR_SET_MM_BRK, beyond, 0, 0), EPERM, "a break beyond the granule");
+		CHECK_ERRNO(prctl(PR_SET_MM, PR_SET_MM_BRK, granule + 4096, 0, 0), EPERM, "a break in it");
+		CHECK_EQUAL(prctl(PR_SET_MM, PR_SET_MM_BRK, now, 0, 0), 0, "a break that is the program's");
+		syscall(SYS_brk, granule + 4096);
+		make_threads(1);
+	), EXITED(0), "PR_SET_MM");
+}
+
 /* In a child: whatever may need the addresses gets them reserved, or stays out of them. */
 static void use_addresses(void)
 {
@@ -175,6 +197,7 @@ static void use_addresses(void)
 		CHECK_EQUAL(errno, EPERM, "its errno");
 	), EXITED(0), "mremap");
 	attach_over();
+	move_break();
 	CHECK_EQUAL(IN_CHILD(
 		make_threads(16);
 		CHECK(IS_RESERVED, "after threads nothing is reserved");

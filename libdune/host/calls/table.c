@@ -184,6 +184,44 @@ static long sys_close_range(struct dune_thread *t, struct guest_regs *r)
 	return ret;
 }
 
+/* ---- the break ---- */
+
+/* brk() takes away what is mapped up to where the kernel believes that the break is: not beyond libdune's memory. */
+static bool break_crosses(unsigned long to)
+{
+	unsigned long now = dune_syscall1(__NR_brk, 0);
+
+	return to < now ? ours(to, now - to) : ours(now, to - now);
+}
+
+/* prctl(PR_SET_MM, PR_SET_MM_MAP, map, size, 0): with the map that was looked at. */
+static long set_mm_map(const struct guest_regs *r)
+{
+	struct prctl_mm_map map;
+	long ret;
+
+	if (r->r10 != sizeof(map))
+		return FORWARD_CALL;		/* for the kernel to refuse */
+	ret = __dune_copy_in(&map, r->rdx, sizeof(map));
+	if (ret)
+		return ret;
+	if (map.brk > map.start_brk && ours(map.start_brk, map.brk - map.start_brk))
+		return -EPERM;
+	return dune_syscall5(__NR_prctl, r->rdi, r->rsi, &map, r->r10, r->r8);
+}
+
+static long set_mm(const struct guest_regs *r)
+{
+	switch ((int)r->rsi) {
+	case PR_SET_MM_START_BRK:
+	case PR_SET_MM_BRK:
+		return break_crosses(r->rdx) ? -EPERM : FORWARD_CALL;
+	case PR_SET_MM_MAP:
+		return set_mm_map(r);
+	}
+	return FORWARD_CALL;
+}
+
 /* ---- the thread ---- */
 
 static long sys_arch_prctl(struct dune_thread *t, struct guest_regs *r)
@@ -208,6 +246,8 @@ static long sys_prctl(struct dune_thread *t, struct guest_regs *r)
 		if (r->rsi == SECCOMP_MODE_STRICT)
 			return __dune_set_strict(t);
 		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, r, &r->rdx) : FORWARD_CALL;
+	case PR_SET_MM:
+		return set_mm(r);
 	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
 		return __dune_sys_dispatch(t, r);
 	}
