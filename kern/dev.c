@@ -40,6 +40,7 @@ static bool config_is_valid(const struct dune_vcpu_config *config)
 {
 	return !(config->flags & ~(DUNE_VCPU_STRICT | DUNE_VCPU_FOR_CHILD)) && !config->index &&
 	       !memchr_inv(config->reserved, 0, sizeof(config->reserved)) && !(config->run & ~PAGE_MASK) &&
+	       !(config->cr4 & ~dune_hw_caps.cr4_allowed) &&
 	       !(config->cr3 & ~PAGE_MASK) && !(config->cr3 >> dune_hw_caps.gpa_bits) &&
 	       dune_is_canonical(config->gdt_base) && dune_is_canonical(config->idt_base) &&
 	       dune_is_canonical(config->tss_base) && dune_is_canonical(config->lstar) &&

@@ -167,7 +167,7 @@ static void write_guest(struct svm_vcpu *svm)
 		 X86_CR0_PG;
 	s->cr3 = config->cr3;
 	s->cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE |
-		 (native_read_cr4() & (X86_CR4_OSXSAVE | X86_CR4_MCE));
+		 (native_read_cr4() & (X86_CR4_OSXSAVE | X86_CR4_MCE)) | config->cr4;
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_SVME;
 	s->dr6 = 0xffff0ff0;		/* what RESET leaves: no breakpoint */
 	s->dr7 = 0x400;

@@ -238,7 +238,7 @@ void vmcs_write_guest(struct vmx_vcpu *vmx)
 	cr0 = (X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
 	       X86_CR0_PG | caps->cr0_fixed0) & caps->cr0_fixed1;
 	cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE |
-	      (native_read_cr4() & (X86_CR4_OSXSAVE | X86_CR4_MCE)) | caps->cr4_fixed0;
+	      (native_read_cr4() & (X86_CR4_OSXSAVE | X86_CR4_MCE)) | caps->cr4_fixed0 | config->cr4;
 	cr4_mask = ~caps->cr4_allowed;
 	vmwrite(CR0_GUEST_HOST_MASK, ~(u64)(X86_CR0_WP | X86_CR0_TS | X86_CR0_AM));
 	if (config->flags & DUNE_VCPU_STRICT) {

@@ -90,9 +90,12 @@ static void check_config(void)
 	REFUSE(flags, ~0U);
 	REFUSE(index, 1);
 	REFUSE(index, ~0U);
-	for (unsigned int i = 0; i < 3; i++)
+	for (unsigned int i = 0; i < 2; i++)
 		for (unsigned int bit = 0; bit < 64; bit++)
 			REFUSE(reserved[i], 1ULL << bit);
+	for (unsigned int bit = 0; bit < 64; bit++)
+		if (!(vm.info.cr4_allowed & 1ULL << bit))
+			REFUSE(cr4, 1ULL << bit);
 	for (unsigned int bit = 0; bit < 12; bit++) {
 		REFUSE(cr3, vm.block_gpa | 1ULL << bit);
 		REFUSE(run, (uintptr_t)vm.block | 1ULL << bit);

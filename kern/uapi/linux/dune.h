@@ -80,7 +80,8 @@ struct dune_vcpu_config {
 	__u16 idt_limit;	/* in: bytes - 1 */
 	__u32 tss_limit;	/* in: bytes - 1, 0x67 or more */
 	__u64 run;		/* in: where to map struct dune_run, in place of what is there; 0: nowhere */
-	__u64 reserved[3];	/* 0 */
+	__u64 cr4;		/* in: bits of dune_info.cr4_allowed that are 1 from the start */
+	__u64 reserved[2];	/* 0 */
 };
 
 /* ---- DUNE_RUN ------------------------------------------------------------ */
