@@ -41,6 +41,7 @@ void offsets(void)
 	DEFINE(SESSION_RBP, offsetof(struct ring3_session, rbp));
 	DEFINE(SESSION_SIZE, (sizeof(struct ring3_session) + 15) & -16UL);
 
+	DEFINE(REGS_SIZE, sizeof(struct guest_regs));
 	DEFINE(R_RAX, offsetof(struct guest_regs, rax));
 	DEFINE(R_RCX, offsetof(struct guest_regs, rcx));
 	DEFINE(R_RDX, offsetof(struct guest_regs, rdx));

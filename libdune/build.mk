@@ -8,7 +8,7 @@ LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
 # The rooms, from the top: each may use those behind it (scripts/layers).
 LIBDUNE_COMPAT := compat/compat-inline.c compat/full.c compat/ranges.c compat/variables.c compat/apic.c
 LIBDUNE_API := api/inline.c api/init.c api/enter.c api/leave.S api/handlers.c
-LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/debug.c host/report.c \
+LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c host/report.c \
 	host/calls/table.c host/calls/operands.c host/calls/uaccess.c host/calls/clone.c host/calls/exec.c host/calls/seccomp.c \
 	host/calls/dispatch.c host/calls/listing.c host/calls/mlock.c \
 	host/signals/actions.c host/signals/doing.c host/signals/deliver.c host/signals/sigreturn.c
@@ -77,10 +77,11 @@ $(B)/lib/pkgconfig/%.pc: libdune/%.pc.in libdune/build.mk
 		-e 's|@INCLUDEDIR@|$(abspath libdune/include)|' -e 's|@VERSION@|$(LIBDUNE_VERSION)|' $< > $@
 
 # What programs are started in Dune mode with: build/lib/dune-preload.so, the room "launch" with all below it.
-LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o image.o environment.o)
+LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o image.o environment.o monitor.o ring3.o)
 LIBS += $(B)/lib/dune-preload.so
 $(LAUNCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
 $(LAUNCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
+$(LAUNCH_OBJ): | $(LIBDUNE_OFFSETS)
 
 # First of all initializers, no library needed, nothing exported; as a program it begins at dune_load.  Code and
 # constants are one mapping, as each costs every fork of the program (some 4,000 instructions).

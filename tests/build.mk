@@ -169,8 +169,8 @@ $(T)/link/hello-installed: apps/hello/hello.c $(INSTALLED)/lib/pkgconfig/libdune
 	$(Q)$(CC) $(CFLAGS) -o $@ $< -Wl,-rpath,/opt/dune/lib \
 		$$(PKG_CONFIG_LIBDIR=$(INSTALLED)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(T)/installed pkg-config --cflags --libs libdune)
 
-GUEST_TESTS += $(T)/link/where $(T)/link/respawn
-$(T)/link/where $(T)/link/respawn: $(T)/link/%: tests/link/%.c
+GUEST_TESTS += $(addprefix $(T)/link/,where respawn instructions own-fault)
+$(addprefix $(T)/link/,where respawn instructions own-fault): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Itests/include -o $@ $<
@@ -182,10 +182,10 @@ $(T)/link/show: LINK = $(CC)
 $(T)/link/show-static: LINK = $(CC) -static
 $(T)/link/show-static-pie: LINK = $(CC) -static-pie
 $(T)/link/show-musl: LINK = musl-gcc -static
-$(SHOW_TESTS): tests/link/show.c
+$(SHOW_TESTS): tests/link/show.c tests/include/world.h
 	$(call say,TEST)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
+	$(Q)$(LINK) $(CFLAGS) -D_GNU_SOURCE -Itests/include -o $@ $<
 
 GUEST_TESTS += $(T)/link/aborting
 $(T)/link/aborting: tests/link/aborting.c $(LIBDUNE_A)

@@ -174,7 +174,7 @@ static const char *symbol_file(const char *path, const struct program *program)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: dune-run [--gdb PORT] PROGRAM [ARGUMENT...]\n");
+	fprintf(stderr, "usage: dune-run [--ring0] [--gdb PORT] PROGRAM [ARGUMENT...]\n");
 	return FAILED;
 }
 
@@ -195,9 +195,16 @@ int main(int argc, char **argv)
 	const char *start = path;
 	int port = -1;
 
-	if (argc > 2 && !strcmp(argv[1], "--gdb")) {
-		port = read_port(argv[2]);
-		argc -= 2, argv += 2;
+	for (;;) {
+		if (argc > 2 && !strcmp(argv[1], "--gdb")) {
+			port = read_port(argv[2]);
+			argc -= 2, argv += 2;
+		} else if (argc > 1 && !strcmp(argv[1], "--ring0")) {
+			putenv(DUNE_RING0_VARIABLE "1");
+			argc--, argv++;
+		} else {
+			break;
+		}
 	}
 	if (argc > 1 && !strcmp(argv[1], "--"))
 		argc--, argv++;

@@ -12,6 +12,7 @@
 /* leave.S */
 int __dune_leave_guest(void);
 /* enter.c */
+int __dune_enter_ring3(const struct guest_regs *regs, bool debugged);
 void __dune_leave_finish(struct dune_thread *t);
 
 #pragma GCC visibility pop

@@ -73,13 +73,12 @@ static int follow_fork(void)
 	return 0;
 }
 
-PUBLIC int dune_enter(void)
+/* The calling thread's area and vCPU, as *@thread: all but the guest's registers. */
+static int prepare(struct dune_thread **thread)
 {
 	struct dune_thread *t;
 	int ret;
 
-	if (dune_in_guest())
-		return 0;
 	if (!__dune_process.ready)
 		return -EINVAL;
 	ret = follow_fork();
@@ -97,13 +96,40 @@ PUBLIC int dune_enter(void)
 	if (ret)
 		goto destroy;
 	rseq_off();
-	return __dune_enter_guest(t);
+	*thread = t;
+	return 0;
 
 destroy:
 	__dune_vcpu_destroy(t);
 free:
 	__dune_thread_free(t);
 	return ret;
+}
+
+PUBLIC int dune_enter(void)
+{
+	struct dune_thread *t;
+	int ret;
+
+	if (dune_in_guest())
+		return 0;
+	ret = prepare(&t);
+	return ret ? ret : __dune_enter_guest(t);
+}
+
+int __dune_enter_ring3(const struct guest_regs *regs, bool debugged)
+{
+	struct dune_thread *t;
+	int ret = prepare(&t);
+
+	if (ret)
+		return ret;
+	if (debugged)
+		__dune_debug_begin(t);
+	*t->vcpu.regs = *regs;
+	__dune_engine_set_cpl(&t->vcpu, 3);
+	__dune_process.fresh = false;
+	__dune_run_anew(t);
 }
 
 PUBLIC int dune_leave(void)

@@ -11,9 +11,14 @@
 
 #include "guest/guest.h"
 #include "host/calls.h"
+#include "host/host.h"
 
 #define bit_SMEP	(1U << 7)
 #define bit_SMAP	(1U << 20)
+
+#define CR4_UMIP	(1UL << 11)
+#define CR4_SMEP	(1UL << 20)
+#define CR4_SMAP	(1UL << 21)
 
 static int check_cpu(void)
 {
@@ -63,6 +68,21 @@ static bool has_invpcid(void)
 	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ebx & 1 << 10;
 }
 
+/*
+ * What keeps ring 0 from a program in ring 3; and UMIP where the kernel emulates what that forbids, as libdune does
+ * then (host/emulate.c).
+ */
+static void choose_cr4(uint64_t possible)
+{
+	uint64_t wanted = CR4_SMEP | CR4_SMAP | (__dune_umip_is_emulated() ? CR4_UMIP : 0);
+
+	if (!__dune_process.ring3)
+		return;
+	__dune_process.cr4 = possible & wanted;
+	if (__dune_process.cr4 & CR4_SMAP)
+		__dune_process.options |= 1U << DUNE_OPT_SMAP;
+}
+
 static int open_engine(void)
 {
 	struct engine_info info;
@@ -73,6 +93,7 @@ static int open_engine(void)
 	__dune_process.nr_granules = info.nr_granules;
 	__dune_process.pcid = info.flags & ENGINE_PCID && has_invpcid();
 	__dune_lstar_choose(info.way_out);
+	choose_cr4(info.cr4);
 	return 0;
 }
 
@@ -116,7 +137,8 @@ PUBLIC int dune_init(bool map_full)
 	ret = open_engine();
 	if (ret)
 		return ret;
-	ret = __dune_region_reserve();
+	if (!__dune_process.region)	/* launch/monitor.c has been there */
+		ret = __dune_region_reserve();
 	if (ret)
 		goto close;
 	ret = fill_region();

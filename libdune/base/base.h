@@ -66,8 +66,8 @@ struct dune_process {
 	unsigned long region_gpa;
 	bool first_page_free;	/* nothing is mapped where the engine's page of the first thread goes */
 	uint64_t nr_granules;	/* of guest-physical memory */
-	unsigned long lstar;	/* where SYSCALL goes in ring 0 */
-	unsigned long lstar_return;	/* RIP of an exit by SYSCALL in ring 0 */
+	unsigned long lstar;	/* where SYSCALL goes in ring 0, or of a program in ring 3 */
+	unsigned long lstar_return;	/* RIP of an exit by it */
 	/* GR0: a PRIVATE_CALL.  The engine's. */
 	long (*gate)(unsigned long nr, unsigned long a, unsigned long b, unsigned long c);
 	uint64_t xsave_mask;	/* what to save round a program's handler; 0: FXSAVE */
@@ -87,6 +87,10 @@ struct dune_process {
 	struct page *pages;	/* of the pool, and how many */
 	uint64_t nr_pages;
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
+	bool ring3;		/* the program is in ring 3, and all that it starts: design/ring3.md */
+	uint64_t cr4;		/* bits of CR4 that its threads begin with */
+	ptent_t granule_bits;	/* PTE_U then: of what a first touch maps */
+	unsigned long image_size;	/* of libdune in its own granule, or 0 */
 };
 
 extern struct dune_process __dune_process;
@@ -123,6 +127,17 @@ long __dune_own_syscall(long nr, long a, long b, long c, long d);
 #define dune_syscall6(nr, a, b, c, d, e, f) \
 	dune_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
+/*
+ * A call of at most three arguments from where it may be either world. In GR0 it goes by the gate where a program is
+ * in ring 3: `syscall` is the program's there.
+ */
+static inline long call_anywhere(long nr, long a, long b, long c)
+{
+	if (__dune_process.ring3 && dune_in_guest())
+		return __dune_process.gate(nr, a, b, c);
+	return dune_syscall(nr, a, b, c, 0, 0, 0);
+}
+
 extern const char __dune_syscall_site[], __dune_own_site[];
 #define SYSCALL_LENGTH	2
 
@@ -146,10 +161,11 @@ int __dune_move_fd(int fd);
 #define PRIVATE_COPY_IN		PRIVATE_CALL(4)	/* RDI: to, RSI: from, RDX: size; RAX: 0 or -errno */
 #define PRIVATE_COPY_OUT	PRIVATE_CALL(5)	/* likewise */
 #define PRIVATE_PRECISE		PRIVATE_CALL(6)	/* __dune_precise_host(RDI, RSI, RDX) */
+#define PRIVATE_STEPPED		PRIVATE_CALL(7)	/* RDI: struct dune_tf, of a program in ring 3 that calls with TF set */
 
 static inline bool is_private(uint64_t nr)
 {
-	return nr - PRIVATE_LEAVE <= PRIVATE_PRECISE - PRIVATE_LEAVE;
+	return nr - PRIVATE_LEAVE <= PRIVATE_STEPPED - PRIVATE_LEAVE;
 }
 
 /* An exception that has become a signal. */

@@ -28,7 +28,7 @@ static int print(int fd, const char *prefix, const char *fmt, va_list args, bool
 	if (newline)
 		buf[length++] = '\n';
 	while (done < length) {
-		ret = dune_syscall3(__NR_write, fd, buf + done, length - done);
+		ret = call_anywhere(__NR_write, fd, (long)(buf + done), length - done);
 		if (ret == -EINTR)
 			continue;
 		if (ret <= 0)
@@ -52,7 +52,7 @@ PUBLIC int dune_printf(const char *fmt, ...)
 PUBLIC void dune_die(void)
 {
 	for (;;)
-		dune_syscall1(__NR_exit_group, 1);
+		call_anywhere(__NR_exit_group, 1, 0, 0);
 }
 
 /* One line on standard error; @fmt has no newline. */
@@ -82,14 +82,14 @@ void __dune_print_text(const char *text)
 	while (text[length])
 		length++;
 	while (done < length) {
-		ret = dune_syscall3(__NR_write, STDOUT, text + done, length - done);
+		ret = call_anywhere(__NR_write, STDOUT, (long)(text + done), length - done);
 		if (ret == -EINTR)
 			continue;
 		if (ret <= 0)
 			break;
 		done += ret;
 	}
-	dune_syscall3(__NR_write, STDOUT, "\n", 1);
+	call_anywhere(__NR_write, STDOUT, (long)"\n", 1);
 }
 
 /* HR3, or GR0 where libdune itself cannot go on. */

@@ -77,6 +77,7 @@ int __dune_engine_open(struct engine_info *engine)
 	}
 	engine->nr_granules = info.nr_granules;
 	engine->flags = info.cr4_allowed & CR4_PCIDE ? ENGINE_PCID : 0;
+	engine->cr4 = info.cr4_allowed;
 	if (info.vendor == DUNE_VENDOR_SVM) {
 		engine->way_out = WAY_VMMCALL;
 		__dune_process.gate = __dune_gate_vmmcall;
@@ -303,6 +304,7 @@ HOT int __dune_engine_create(struct vcpu *v, const struct vcpu_config *config)
 		.tss_base = config->tss,
 		.tss_limit = 0x67,
 		.lstar = config->lstar,
+		.cr4 = config->cr4,
 		.run = config->page_is_free ? 0 : v->page,
 	};
 	long ret = own_syscall3(__NR_ioctl, device(), DUNE_CREATE_VCPU, &arg);
@@ -364,6 +366,7 @@ void __dune_engine_call_again(const struct vcpu *v)
 	if (r->rip == __dune_process.lstar_return) {
 		r->rflags = r->r11;
 		r->rip = r->rcx;
+		run_of(v)->cpl = __dune_process.ring3 ? 3 : 0;
 	}
 	/* SYSCALL leaves RIP in RCX; otherwise it came by the gate. */
 	r->rip -= r->rip == r->rcx ? SYSCALL_LENGTH : GATE_LENGTH;

@@ -48,6 +48,7 @@ struct engine_info {
 	uint64_t nr_granules;	/* of guest-physical memory */
 	unsigned int way_out;	/* which of the ways of gate.h leads out of the guest here */
 	uint32_t flags;		/* ENGINE_* */
+	uint64_t cr4;		/* bits that a guest may have */
 };
 
 /*
@@ -157,6 +158,7 @@ long __dune_engine_access(uint64_t va, uint32_t access);
 struct vcpu_config {
 	uint64_t cr3, idt, tss;		/* of the guest; IDT of 256 gates, TSS of 104 bytes */
 	uint64_t lstar;			/* where SYSCALL goes in ring 0 */
+	uint64_t cr4;			/* bits of engine_info.cr4 that are 1 */
 	bool strict;			/* descriptor tables and control registers cannot be loaded */
 	bool for_child;			/* the thread that first runs it may not exist yet */
 	/* nothing is at v->page, and nothing is to be replaced there; a filter sees it */

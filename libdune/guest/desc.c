@@ -66,8 +66,10 @@ void __dune_fill_tss(struct dune_thread *t)
 	t->tss.io_bitmap = sizeof(t->tss);	/* behind the limit: no ports */
 }
 
-#define LSTAR(name)	extern const char __dune_lstar_##name[] HIDDEN, __dune_lstar_##name##_return[] HIDDEN;
 #define HIDDEN		__attribute__((visibility("hidden")))
+#define LSTAR(name)									\
+	extern const char __dune_lstar_##name[] HIDDEN, __dune_lstar_##name##_return[] HIDDEN;	\
+	extern const char __dune_program_lstar_##name[] HIDDEN, __dune_program_lstar_##name##_return[] HIDDEN;
 FOR_EACH_WAY_OUT(LSTAR)
 
 /* By the way out of the guest that this machine has. */
@@ -75,10 +77,13 @@ void __dune_lstar_choose(unsigned int way_out)
 {
 	unsigned int way = 0;
 
-#define CHOOSE(name)									\
-	if (way++ == way_out) {								\
-		__dune_process.lstar = (unsigned long)__dune_lstar_##name;		\
-		__dune_process.lstar_return = (unsigned long)__dune_lstar_##name##_return;	\
+#define CHOOSE(name)                                                                                               \
+	if (way++ == way_out) {                                                                                    \
+		bool ring3 = __dune_process.ring3;                                                                 \
+                                                                                                                   \
+		__dune_process.lstar = (unsigned long)(ring3 ? __dune_program_lstar_##name : __dune_lstar_##name); \
+		__dune_process.lstar_return = (unsigned long)(ring3 ? __dune_program_lstar_##name##_return :       \
+								      __dune_lstar_##name##_return);               \
 	}
 	FOR_EACH_WAY_OUT(CHOOSE)
 }

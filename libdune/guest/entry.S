@@ -76,6 +76,34 @@ __dune_lstar_\name\()_return:
 	for_each_way_out lstar
 
 /*
+ * SYSCALL of a program that is in ring 3 as a whole (struct dune_process, ring3): nothing in ring 0 calls so, but by
+ * the gate.  No stack is used, and no register: RCX and R11 are what SYSRET loads.
+ *
+ * SYSRET with TF would trap before the program's next instruction, and Linux's way back traps behind it.  So HR3 makes
+ * such a call with the program's registers, and goes back there (PRIVATE_STEPPED).
+ */
+	.macro	program_lstar name, instruction
+	.globl	__dune_program_lstar_\name, __dune_program_lstar_\name\()_return, __dune_program_lstar_\name\()_stepped
+	.hidden	__dune_program_lstar_\name, __dune_program_lstar_\name\()_return, __dune_program_lstar_\name\()_stepped
+	.type	__dune_program_lstar_\name, @function
+	.balign	16
+__dune_program_lstar_\name:
+	.cfi_startproc
+	.cfi_register rip, rcx
+	test	$RFLAGS_TF, %r11d
+	jnz	__dune_program_lstar_\name\()_stepped
+	\instruction
+__dune_program_lstar_\name\()_return:
+	sysretq
+__dune_program_lstar_\name\()_stepped:
+	ud2
+	.cfi_endproc
+	.size	__dune_program_lstar_\name, . - __dune_program_lstar_\name
+	.endm
+
+	for_each_way_out program_lstar
+
+/*
  * SYSCALL from GR3: into the handler, on the stack of the caller of dune_jump_to_user().
  *
  * What SWAPGS makes the GS base is that of the thread's struct ring3_session, of which the

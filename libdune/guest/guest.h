@@ -67,7 +67,9 @@ static inline void set_trap_state(struct dune_thread *t, bool user, unsigned lon
 {
 	bool inside = t->trap_top != t->trap_high || (!user && sp >= t->trap_low && sp <= t->trap_high);
 
-	t->tss.ist[0] = inside ? ist_nested(t) : user || t->session ? ist_session(t) : t->trap_high;
+	bool session = (user && !__dune_process.ring3) || t->session;
+
+	t->tss.ist[0] = inside ? ist_nested(t) : session ? ist_session(t) : t->trap_high;
 }
 
 /* ring3.c */

@@ -248,6 +248,7 @@ const char *__dune_exception_name(unsigned int vector)
 static const struct signal_of signal_of_others = { NULL, SIGSEGV, ADDR_NONE, SI_KERNEL };
 
 #define INT_N_LENGTH	2
+#define SYSRET_LENGTH	3
 
 /* Exceptions that are raised and not masked; the flags lie alike in x87 and SSE. */
 static int fpe_code(unsigned int vector)
@@ -274,6 +275,20 @@ static int fpe_code(unsigned int vector)
 	return raised & 0x20 ? FPE_FLTRES : 0;
 }
 
+#define STATUS_FAILED	125	/* as dune-run's own (launch/launch.h) */
+
+/*
+ * libdune's own code in ring 0 has met an exception, below a program in ring 3: that is a defect of libdune, and no
+ * business of the program's handlers.
+ */
+static void __attribute__((noreturn)) die_of_own_fault(const struct dune_tf *tf, unsigned int vector, unsigned long cr2)
+{
+	__dune_message("a defect of libdune: exception %u in ring 0 at %#lx, error code %#x, address %#lx", vector,
+		       tf->rip, tf->err, cr2);
+	for (;;)
+		call_anywhere(__NR_exit_group, STATUS_FAILED, 0, 0);
+}
+
 /* @refused: what map_granule() said of a page fault. */
 static void __attribute__((noreturn)) become_signal(struct dune_tf *tf, unsigned int vector, unsigned long cr2,
 						    unsigned int refused)
@@ -283,6 +298,8 @@ static void __attribute__((noreturn)) become_signal(struct dune_tf *tf, unsigned
 	int code = s->code ? s->code : fpe_code(vector);
 	struct raise raise;
 
+	if (__dune_process.ring3 && !(tf->cs & 3))
+		die_of_own_fault(tf, vector, cr2);
 	if (s == &signal_of_others)
 		tf->rip -= INT_N_LENGTH;
 	raise = (struct raise){ s->signo, code, addr, vector, tf, false };
@@ -327,9 +344,18 @@ static bool is_call_with_iopl(struct dune_tf *tf)
 	return true;
 }
 
+/* The program in ring 3 makes a system call with TF set (entry.S). */
+static bool is_stepped_call(const struct dune_tf *tf)
+{
+	return __dune_process.ring3 && !(tf->cs & 3) && tf->rip == __dune_process.lstar_return + SYSRET_LENGTH;
+}
+
 static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vector, unsigned long cr2)
 {
 	unsigned int refused = 0;
+
+	if (vector == T_ILLOP && is_stepped_call(tf))
+		__dune_process.gate(PRIVATE_STEPPED, (unsigned long)tf, 0, 0);
 
 	if (vector == T_PGFLT) {
 		refused = map_granule(tf, cr2);
@@ -401,9 +427,9 @@ void __dune_trap_end(struct dune_tf *tf)
 {
 	struct dune_thread *t = thread_of_own_stack();
 
-	if (tf->cs & 3)
+	if (tf->cs & 3 && !__dune_process.ring3)
 		__dune_ring3_flags(tf);
-	else		/* it may have come from ring 3 */
+	else if (!(tf->cs & 3))		/* it may have come from ring 3 */
 		tf->rflags &= ~(uint64_t)RFLAGS_IOPL;
 	set_trap_state(t, tf->cs & 3, tf->rsp);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * A program under a debugger in another process: base/debug.h.  HR3, but for __dune_debug_begin().
+ * A program under a debugger in another process: base/debug.h.  HR3.
  */
 #include "host/host.h"
 
@@ -18,11 +18,9 @@ _Static_assert(sizeof(struct debug_regs) == sizeof(struct guest_regs) &&
 	       offsetof(struct debug_regs, r8) == offsetof(struct guest_regs, r8) &&
 	       offsetof(struct debug_regs, rip) == offsetof(struct guest_regs, rip), "debuggers find the registers");
 
-/* GR0: from now on exceptions stop this process for its debugger. */
-void __dune_debug_begin(void)
+/* From now on exceptions stop this process for its debugger.  @t: any thread. */
+void __dune_debug_begin(const struct dune_thread *t)
 {
-	const struct dune_thread *t = current_thread();
-
 	debug.region = __dune_process.region;
 	debug.region_end = __dune_process.region + GRANULE_SIZE;
 	debug.area_size = AREA_SIZE;

@@ -33,6 +33,10 @@ struct dune_thread *__dune_thread_alloc(void);
 int __dune_vcpu_create(struct dune_thread *t, bool for_child);
 void __dune_vcpu_destroy(struct dune_thread *t);
 
+/* signals/deliver.c */
+void __dune_call_leave_stub(struct dune_thread *t);
+void __dune_load_trap_frame(struct dune_thread *t, const struct dune_tf *tf);
+
 /* ---- exits.c ---- */
 
 bool __dune_fault_to_guest(struct dune_thread *t, int signo, int code);
@@ -44,9 +48,15 @@ uint32_t __dune_fault_error(const struct dune_thread *t);
 #define ALREADY_SAID	""
 void __dune_report_death(const struct dune_thread *t, const siginfo_t *info, const char *why);
 
+/* ---- emulate.c ---- */
+
+bool __dune_umip_is_emulated(void);
+/* Has ring 3 met something that the kernel emulates outside, and libdune has? */
+bool __dune_emulate(struct dune_thread *t, const struct raise *raise);
+
 /* ---- debug.c ---- */
 
-void __dune_debug_begin(void);
+void __dune_debug_begin(const struct dune_thread *t);
 bool __dune_debug_stop(struct dune_thread *t, const siginfo_t *info);
 
 #pragma GCC visibility pop

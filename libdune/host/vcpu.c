@@ -14,7 +14,8 @@ struct dune_thread *__dune_thread_alloc(void)
 	if (!t)
 		return NULL;
 	t->table = __dune_syscall_table;
-	t->lstar_return = __dune_process.lstar_return;
+	/* In ring 3 the loop leaves it to the stub to go back there. */
+	t->lstar_return = __dune_process.ring3 ? 0 : __dune_process.lstar_return;
 	t->sighand = &__dune_sighand;
 	t->altstack.flags = SS_DISABLE;
 	__dune_fill_tss(t);
@@ -29,6 +30,7 @@ HOT int __dune_vcpu_create(struct dune_thread *t, bool for_child)
 		.idt = __dune_process.region + REGION_IDT,
 		.tss = (unsigned long)&t->tss,
 		.lstar = __dune_process.lstar,
+		.cr4 = __dune_process.cr4,
 		.strict = option(DUNE_OPT_STRICT),
 		.for_child = for_child,
 		.page_is_free = page_is_free,

@@ -51,17 +51,20 @@ static void take_out(char *list)
 	}
 }
 
-bool preload_clean_environment(char **envp)
+struct wishes preload_clean_environment(char **envp)
 {
 	static const char variable[] = "LD_PRELOAD=";
 	char **to = envp;
-	bool debugged = false;
+	struct wishes wishes = { 0 };
 
 	for (; *envp; envp++) {
 		if (preload_starts_with(*envp, DUNE_DEBUG_VARIABLE)) {
-			debugged = true;
+			wishes.debugged = true;
 			continue;
 		}
+		/* All that the program starts is to be so too. */
+		if (preload_starts_with(*envp, DUNE_RING0_VARIABLE "1"))
+			wishes.ring0 = true;
 		if (preload_starts_with(*envp, variable)) {
 			take_out(*envp + sizeof(variable) - 1);
 			if (!(*envp)[sizeof(variable) - 1])
@@ -70,5 +73,5 @@ bool preload_clean_environment(char **envp)
 		*to++ = *envp;
 	}
 	*to = NULL;
-	return debugged;
+	return wishes;
 }

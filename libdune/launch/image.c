@@ -49,18 +49,21 @@ static void __attribute__((noreturn)) cannot_load(const struct image *image, con
 		dune_syscall1(__NR_exit_group, CANNOT_LOAD);
 }
 
-/* Nobody else does it for a file that the kernel starts. Undefined weak symbols stay 0. */
-static void relocate(void)
+/* Undefined weak symbols stay as they are. */
+void preload_relocate(unsigned long base)
 {
-	unsigned long base = (unsigned long)__ehdr_start, size = 0;
-	const Elf64_Rela *rela = NULL;
+	const unsigned long own = (unsigned long)__ehdr_start;
+	unsigned long rela_at = 0, size = 0;
+	const Elf64_Rela *rela;
 
 	for (const Elf64_Dyn *d = _DYNAMIC; d->d_tag != DT_NULL; d++) {
 		if (d->d_tag == DT_RELA)
-			rela = (const Elf64_Rela *)(base + d->d_un.d_ptr);
+			rela_at = d->d_un.d_ptr;
 		else if (d->d_tag == DT_RELASZ)
 			size = d->d_un.d_val;
 	}
+	/* glibc's dynamic linker makes it an address. */
+	rela = (const Elf64_Rela *)(rela_at < own ? own + rela_at : rela_at);
 	for (unsigned long i = 0; i < size / sizeof(*rela); i++)
 		if (ELF64_R_TYPE(rela[i].r_info) == R_X86_64_RELATIVE)
 			*(unsigned long *)(base + rela[i].r_offset) = base + rela[i].r_addend;
@@ -351,9 +354,9 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	struct image image = { 0 };
 	const char *env_start;
 	struct start s;
-	bool debugged;
+	struct wishes wishes;
 
-	relocate();
+	preload_relocate((unsigned long)__ehdr_start);	/* nobody else does it for a file that the kernel starts */
 	find(&s, stack);
 	image.name = LAUNCH_OBJECT;
 	if (*s.argc < LOADER_ARGS || !read_number(s.argv[1], &image.fd))
@@ -364,14 +367,14 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	map_segments(&image);
 	set_stack_protection(&image, (unsigned long)stack);
 	env_start = s.envp[0];
-	debugged = preload_clean_environment(s.envp);
+	wishes = preload_clean_environment(s.envp);
 	take_out_arguments(&s);
 	set_auxv(&s, &image);
 	set_comm(image.name, __dune_set_loaded(image.fd));
 	if (tell_kernel(&s, &image, env_start))
 		__dune_set_loaded(-1);
 	dune_syscall1(__NR_close, image.fd);
-	preload_enter(debugged);
+	preload_enter(wishes);
 	go((unsigned long)s.argc, image.bias + image.header.e_entry);
 }
 

@@ -8,8 +8,9 @@
 #ifndef LAUNCH_INSIDE_H
 #define LAUNCH_INSIDE_H
 
-#include "base/base.h"
 #include "launch/launch.h"
+#include "memory/pte.h"
+#include "threads/threads.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -22,17 +23,33 @@ void __dune_set_preload(const char *path);
  * knows.  Returns its path, or "".
  */
 const char *__dune_set_loaded(int fd);
-/* debug.c: from now on exceptions stop this process for its debugger.  GR0. */
-void __dune_debug_begin(void);
+/*
+ * enter.c: enter Dune mode with these registers, in ring 3; @debugged: as __dune_debug_begin().  Returns only -errno.
+ */
+int __dune_enter_ring3(const struct guest_regs *regs, bool debugged);
+/* debug.c: from now on exceptions stop this process for its debugger. */
+void __dune_debug_begin(const struct dune_thread *t);
 
 /* ---- of the object ---- */
 
 /* environment.c */
 bool preload_starts_with(const char *text, const char *start);
-/* Take this object out of LD_PRELOAD in @envp; exec() puts it back.  Returns whether the program is debugged. */
-bool preload_clean_environment(char **envp);
+/* What the environment says of how to run the program. */
+struct wishes {
+	bool debugged;
+	bool ring0;
+};
+/* Take this object out of LD_PRELOAD in @envp; exec() puts it back. */
+struct wishes preload_clean_environment(char **envp);
 /* preload.c: enter Dune mode, or end the process with a message. */
-void preload_enter(bool debugged);
+void preload_enter(struct wishes wishes);
+void preload_fail(const char *what, int ret) __attribute__((noreturn));
+/* preload.c: what dune_init() needs to know of a program that is started so. */
+void preload_prepare(void);
+/* monitor.c: put a copy of this object out of the program's reach, and enter Dune mode in ring 3. */
+void preload_enter_ring3(bool debugged);
+/* image.c: have pointers in a copy of this object lead to the copy at @base. */
+void preload_relocate(unsigned long base);
 
 #pragma GCC visibility pop
 

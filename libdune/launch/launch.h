@@ -16,6 +16,8 @@
 #include "base/program.h"
 
 #define LAUNCH_OBJECT	"dune-preload.so"
+/* In the environment: 1 has programs run in ring 0 of the guest, and all that they start. */
+#define DUNE_RING0_VARIABLE	"DUNE_RUN_RING0="
 #define LAUNCH_FAILED	125	/* exit status: Dune mode cannot be entered */
 
 #endif /* LIBDUNE_LAUNCH_H */

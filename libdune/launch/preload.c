@@ -12,7 +12,7 @@
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 extern char **__environ __attribute__((weak));
 
-static void __attribute__((noreturn)) fail(const char *what, int ret)
+void preload_fail(const char *what, int ret)
 {
 	__dune_message("%s: error %d%s", what, -ret,
 		       ret == -ENOENT ? " (there is no /dev/dune: is the module loaded?)" :
@@ -21,24 +21,37 @@ static void __attribute__((noreturn)) fail(const char *what, int ret)
 		dune_syscall1(__NR_exit_group, LAUNCH_FAILED);
 }
 
-void preload_enter(bool debugged)
+void preload_prepare(void)
 {
-	int ret;
-
 	dune_set_option(DUNE_OPT_STRICT, true);
 	dune_set_option(DUNE_OPT_QUIET, true);
 	__dune_process.fresh = true;
+}
+
+static void enter_ring0(bool debugged)
+{
+	int ret;
+
+	preload_prepare();
 	ret = dune_init(true);
 	if (ret)
-		fail("cannot prepare Dune mode", ret);
+		preload_fail("cannot prepare Dune mode", ret);
 	ret = dune_enter();
 	__dune_process.fresh = false;
 	if (ret)
-		fail("cannot enter Dune mode", ret);
-	if (debugged) {		/* have the debugger meet us in the guest */
-		__dune_debug_begin();
+		preload_fail("cannot enter Dune mode", ret);
+	if (debugged)
+		__dune_debug_begin(current_thread());
+}
+
+void preload_enter(struct wishes wishes)
+{
+	if (wishes.ring0)
+		enter_ring0(wishes.debugged);
+	else
+		preload_enter_ring3(wishes.debugged);
+	if (wishes.debugged)		/* have the debugger meet us in the guest */
 		__asm__ volatile("int3" : : : "memory");
-	}
 }
 
 static void __attribute__((constructor)) enter(int argc, char **argv, char **envp)
@@ -47,5 +60,5 @@ static void __attribute__((constructor)) enter(int argc, char **argv, char **env
 	(void)argv;
 	if (!gnu_get_libc_version)
 		envp = &__environ ? __environ : NULL;
-	preload_enter(envp && preload_clean_environment(envp));
+	preload_enter(envp ? preload_clean_environment(envp) : (struct wishes){ 0 });
 }

@@ -323,7 +323,7 @@ int __dune_walk_fill(struct space *s, uint64_t va)
 	ret = filled(s, *e, level);
 	if (ret)
 		return ret > 0 ? 0 : ret;
-	v = granule_entry(gpa + (va & (GRANULE_SIZE - 1) & -level_size(level)));
+	v = granule_entry(gpa + (va & (GRANULE_SIZE - 1) & -level_size(level))) | __dune_process.granule_bits;
 	if (level == LEVEL_PT)
 		v &= ~(ptent_t)PTE_PS;
 	__atomic_store_n(e, v, __ATOMIC_RELEASE);

@@ -7,6 +7,7 @@
  *	256 KiB		the interrupt descriptor table from vector 32 on; the others are in that area
  *	260 KiB		the root of the page table
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
+ *	1288 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c)
  *	2 MiB		struct page of each page of the pool
  *	18 MiB		what the engine looks at to find granules that are gone, mapped when it is needed
  *	20 MiB		more thread areas, each aligned to its size
@@ -28,6 +29,7 @@
 #define REGION_ROOT	(AREA_SIZE + PAGE_SIZE)
 #define REGION_PDPT	(REGION_ROOT + PAGE_SIZE)
 #define REGION_TABLES_END	(REGION_PDPT + 256 * PAGE_SIZE)
+#define REGION_IMAGE	REGION_TABLES_END
 #define REGION_PAGES	0x200000
 #define REGION_PAGES_SIZE	0x1000000
 #define REGION_LOOK	0x1200000
@@ -80,6 +82,7 @@
 #define RFLAGS_IOPL1	0x1000
 #define RFLAGS_IOPL	0x3000
 #define RFLAGS_RING3_SET	0x1200
+#define RFLAGS_TF	0x100
 /* What ring 3 may have: AC OF DF TF SF ZF AF PF CF RF ID. */
 #define RFLAGS_RING3	0x250dd5
 

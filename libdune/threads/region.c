@@ -75,10 +75,10 @@ static unsigned long areas(void)
 	return __dune_process.region + REGION_AREAS;
 }
 
-/* Where the pages of the pool are described, once it has some: forks have it then. */
+/* Up to where the pages of the pool are described, once it has some: forks have it then. */
 static unsigned long pages_begin(void)
 {
-	return __dune_process.region + REGION_TABLES_END;
+	return __dune_process.region + REGION_IMAGE + __dune_process.image_size;
 }
 
 static unsigned long pages_end(void)

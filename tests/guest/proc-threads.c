@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "proc.h"
+#include "world.h"
 
 #define SMALL_STACK	65536
 
@@ -296,7 +297,7 @@ static void set_tid_address(void)
 /* glibc has registered its own by now where there are such. */
 static void restartable_sequences(void)
 {
-	CHECK_ERRNO(syscall(SYS_rseq, NULL, 0, 0, 0), proc_inside ? ENOSYS : EINVAL, "rseq");
+	CHECK_ERRNO(syscall(SYS_rseq, NULL, 0, 0, 0), proc_inside || world_has_run_page() ? ENOSYS : EINVAL, "rseq");
 }
 
 static void raw_clone(void)

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "world.h"
+
 extern char **environ;
 extern const char _start[];
 
@@ -89,10 +91,7 @@ static int show(int argc, char **argv)
 
 static int show_ring(void)
 {
-	unsigned short cs;
-
-	__asm__("mov %%cs, %0" : "=r"(cs));
-	printf("ring %d user %d\n", cs & 3, geteuid());
+	printf("%s user %d\n", world(), geteuid());
 	return 0;
 }
 

@@ -272,11 +272,25 @@ static long sys_nosys(struct dune_thread *t, struct guest_regs *r)
 	return -ENOSYS;
 }
 
-static long sys_perm(struct dune_thread *t, struct guest_regs *r)
+/* The guest has no ports: as outside for one who has no right to them, root too. */
+static long sys_iopl(struct dune_thread *t, struct guest_regs *r)
 {
+	unsigned int level = r->rdi;
+
 	(void)t;
-	(void)r;
-	return -EPERM;
+	return level > 3 ? -EINVAL : level ? -EPERM : 0;
+}
+
+/* ioperm(from, number, on) */
+static long sys_ioperm(struct dune_thread *t, struct guest_regs *r)
+{
+	const unsigned long ports = 65536;
+	unsigned long end;
+
+	(void)t;
+	if (__builtin_add_overflow(r->rdi, r->rsi, &end) || end == r->rdi || end > ports)
+		return -EINVAL;
+	return (int)r->rdx ? -EPERM : 0;
 }
 
 static long sys_nospc(struct dune_thread *t, struct guest_regs *r)
@@ -299,7 +313,8 @@ static void private_raise(struct dune_thread *t)
 {
 	const struct raise *raise = (const struct raise *)t->vcpu.regs->rdi;
 
-	__dune_signal_exception(t, raise);
+	if (!__dune_process.ring3 || raise->fatal || !__dune_emulate(t, raise))
+		__dune_signal_exception(t, raise);
 }
 
 static _Noreturn void private_leave(struct dune_thread *t)
@@ -343,8 +358,19 @@ static void private_copy(struct dune_thread *t)
 		r->rax = ret;
 }
 
-/* What libdune asks of itself from the guest. */
-static void private_call(struct dune_thread *t)
+/* The call that the guest could not make by its stub: its registers say what it is. */
+static void private_stepped(struct dune_thread *t)
+{
+	struct dune_tf tf = *(const struct dune_tf *)t->vcpu.regs->rdi;
+
+	tf.rip = tf.rcx;
+	tf.rflags = tf.r11;
+	tf.cs |= 3;
+	__dune_load_trap_frame(t, &tf);
+}
+
+/* What libdune asks of itself from the guest.  Returns whether a call of the program's has become of it. */
+static bool private_call(struct dune_thread *t)
 {
 	struct guest_regs *r = t->vcpu.regs;
 
@@ -367,7 +393,11 @@ static void private_call(struct dune_thread *t)
 	case PRIVATE_PRECISE:
 		r->rax = __dune_precise_host((ptent_t *)r->rdi, r->rsi, r->rdx);
 		break;
+	case PRIVATE_STEPPED:
+		private_stepped(t);
+		return true;
 	}
+	return false;
 }
 
 /*
@@ -377,14 +407,16 @@ static void private_call(struct dune_thread *t)
 HOT const struct guest_regs *__dune_handle_call(struct dune_thread *t)
 {
 	struct guest_regs *r = t->vcpu.regs;
-	unsigned int nr = r->rax;	/* so many bits has a number for the kernel */
 	syscall_fn function;
+	unsigned int nr;
 	long ret;
 
-	if (is_private(r->rax)) {
-		private_call(t);
-		return NULL;
+	__dune_call_leave_stub(t);
+	if (is_private(r->rax) && !__dune_engine_cpl(&t->vcpu)) {
+		if (!private_call(t))
+			return NULL;
 	}
+	nr = r->rax;			/* so many bits has a number for the kernel */
 	t->output_nr = NR_SYSCALLS;	/* there is nothing to look at after it */
 	t->tracked = false;
 	if (t->deferred && __dune_signals_first(t))

@@ -20,7 +20,6 @@
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>
 
-#define RFLAGS_TF	0x100UL
 #define RFLAGS_IF	0x200UL
 #define RFLAGS_DF	0x400UL
 #define RFLAGS_RF	0x10000UL
@@ -48,6 +47,18 @@ void __dune_call_again(struct dune_thread *t)
 	__dune_engine_call_again(&t->vcpu);
 }
 
+/* A program in ring 3 has made a call, and stands in libdune's stub: have it stand behind its `syscall`. */
+void __dune_call_leave_stub(struct dune_thread *t)
+{
+	struct guest_regs *r = t->vcpu.regs;
+
+	if (!__dune_process.ring3 || r->rip != __dune_process.lstar_return)
+		return;
+	r->rip = r->rcx;
+	r->rflags = r->r11;
+	__dune_engine_set_cpl(&t->vcpu, 3);
+}
+
 /*
  * The guest stands in the entry of system calls, with interrupts off, and has called nobody yet: have it make
  * the call again, or the signal would wait until that call is over.
@@ -55,12 +66,14 @@ void __dune_call_again(struct dune_thread *t)
 static void leave_call_entry(struct dune_thread *t)
 {
 	struct guest_regs *r = t->vcpu.regs;
+	bool ring3 = __dune_process.ring3 || (t->session && r->r11 & RFLAGS_IOPL1);
 
+	__dune_call_leave_stub(t);
 	if (__dune_engine_cpl(&t->vcpu) || r->rip < __dune_process.lstar || r->rip >= __dune_process.lstar_return)
 		return;
 	r->rip = r->rcx - SYSCALL_LENGTH;
 	r->rflags = r->r11;
-	__dune_engine_set_cpl(&t->vcpu, t->session && r->r11 & RFLAGS_IOPL1 ? 3 : 0);
+	__dune_engine_set_cpl(&t->vcpu, ring3 ? 3 : 0);
 }
 
 static bool on_trap_stack(const struct dune_thread *t, unsigned long sp)
@@ -77,9 +90,11 @@ static void own_interrupts_on(struct dune_thread *t)
 {
 	struct guest_regs *r = t->vcpu.regs;
 	unsigned long site = r->rcx - SYSCALL_LENGTH;
-	bool in_stub = r->rip == t->lstar_return;
+	bool in_stub = r->rip == __dune_process.lstar_return;
 	bool own = site == (unsigned long)__dune_syscall_site || site == (unsigned long)__dune_own_site;
 
+	if (__dune_process.ring3)	/* it cannot */
+		return;
 	if (__dune_engine_cpl(&t->vcpu) || t->ring3_bases || __dune_engine_in_event(&t->vcpu) ||
 	    on_trap_stack(t, r->rsp))
 		return;
@@ -193,7 +208,8 @@ static struct frame *place_frame(struct dune_thread *t, const struct sigaction_k
 	bool inside = __dune_on_altstack(alt, sp);
 
 	/* A trap under way is known by its stack. */
-	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !inside && !on_trap_stack(t, sp)) {
+	if (action->flags & SA_ONSTACK && !(alt->flags & SS_DISABLE) && !inside &&
+	    (__dune_process.ring3 || !on_trap_stack(t, sp))) {
 		sp = alt->sp + alt->size;
 		inside = true;
 	} else {
@@ -353,15 +369,18 @@ void __dune_die_in_guest(struct dune_thread *t, int signo, int code)
 	die_in_guest(t, signo, &info, NULL, ALREADY_SAID);
 }
 
-static void load_frame(struct guest_regs *r, const struct dune_tf *tf)
+/* The guest stands where @tf says. */
+void __dune_load_trap_frame(struct dune_thread *t, const struct dune_tf *tf)
 {
-	*r = (struct guest_regs){
+	*t->vcpu.regs = (struct guest_regs){
 		.rax = tf->rax, .rcx = tf->rcx, .rdx = tf->rdx, .rbx = tf->rbx,
 		.rsp = tf->rsp, .rbp = tf->rbp, .rsi = tf->rsi, .rdi = tf->rdi,
 		.r8 = tf->r8, .r9 = tf->r9, .r10 = tf->r10, .r11 = tf->r11,
 		.r12 = tf->r12, .r13 = tf->r13, .r14 = tf->r14, .r15 = tf->r15,
 		.rip = tf->rip, .rflags = tf->rflags,
 	};
+	__dune_engine_set_cpl(&t->vcpu, tf->cs & 3);
+	set_trap_state(t, tf->cs & 3, tf->rsp);
 }
 
 /* What the exception has interrupted whose handler is at work, if that is the only one; NULL: none is. */
@@ -380,8 +399,7 @@ static void __attribute__((noreturn)) die_of_fatal(struct dune_thread *t, const 
 	const struct dune_tf *tf = raise->tf ? raise->tf : interrupted_frame(t);
 
 	if (tf) {
-		load_frame(t->vcpu.regs, tf);
-		__dune_engine_set_cpl(&t->vcpu, tf->cs & 3);
+		__dune_load_trap_frame(t, tf);
 		t->trap_err = tf->err;
 	}
 	__dune_die_in_guest(t, raise->signo, raise->code);
@@ -425,7 +443,7 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 	siginfo_t segv = exception_info(SIGSEGV, SI_KERNEL, 0);
 	struct sigaction_kernel segv_action = t->sighand->actions[SIGSEGV];
 
-	if (__dune_engine_cpl(&t->vcpu))
+	if (__dune_engine_cpl(&t->vcpu) && !__dune_process.ring3)
 		__dune_session_interrupt(t, in_force);
 	if (try_call(t, info, action, host, in_force))
 		return;
@@ -588,7 +606,7 @@ static unsigned long settled_flags(const struct dune_thread *t, enum settle how)
 {
 	const struct guest_regs *r = t->vcpu.regs;
 
-	return how == SETTLE_AGAIN && r->rip == t->lstar_return ? r->r11 : r->rflags;
+	return how == SETTLE_AGAIN && r->rip == __dune_process.lstar_return ? r->r11 : r->rflags;
 }
 
 static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct ucontext *host)
@@ -750,10 +768,11 @@ void __dune_signal_exception(struct dune_thread *t, const struct raise *raise)
 		die_of_fatal(t, raise);
 	t->trapno = raise->vector;
 	t->trap_err = raise->tf->err;
+	/* The kernel does not say what is present of its own. */
+	if (raise->vector == T_PGFLT && !user_address(raise->addr))
+		t->trap_err |= PF_PRESENT;
 	t->trap_cr2 = raise->vector == T_PGFLT ? raise->addr : 0;
-	load_frame(t->vcpu.regs, raise->tf);
-	__dune_engine_set_cpl(&t->vcpu, raise->tf->cs & 3);
-	set_trap_state(t, __dune_engine_cpl(&t->vcpu), raise->tf->rsp);
+	__dune_load_trap_frame(t, raise->tf);
 	send_exception(t, &info);
 }
 
