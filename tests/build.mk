@@ -80,10 +80,12 @@ $(T)/unit/test_tdp: kern/mmu/tdp.c kern/vmx/ept.c kern/svm/npt.c
 $(T)/unit/test_granule: kern/mmu/granule.c
 
 # Pure parts of libdune.
-LIBDUNE_UNITS := $(T)/unit/test_format $(T)/unit/test_layout $(T)/unit/test_syscalls $(T)/unit/test_signals
+LIBDUNE_UNITS := $(T)/unit/test_format $(T)/unit/test_error $(T)/unit/test_layout $(T)/unit/test_syscalls $(T)/unit/test_signals
 $(LIBDUNE_UNITS): CPPFLAGS += -Ilibdune
 $(T)/unit/test_format: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
 $(T)/unit/test_format: libdune/base/format.c
+$(T)/unit/test_error: libdune/base/error.c
+$(T)/unit/test_error: CFLAGS += -Wno-parentheses
 $(T)/unit/test_signals: $(B)/lib/libdune.a
 $(T)/unit/test_syscalls: $(B)/lib/libdune.a $(T)/unit/numbers.h
 $(T)/unit/test_syscalls: CPPFLAGS += -I$(T)/unit

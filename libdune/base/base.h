@@ -219,6 +219,8 @@ void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noretu
 
 size_t __dune_format(char *buf, size_t size, const char *fmt, va_list args);
 void __dune_message(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* error.c: the name of a positive error number; messages have both: "%s (error %d)" */
+const char *__dune_error_name(int error);
 /* @text as it is, and a newline, to standard output. */
 void __dune_print_text(const char *text);
 /* To standard error, without the name of the library. */

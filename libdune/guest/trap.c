@@ -204,7 +204,8 @@ static unsigned int map_granule(const struct dune_tf *tf, unsigned long va)
 	if (ret == -EINVAL)
 		return refusal(SIGSEGV, SEGV_MAPERR);
 	if (ret != -EFAULT)
-		__dune_fatal(SIGBUS, "no guest-physical memory for the granule of %#lx: error %ld", va, -ret);
+		__dune_fatal(SIGBUS, "no guest-physical memory for the granule of %#lx: %s (error %ld)", va,
+			     __dune_error_name(-ret), -ret);
 	return __dune_engine_access(va, access_of(tf->err));
 }
 

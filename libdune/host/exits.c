@@ -188,5 +188,5 @@ void __dune_host_exit(struct dune_thread *t, long raw)
 	case RUN_FAILED:
 		break;
 	}
-	__dune_fatal(SIGABRT, "the guest cannot be run: error %ld", -raw);
+	__dune_fatal(SIGABRT, "the guest cannot be run: %s (error %ld)", __dune_error_name(-raw), -raw);
 }

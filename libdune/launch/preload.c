@@ -14,9 +14,11 @@ extern char **__environ __attribute__((weak));
 
 void preload_fail(const char *what, int ret)
 {
-	__dune_message("%s: error %d%s", what, -ret,
-		       ret == -ENOENT ? " (there is no /dev/dune: is the module loaded?)" :
-		       ret == -EACCES ? " (no permission to open /dev/dune)" : "");
+	__dune_message("%s: %s (error %d)%s", what, __dune_error_name(-ret), -ret,
+		       ret == -ENOENT ? ": there is no /dev/dune: is the module loaded?" :
+		       ret == -EACCES ? ": no permission to open /dev/dune" :
+		       ret == -ENOMEM ? ": no memory, or a limit (RLIMIT_AS, RLIMIT_DATA) is too small" :
+		       ret == -EMFILE ? ": no descriptor is free (RLIMIT_NOFILE)" : "");
 	for (;;)
 		dune_syscall1(__NR_exit_group, LAUNCH_FAILED);
 }

@@ -86,7 +86,8 @@ static bool sighand_is_elsewhere(const struct dune_thread *t)
 static void wait_or_die(int error)
 {
 	if (error != -ENOMEM && error != -ENFILE)
-		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: error %d", -error);
+		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: %s (error %d)",
+			     __dune_error_name(-error), -error);
 	__dune_engine_yield(ENGINE_YIELD_MAX);
 }
 
