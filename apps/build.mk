@@ -10,7 +10,7 @@ $(B)/bin/hello: $(B)/obj/apps/hello/hello.o $(B)/lib/libdune.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 RUN_OBJ := $(addprefix $(B)/obj/apps/run/,run.o remote.o tracee.o regs.o)
-$(RUN_OBJ): CPPFLAGS += -Ilibdune
+$(RUN_OBJ): CPPFLAGS += -Ilibdune -DDUNE_VERSION='"$(LIBDUNE_VERSION)"'
 $(B)/bin/dune-run: $(RUN_OBJ) $(B)/lib/libdune.a | $(B)/lib/dune-preload.so
 	$(call say,LINK)
 	@mkdir -p $(@D)

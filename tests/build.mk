@@ -171,11 +171,12 @@ $(T)/link/hello-installed: apps/hello/hello.c $(INSTALLED)/lib/pkgconfig/libdune
 	$(Q)$(CC) $(CFLAGS) -o $@ $< -Wl,-rpath,/opt/dune/lib \
 		$$(PKG_CONFIG_LIBDIR=$(INSTALLED)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(T)/installed pkg-config --cflags --libs libdune)
 
-GUEST_TESTS += $(addprefix $(T)/link/,where respawn instructions own-fault)
-$(addprefix $(T)/link/,where respawn instructions own-fault): $(T)/link/%: tests/link/%.c tests/include/world.h
+PLAIN_TESTS := $(addprefix $(T)/link/,where respawn storm instructions own-fault)
+GUEST_TESTS += $(PLAIN_TESTS)
+$(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(call say,TEST)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Itests/include -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Itests/include -o $@ $<
 $(T)/link/respawn: tests/include/kept-pages.h
 
 SHOW_TESTS := $(T)/link/show $(addprefix $(T)/link/show,-static -static-pie -musl)

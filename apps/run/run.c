@@ -23,6 +23,8 @@
 #define DEVICE		"/dev/dune"
 #define INSTALLED	"/usr/local/lib/" LAUNCH_OBJECT
 
+#define NO_PROGRAM	"not a 64-bit x86 program, nor a script that begins with #! and its interpreter"
+
 enum { FAILED = LAUNCH_FAILED, CANNOT_RUN = 126, NOT_FOUND = 127 };
 
 static void __attribute__((noreturn, format(printf, 2, 3))) die(int status, const char *fmt, ...)
@@ -67,38 +69,43 @@ static void find_program(const char *name, char path[PATH_MAX])
 	die(error == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", name, strerror(error));
 }
 
-/* What the kernel would say, where libdune leaves it to the kernel. */
-static void check_file(const char *path)
+/* What can be said without the kernel's attempt: to open what is no file could do something, or wait. */
+static void check_program(const char *path, struct program *program)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char start[20] = "";
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st))
+	if (stat(path, &st))
 		die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode) || access(path, X_OK))
 		die(CANNOT_RUN, "%s: %s", path, strerror(S_ISDIR(st.st_mode) ? EISDIR : EACCES));
-	if (pread(fd, start, sizeof(start), 0) < 4)
-		die(CANNOT_RUN, "%s: %s", path, strerror(ENOEXEC));
-	close(fd);
-}
-
-static void check_program(const char *path, struct program *program)
-{
-	check_file(path);
 	__dune_program(program, AT_FDCWD, path, 0);
 	if (program->kind == PROGRAM_PRIVILEGED)
 		die(CANNOT_RUN, "%s: set-user-ID, set-group-ID or with capabilities of its own: "
 		    "such a program is not run in Dune mode", path);
-	if (program->kind == PROGRAM_OTHER)
-		die(CANNOT_RUN, "%s: not a 64-bit x86 program, nor a script for one", path);
+	if (program->kind == PROGRAM_32BIT)
+		die(CANNOT_RUN, "%s: " NO_PROGRAM, path);
+}
+
+/* The kernel has refused it with @error.  What it says of a script's interpreter sounds as if the script were meant. */
+static void __attribute__((noreturn)) refused(const char *path, const struct program *program, int error)
+{
+	int status = error == ENOENT ? NOT_FOUND : CANNOT_RUN;
+
+	if (error == ENOEXEC)
+		die(status, "%s: %s: " NO_PROGRAM, path, strerror(error));
+	if (program->kind == PROGRAM_DYNAMIC && error == ENOENT && !access(path, F_OK))
+		die(status, "%s: the dynamic linker that %s names is not there", path,
+		    program->nr_args ? program->args[0] : "it");
+	if (program->nr_args && error != ELOOP)
+		die(status, "%s: %s: bad interpreter: %s", path, program->args[0], strerror(error));
+	die(status, "%s: %s", path, strerror(error));
 }
 
 /* ../lib beside this program's directory, else where it is installed. */
 static void find_object(char path[PATH_MAX])
 {
 	static const char *const beside[] = { "/../lib/" LAUNCH_OBJECT, "/" LAUNCH_OBJECT };
-	char self[PATH_MAX], tried[PATH_MAX + 32];
+	static char self[PATH_MAX], tried[PATH_MAX + 32];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 
@@ -117,28 +124,57 @@ static void find_object(char path[PATH_MAX])
 	die(FAILED, "cannot find " LAUNCH_OBJECT " beside this program or at " INSTALLED);
 }
 
-/* One message here is clearer than one from inside the program. */
-static void check_device(void)
+/*
+ * Is this process in Dune mode already?  Then it has the device, and what it executes is in Dune mode too.
+ * Where the device cannot be had, one message here is clearer than one from inside the program.
+ */
+static bool in_dune_mode(void)
 {
 	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 
+	if (fd < 0 && errno == EBUSY)
+		return true;
 	if (fd < 0)
 		die(FAILED, DEVICE ": %s%s", strerror(errno),
 		    errno == ENOENT ? " (is the module loaded?)" : "");
 	close(fd);
+	return false;
 }
 
-static void set_preload(const char *object)
+static const char debug[] = DUNE_DEBUG_VARIABLE "1";
+
+/* So many variables go again when the program begins (launch.h). */
+static void add_variables(const char *first, const char *second)
+{
+	size_t count = 0;
+	char **env;
+
+	while (environ[count])
+		count++;
+	env = calloc(count + 3, sizeof(*env));
+	if (!env)
+		die(FAILED, "%s", strerror(ENOMEM));
+	memcpy(env, environ, count * sizeof(*env));
+	env[count++] = (char *)first;
+	env[count] = (char *)second;
+	environ = env;
+}
+
+static void set_environment(const char *object, bool debugged)
 {
 	const char *old = getenv("LD_PRELOAD");
-	char *value;
+	char *variable;
 
 	if (strpbrk(object, " :"))
 		die(FAILED, "%s: LD_PRELOAD cannot name a path with a space or a colon", object);
-	if (asprintf(&value, "%s%s%s", object, old && *old ? ":" : "", old ? old : "") < 0 ||
-	    setenv("LD_PRELOAD", value, 1))
+	if (asprintf(&variable, "LD_PRELOAD=%s%s%s", object, old ? ":" : "", old ? old : "") < 0)
 		die(FAILED, "%s", strerror(ENOMEM));
-	free(value);
+	if (!old)
+		add_variables(variable, debugged ? debug : variable);
+	else if (putenv(variable))
+		die(FAILED, "%s", strerror(ENOMEM));
+	else if (debugged)
+		add_variables(debug, debug);
 }
 
 /*
@@ -172,11 +208,16 @@ static const char *symbol_file(const char *path, const struct program *program)
 	return file ? file : path;
 }
 
-static int usage(void)
-{
-	fprintf(stderr, "usage: dune-run [--ring0] [--gdb PORT] PROGRAM [ARGUMENT...]\n");
-	return FAILED;
-}
+static const char usage[] = "usage: dune-run [--ring0] [--gdb PORT] [--] PROGRAM [ARGUMENT...]\n";
+
+static const char help[] =
+	"Run PROGRAM, and all that it starts, in Dune mode.\n\n"
+	"  --ring0      have it run in ring 0 of the guest, not in ring 3\n"
+	"  --gdb PORT   wait for gdb at this TCP port of this machine (0: any) before it runs\n"
+	"  --help       print this\n"
+	"  --version    print the version\n\n"
+	"The exit status is PROGRAM's; 125: dune-run has failed, 126: PROGRAM cannot be run, 127: it is not found.\n"
+	"The manual: man dune-run\n";
 
 static int read_port(const char *text)
 {
@@ -188,13 +229,27 @@ static int read_port(const char *text)
 	return port;
 }
 
+static void __attribute__((noreturn)) execute(const char *start, const char *path, const struct program *program,
+					      char **argv, int port)
+{
+	if (port >= 0)
+		remote_run(port, start, symbol_file(path, program), argv);
+	execv(start, argv);
+	refused(path, program, errno);
+}
+
 int main(int argc, char **argv)
 {
-	char path[PATH_MAX], object[PATH_MAX];
-	struct program program;
-	const char *start = path;
+	/* The stack's limit may be 16 KiB. */
+	static char path[PATH_MAX], object[PATH_MAX];
+	static struct program program;
+	bool inside;
 	int port = -1;
 
+	if (argc == 2 && !strcmp(argv[1], "--help"))
+		return printf("%s%s", usage, help) < 0 || fflush(stdout) ? FAILED : 0;
+	if (argc == 2 && !strcmp(argv[1], "--version"))
+		return puts("dune-run (Dune) " DUNE_VERSION) < 0 || fflush(stdout) ? FAILED : 0;
 	for (;;) {
 		if (argc > 2 && !strcmp(argv[1], "--gdb")) {
 			port = read_port(argv[2]);
@@ -208,22 +263,22 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && !strcmp(argv[1], "--"))
 		argc--, argv++;
-	if (argc < 2 || argv[1][0] == '-')
-		return usage();
+	else if (argc > 1 && argv[1][0] == '-')
+		die(FAILED, "%s: not an option\n%sdune-run --help says more", argv[1], usage);
+	if (argc < 2)
+		die(FAILED, "no program\n%sdune-run --help says more", usage);
 	argv++;
 	find_program(argv[0], path);
+	inside = in_dune_mode();	/* before the program is opened, for that may take the last descriptor */
 	check_program(path, &program);
+	if (inside) {
+		if (port >= 0)
+			add_variables(debug, debug);
+		execute(path, path, &program, argv, port);
+	}
 	find_object(object);
-	check_device();
-	set_preload(object);
-	if (program.kind == PROGRAM_STATIC) {
-		start = object;
-		argv = loader_args(object, path, &program, argv);
-	}
-	if (port >= 0) {
-		setenv("DUNE_DEBUG", "1", 1);
-		remote_run(port, start, symbol_file(path, &program), argv);
-	}
-	execv(start, argv);
-	die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
+	set_environment(object, port >= 0);
+	if (program.kind == PROGRAM_STATIC)
+		execute(object, path, &program, loader_args(object, path, &program, argv), port);
+	execute(path, path, &program, argv, port);
 }

@@ -22,8 +22,6 @@ struct file_status {
 
 _Static_assert(sizeof(struct file_status) == 144, "struct stat of the kernel");
 
-#define NR_PROGRAM_HEADERS	64
-
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
@@ -55,11 +53,11 @@ char *__dune_name_descriptor(char *to, const char *folder, unsigned int fd)
 
 static int open_file(int dirfd, const char *path, int flags, struct file_status *status)
 {
-	int open_flags = O_RDONLY | O_CLOEXEC | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0);
+	int open_flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0);
 	char name[NUMBER_SIZE];
 	long ret;
 
-	/* Before it is opened: what is no file may do something then. */
+	/* Before it is opened: what is no file may do something then, or wait (if it has become that since). */
 	ret = dune_syscall4(__NR_newfstatat, dirfd, path, status, flags);
 	if (ret)
 		return ret;
@@ -90,18 +88,26 @@ static long read_at(int fd, void *to, size_t size, uint64_t offset)
 	return dune_syscall4(__NR_pread64, fd, to, size, offset);
 }
 
+/* The kernel does not look at what class the file says that it is. */
 static enum program_kind elf_kind(int fd, const Elf64_Ehdr *header)
 {
-	Elf64_Phdr segments[NR_PROGRAM_HEADERS];
-	long size = header->e_phnum * sizeof(segments[0]);
+	Elf64_Phdr some[16];
 
-	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_machine != EM_X86_64 ||
-	    (header->e_type != ET_EXEC && header->e_type != ET_DYN) || header->e_phentsize != sizeof(segments[0]) ||
-	    header->e_phnum > NR_PROGRAM_HEADERS || read_at(fd, segments, size, header->e_phoff) != size)
+	if (header->e_machine == EM_386)
+		return PROGRAM_32BIT;
+	if (header->e_machine != EM_X86_64 || (header->e_type != ET_EXEC && header->e_type != ET_DYN) ||
+	    header->e_phentsize != sizeof(some[0]) || !header->e_phnum || header->e_phnum > PROGRAM_HEADERS)
 		return PROGRAM_OTHER;
-	for (int i = 0; i < header->e_phnum; i++)
-		if (segments[i].p_type == PT_INTERP)
-			return PROGRAM_DYNAMIC;
+	for (unsigned int i = 0; i < header->e_phnum; i += ARRAY_SIZE(some)) {
+		unsigned int left = header->e_phnum - i, count = left < ARRAY_SIZE(some) ? left : ARRAY_SIZE(some);
+		long size = count * sizeof(some[0]);
+
+		if (read_at(fd, some, size, header->e_phoff + i * sizeof(some[0])) != size)
+			return PROGRAM_OTHER;
+		for (unsigned int k = 0; k < count; k++)
+			if (some[k].p_type == PT_INTERP)
+				return PROGRAM_DYNAMIC;
+	}
 	return PROGRAM_STATIC;
 }
 

@@ -8,15 +8,18 @@
 #pragma GCC visibility push(hidden)
 
 enum program_kind {
-	PROGRAM_OTHER,		/* the kernel would refuse it, or it is no 64-bit program: left to the kernel */
+	PROGRAM_OTHER,		/* the kernel would refuse it, or it may not be read: left to the kernel */
 	PROGRAM_DYNAMIC,	/* its dynamic linker can load the preload object */
 	PROGRAM_STATIC,		/* has none: for the loader */
 	PROGRAM_PRIVILEGED,	/* gets rights that its caller has not: never in Dune mode */
+	PROGRAM_32BIT,		/* its dynamic linker would complain about the preload object */
 };
 
 /* Of "#!" lines the kernel reads so much, and follows so many. */
 #define SCRIPT_LINE	256
 #define SCRIPT_DEPTH	5
+/* An ELF file has at most so many program headers: 64 KiB. */
+#define PROGRAM_HEADERS	1170
 
 struct program {
 	int kind;

@@ -8,6 +8,9 @@
  *
  * A program that others are to start in Dune mode is given LAUNCH_OBJECT: by LD_PRELOAD if it has a dynamic linker;
  * else the object is started in its place, with LOADER_ARGS arguments before the program's own (image.c).
+ * The object takes out of the environment what is there for it.  Behind that lies the auxiliary vector, in pieces of
+ * two words, which stays in its place: so an even number of variables must go.  A program that has no LD_PRELOAD of
+ * its own gets two of them, or one and DUNE_DEBUG_VARIABLE, as the last of its environment.
  */
 #ifndef LIBDUNE_LAUNCH_H
 #define LIBDUNE_LAUNCH_H

@@ -4,6 +4,7 @@
  *
  *	show ring			the ring that it runs in, and its effective user
  *	show fexecve|bare PROGRAM...	starts PROGRAM by a descriptor; without arguments and environment
+ *	show wait			says a byte, and waits to be killed
  *	show spawn N PROGRAM...		starts PROGRAM so often, and fails if that costs address space
  */
 #include <fcntl.h>
@@ -43,7 +44,7 @@ static void show_auxv(void)
 	int fd = open("/proc/self/auxv", O_RDONLY);
 	ssize_t n = read(fd, auxv, sizeof(auxv));
 
-	for (size_t i = 0; i < n / sizeof(auxv[0]); i += 2) {
+	for (ssize_t i = 0; i < n / (ssize_t)sizeof(auxv[0]); i += 2) {
 		if (auxv[i] == AT_ENTRY)
 			printf("the kernel knows the entry: %d\n", auxv[i + 1] == (unsigned long)_start);
 		if (auxv[i] == AT_PHDR)
@@ -130,6 +131,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "ring"))
 		return show_ring();
+	if (argc > 1 && !strcmp(argv[1], "wait"))
+		return write(1, "x", 1) != 1 || pause();
 	if (argc > 2 && !strcmp(argv[1], "fexecve"))
 		return fexecve(open(argv[2], O_RDONLY | O_CLOEXEC), argv + 2, environ), 99;
 	if (argc > 2 && !strcmp(argv[1], "bare"))

@@ -126,7 +126,7 @@ static long string_size(unsigned long address)
 	}
 }
 
-/* "LD_PRELOAD=", our object, and the rest of @old ("LD_PRELOAD=...") if there is one. */
+/* "LD_PRELOAD=", our object, and a colon and the rest of @old ("LD_PRELOAD=...") if there is one, of that size. */
 static long write_variable(char *to, unsigned long old, long old_size)
 {
 	char *p = to;
@@ -135,7 +135,7 @@ static long write_variable(char *to, unsigned long old, long old_size)
 	p += VARIABLE_LENGTH;
 	memcpy(p, preload, preload_length);
 	p += preload_length;
-	if (old_size > (long)VARIABLE_LENGTH + 1) {
+	if (old_size) {
 		*p++ = ':';
 		return __dune_copy_in(p, old + VARIABLE_LENGTH, old_size - VARIABLE_LENGTH);
 	}
@@ -143,7 +143,7 @@ static long write_variable(char *to, unsigned long old, long old_size)
 	return 0;
 }
 
-/* The pointers of @envp, @count of them, with the new variable among them; it goes to @string. */
+/* The pointers of @envp, @count of them, with the new variable among them (launch/launch.h); it goes to @string. */
 static long build_env(char **pointers, char *string, unsigned long envp, long count)
 {
 	long found = count, old_size = 0, ret;
@@ -161,6 +161,8 @@ static long build_env(char **pointers, char *string, unsigned long envp, long co
 	}
 	ret = write_variable(string, (unsigned long)pointers[found], old_size);
 	pointers[found] = string;
+	if (found == count)
+		pointers[count + 1] = string;
 	return ret;
 }
 
@@ -202,6 +204,14 @@ static long forward_with(const struct dune_thread *t, const struct call *c, void
 	return dune_syscall5(__NR_execveat, c->dirfd, c->path, c->argv, envp, c->flags);
 }
 
+/* By chroot() the program can have put it out of reach; the dynamic linker would complain. */
+static bool preload_is_there(void)
+{
+	struct { uint64_t status[18]; } status;
+
+	return !dune_syscall4(__NR_newfstatat, AT_FDCWD, preload, &status, 0);
+}
+
 static long with_preload(struct dune_thread *t, const struct call *c)
 {
 	long env_count = count_strings(c->envp), arg_count = 0, ret;
@@ -216,16 +226,18 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 	__dune_program(&p, c->dirfd, file, c->flags);
 	t->exec.fd = p.fd;
 	__dune_call_end(t, DOING_EXEC);
+	if (p.kind == PROGRAM_PRIVILEGED || p.kind == PROGRAM_32BIT || !preload_is_there())
+		return forward_with(t, c, (void *)c->envp);
 	if (p.kind == PROGRAM_STATIC)
 		arg_count = count_strings(c->argv);
 	if (arg_count < 0)
 		return arg_count;
-	ret = map_memory(t, (env_count + 2 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
+	ret = map_memory(t, (env_count + 3 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
 			    2 * NUMBER_SIZE + STRING_MAX + PAGE_SIZE);
 	if (ret)
 		return ret;
 	envp = t->exec.memory;
-	argv = envp + env_count + 2;
+	argv = envp + env_count + 3;
 	strings = (char *)(argv + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2);
 	ret = build_env(envp, strings + 2 * NUMBER_SIZE, c->envp, env_count);
 	if (!ret && p.kind == PROGRAM_STATIC)
@@ -236,9 +248,10 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 		dune_syscall3(__NR_fcntl, p.fd, F_SETFD, 0);
 		ret = dune_syscall3(__NR_execve, preload, argv, envp);
 		dune_syscall3(__NR_fcntl, p.fd, F_SETFD, FD_CLOEXEC);
-		/* Out of reach, by chroot() or for this user: then outside Dune mode. */
+		/* Out of reach for this user: then outside Dune mode. */
 		if (ret != -ENOENT && ret != -EACCES)
 			return ret;
+		envp = (char **)c->envp;
 	}
 	return forward_with(t, c, envp);
 }
