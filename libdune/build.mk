@@ -77,7 +77,7 @@ $(B)/lib/pkgconfig/%.pc: libdune/%.pc.in libdune/build.mk
 		-e 's|@INCLUDEDIR@|$(abspath libdune/include)|' -e 's|@VERSION@|$(LIBDUNE_VERSION)|' $< > $@
 
 # What programs are started in Dune mode with: build/lib/dune-preload.so, the room "launch" with all below it.
-LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o image.o environment.o monitor.o ring3.o)
+LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o image.o start.o environment.o monitor.o ring3.o)
 LIBS += $(B)/lib/dune-preload.so
 $(LAUNCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
 $(LAUNCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * The environment of a program that is started in Dune mode: without the object that does it.  HR3.
+ * The environment of a program that is started in Dune mode, without what is there for the object that does it: the
+ * pointers and the strings are those that the program has outside Dune mode.  HR3.
+ *
+ * The object's path is cut out of LD_PRELOAD.  Where the program has no such variable there are two that name the
+ * object alone, behind all others, or one beside DUNE_DEBUG: an even number of pointers goes (launch.h).
  */
 #include "launch/inside.h"
+
+static const char variable[] = "LD_PRELOAD=";
+
+#define VARIABLE_LENGTH	(sizeof(variable) - 1)
 
 bool preload_starts_with(const char *text, const char *start)
 {
@@ -25,53 +33,95 @@ static bool separates(char c)
 	return c == ':' || c == ' ';
 }
 
-/* Cut our path out of the list of paths; have exec() put it back. */
-static void take_out(char *list)
+/* Have exec() put it back. */
+static void remember(const char *start, const char *end)
 {
 	static char path[PGSIZE];
-	char *start = list, *end;
 
-	while (*start) {
-		for (end = start; *end && !separates(*end); end++)
-			;
-		if (is_object(start, end) && (size_t)(end - start) < sizeof(path)) {
-			memcpy(path, start, end - start);
-			path[end - start] = '\0';
-			__dune_set_preload(path);
-			if (*end)
-				end++;
-			else if (start > list)
-				start--;	/* the separator before it */
-			do {
-				*start++ = *end;
-			} while (*end++);
-			return;
-		}
-		start = *end ? end + 1 : end;
-	}
+	if ((size_t)(end - start) >= sizeof(path))
+		return;
+	memcpy(path, start, end - start);
+	path[end - start] = '\0';
+	__dune_set_preload(path);
 }
 
-struct wishes preload_clean_environment(char **envp)
+/* Cut our path out of LD_PRELOAD's list of paths; false: it was alone, the program has no such variable. */
+static bool take_out(char *list)
 {
-	static const char variable[] = "LD_PRELOAD=";
-	char **to = envp;
-	struct wishes wishes = { 0 };
+	char *start = list, *end, *to;
 
-	for (; *envp; envp++) {
-		if (preload_starts_with(*envp, DUNE_DEBUG_VARIABLE)) {
-			wishes.debugged = true;
+	for (; *start; start = *end ? end + 1 : end) {
+		for (end = start; *end && !separates(*end); end++)
+			;
+		if (!is_object(start, end))
+			continue;
+		remember(start, end);
+		if (!*end && start == list)
+			return false;
+		to = start;
+		if (*end)
+			end++;
+		else
+			to--;		/* the separator before it */
+		while ((*to++ = *end++))
+			;
+		return true;
+	}
+	return true;
+}
+
+static bool stays(char *string, struct wishes *wishes)
+{
+	if (preload_starts_with(string, DUNE_DEBUG_VARIABLE)) {
+		wishes->debugged = true;
+		return false;
+	}
+	/* All that the program starts is to be so too. */
+	if (preload_starts_with(string, DUNE_RING0_VARIABLE "1"))
+		wishes->ring0 = true;
+	return !preload_starts_with(string, variable) || take_out(string + VARIABLE_LENGTH);
+}
+
+/* Behind the environment's end the program may look for the auxiliary vector: it finds entries that say nothing. */
+static void fill_gap(char **gap, const Elf64_auxv_t *auxv)
+{
+	Elf64_auxv_t *a = (Elf64_auxv_t *)gap;
+
+	if ((char *)auxv - (char *)gap & (sizeof(*a) - 1))
+		return;
+	for (; a < auxv; a++)
+		*a = (Elf64_auxv_t){ .a_type = AT_IGNORE };
+}
+
+/* The strings follow each other as the kernel has put them: those behind what is taken out move up to it. */
+struct wishes preload_clean_environment(struct start *s)
+{
+	char **to = s->envp, *place = s->env_start, *next = place;
+	struct wishes wishes = { 0 };
+	bool in_order = true;
+
+	for (char **from = s->envp; *from; from++) {
+		char *string = *from;
+
+		in_order = in_order && string == next;
+		next = (char *)preload_string_end(string);
+		if (!stays(string, &wishes))
+			continue;
+		if (in_order && string != place) {
+			*to++ = place;
+			while ((*place++ = *string++))
+				;
 			continue;
 		}
-		/* All that the program starts is to be so too. */
-		if (preload_starts_with(*envp, DUNE_RING0_VARIABLE "1"))
-			wishes.ring0 = true;
-		if (preload_starts_with(*envp, variable)) {
-			take_out(*envp + sizeof(variable) - 1);
-			if (!(*envp)[sizeof(variable) - 1])
-				continue;
-		}
-		*to++ = *envp;
+		*to++ = string;
+		place = (char *)preload_string_end(string);
 	}
-	*to = NULL;
+	*to++ = NULL;
+	fill_gap(to, s->auxv);
+	if (in_order) {
+		for (char *p = place; p < s->env_end; p++)
+			*p = '\0';
+		s->env_end = place;
+	}
 	return wishes;
 }

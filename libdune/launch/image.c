@@ -17,8 +17,8 @@
 
 #include "launch/inside.h"
 
-#define NR_PROGRAM_HEADERS	64
-#define CANNOT_LOAD		126
+#define CANNOT_LOAD	126
+#define ADDRESS_END	(1UL << 47)	/* of the process's addresses */
 
 #define page_down(address)	((address) & -(unsigned long)PGSIZE)
 #define page_up(address)	page_down((address) + PGSIZE - 1)
@@ -26,27 +26,20 @@
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const Elf64_Dyn _DYNAMIC[] __attribute__((visibility("hidden")));
 
-/* What the kernel has put on the stack, and where it goes, without our own arguments. */
-struct start {
-	long *argc;
-	char **argv, **envp;
-	Elf64_auxv_t *auxv;
-};
-
 struct image {
 	const char *name;
 	int fd;
 	Elf64_Ehdr header;
-	Elf64_Phdr segments[NR_PROGRAM_HEADERS];
+	Elf64_Phdr *segments;		/* all its program headers */
 	unsigned long bias;		/* what is added to the file's addresses */
-	unsigned long code, code_end, data, data_end, end;
 };
 
-static void __attribute__((noreturn)) cannot_load(const struct image *image, const char *what)
+/* What the kernel finds wrong only when the old program is gone is death by this signal. */
+static void __attribute__((noreturn)) cannot_load(const struct image *image, const char *what, int error)
 {
-	__dune_message("%s: %s", image->name, what);
-	for (;;)
-		dune_syscall1(__NR_exit_group, CANNOT_LOAD);
+	if (error)
+		__dune_fatal(SIGSEGV, "%s: %s: %s (error %d)", image->name, what, __dune_error_name(error), error);
+	__dune_fatal(SIGSEGV, "%s: %s", image->name, what);
 }
 
 /* Undefined weak symbols stay as they are. */
@@ -71,18 +64,36 @@ void preload_relocate(unsigned long base)
 
 /* ---- the program's segments ---- */
 
+/* Its headers stay in memory of their own until it is mapped. */
 static void read_headers(struct image *image)
 {
 	Elf64_Ehdr *h = &image->header;
-	long size;
+	long at, size;
 
-	if (dune_syscall4(__NR_pread64, image->fd, h, sizeof(*h), 0) != sizeof(*h) ||
-	    h->e_phnum > NR_PROGRAM_HEADERS || h->e_phentsize != sizeof(Elf64_Phdr))
-		cannot_load(image, "not a program");
+	if (dune_syscall4(__NR_pread64, image->fd, h, sizeof(*h), 0) != sizeof(*h) || !h->e_phnum ||
+	    h->e_phnum > PROGRAM_HEADERS || h->e_phentsize != sizeof(Elf64_Phdr))
+		cannot_load(image, "not a program", 0);
 	size = h->e_phnum * sizeof(Elf64_Phdr);
-	if (dune_syscall4(__NR_pread64, image->fd, image->segments, size, h->e_phoff) != size)
-		cannot_load(image, "its program headers cannot be read");
+	at = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (is_error(at))
+		cannot_load(image, "no memory for its headers", -at);
+	image->segments = (Elf64_Phdr *)at;
+	if (dune_syscall4(__NR_pread64, image->fd, at, size, h->e_phoff) != size)
+		cannot_load(image, "its program headers cannot be read", 0);
 }
+
+/* The next of its segments that are loaded, behind @s; NULL: the first. */
+static const Elf64_Phdr *next_segment(const struct image *image, const Elf64_Phdr *s)
+{
+	const Elf64_Phdr *end = image->segments + image->header.e_phnum;
+
+	for (s = s ? s + 1 : image->segments; s < end; s++)
+		if (s->p_type == PT_LOAD)
+			return s;
+	return NULL;
+}
+
+#define for_each_segment(image, s)	for (s = next_segment(image, NULL); s; s = next_segment(image, s))
 
 static int protection(const Elf64_Phdr *segment)
 {
@@ -90,17 +101,19 @@ static int protection(const Elf64_Phdr *segment)
 	       (segment->p_flags & PF_X ? PROT_EXEC : 0);
 }
 
-/* One place for all of a program that goes anywhere, at a multiple of what its segments ask for. */
+/*
+ * One place for all of the program, where nothing else is: so its segments may overlap each other, but not us.  One
+ * that goes anywhere is put at a multiple of what its segments ask for.
+ */
 static void choose_place(struct image *image)
 {
-	unsigned long low = -1UL, high = 0, align = PGSIZE;
+	unsigned long low = -1UL, high = 0, align = PGSIZE, size, hint = 0;
+	const Elf64_Phdr *s;
 	long ret;
 
-	for (int i = 0; i < image->header.e_phnum; i++) {
-		const Elf64_Phdr *s = &image->segments[i];
-
-		if (s->p_type != PT_LOAD)
-			continue;
+	for_each_segment(image, s) {
+		if (s->p_filesz > s->p_memsz || s->p_memsz > ADDRESS_END || s->p_vaddr > ADDRESS_END - s->p_memsz)
+			cannot_load(image, "a segment is larger than its place", 0);
 		if (page_down(s->p_vaddr) < low)
 			low = page_down(s->p_vaddr);
 		if (s->p_vaddr + s->p_memsz > high)
@@ -108,95 +121,88 @@ static void choose_place(struct image *image)
 		if (s->p_align > align && !(s->p_align & (s->p_align - 1)))
 			align = s->p_align;
 	}
-	if (low >= high || high > 1UL << 46 || align > 1UL << 40)
-		cannot_load(image, "it has no segments, or too large ones");
-	if (image->header.e_type != ET_DYN)
-		return;
-	high = page_up(high) - low;
-	ret = dune_syscall6(__NR_mmap, 0, high + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (low >= high || align > ADDRESS_END)
+		cannot_load(image, "it has no segments", 0);
+	size = page_up(high) - low;
+	if (image->header.e_type == ET_EXEC) {
+		hint = low;
+		align = PGSIZE;
+	}
+	ret = dune_syscall6(__NR_mmap, hint, size + align - PGSIZE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (hint ? MAP_FIXED_NOREPLACE : 0), -1, 0);
 	if (is_error(ret))
-		cannot_load(image, "there is no room for it");
-	image->bias = (ret + align - 1) & -align;
-	dune_syscall2(__NR_munmap, ret, image->bias - ret);
-	dune_syscall2(__NR_munmap, image->bias + high, ret + align - image->bias);
-	image->bias -= low;
-	/* MAP_FIXED_NOREPLACE below. */
-	dune_syscall2(__NR_munmap, image->bias + low, high);
+		cannot_load(image, "there is no room for it", -ret);
+	dune_syscall2(__NR_munmap, ret, size + align - PGSIZE);
+	image->bias = ((ret + align - 1) & -align) - low;
 }
 
 static void map(const struct image *image, unsigned long start, unsigned long end, int prot, int fd,
 		unsigned long offset)
 {
-	int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_ANONYMOUS : 0);
+	int flags = MAP_PRIVATE | MAP_FIXED | (fd < 0 ? MAP_ANONYMOUS : 0);
+	long ret;
 
-	if (end > start && dune_syscall6(__NR_mmap, start, end - start, prot, flags, fd, offset) != (long)start)
-		cannot_load(image, "its memory cannot be mapped");
+	if (end <= start)
+		return;
+	ret = dune_syscall6(__NR_mmap, start, end - start, prot, flags, fd, offset);
+	if (is_error(ret))
+		cannot_load(image, "its memory cannot be mapped", -ret);
 }
 
-static void map_segment(struct image *image, const Elf64_Phdr *s)
+/*
+ * Whole pages, which replace what earlier segments have there.  Behind the file's bytes the last page is cleared,
+ * if it can be written to; pages behind it are always writable.
+ */
+static void map_segment(const struct image *image, const Elf64_Phdr *s)
 {
 	unsigned long start = image->bias + s->p_vaddr, file_end = start + s->p_filesz, end = start + s->p_memsz;
-	unsigned long first = page_down(start);
+	unsigned long first = page_down(start), bss = first;
 	int prot = protection(s);
 
-	if (s->p_filesz)
-		map(image, first, page_up(file_end), prot, image->fd, page_down(s->p_offset));
-	else
-		file_end = first;
-	if (end > file_end && s->p_filesz && prot & PROT_WRITE)
-		memset((void *)file_end, 0, page_up(file_end) - file_end);
-	map(image, page_up(file_end), page_up(end), prot, -1, 0);
-	if (end > image->end)
-		image->end = end;
-	if (s->p_flags & PF_X && (!image->code || start < image->code))
-		image->code = start;
-	if (s->p_flags & PF_X && start + s->p_filesz > image->code_end)
-		image->code_end = start + s->p_filesz;
-	if (start > image->data)
-		image->data = start;
-	if (start + s->p_filesz > image->data_end)
-		image->data_end = start + s->p_filesz;
+	if (s->p_filesz) {
+		bss = page_up(file_end);
+		map(image, first, bss, prot, image->fd, s->p_offset - (start - first));
+		if (end > file_end && prot & PROT_WRITE)
+			memset((void *)file_end, 0, bss - file_end);
+	}
+	map(image, bss, page_up(end), PROT_READ | PROT_WRITE | (prot & PROT_EXEC), -1, 0);
 }
 
-static void map_segments(struct image *image)
+static void map_segments(const struct image *image)
 {
-	for (int i = 0; i < image->header.e_phnum; i++)
-		if (image->segments[i].p_type == PT_LOAD)
-			map_segment(image, &image->segments[i]);
+	const Elf64_Phdr *s;
+
+	for_each_segment(image, s)
+		map_segment(image, s);
 }
 
 /* Where the program finds its own headers. */
 static unsigned long headers_address(const struct image *image)
 {
-	for (int i = 0; i < image->header.e_phnum; i++) {
-		const Elf64_Phdr *s = &image->segments[i];
+	const unsigned long at = image->header.e_phoff;
+	unsigned long address = 0;
+	const Elf64_Phdr *s;
 
-		if (s->p_type == PT_LOAD && image->header.e_phoff - s->p_offset < s->p_filesz)
-			return image->bias + s->p_vaddr + image->header.e_phoff - s->p_offset;
-	}
-	return 0;
+	for_each_segment(image, s)
+		if (at >= s->p_offset && at - s->p_offset < s->p_filesz)
+			address = image->bias + s->p_vaddr + at - s->p_offset;
+	return address;
 }
 
-/* The stack is executable where the program asks for it. */
-static void set_stack_protection(const struct image *image, unsigned long stack)
+/* The stack, which ends behind the file name @top, is executable where the program asks for it: the last header. */
+static void set_stack_protection(const struct image *image, unsigned long stack, unsigned long top)
 {
+	bool executable = false;
+
 	for (int i = 0; i < image->header.e_phnum; i++)
-		if (image->segments[i].p_type == PT_GNU_STACK && image->segments[i].p_flags & PF_X)
-			dune_syscall3(__NR_mprotect, page_down(stack), PGSIZE,
-				      PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
+		if (image->segments[i].p_type == PT_GNU_STACK)
+			executable = image->segments[i].p_flags & PF_X;
+	if (executable)
+		dune_syscall3(__NR_mprotect, page_down(stack), page_up(top) - page_down(stack),
+			      PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
 }
 
 /* ---- what the program is told ---- */
-
-static void find(struct start *s, void *stack)
-{
-	s->argc = stack;
-	s->argv = (char **)stack + 1;
-	s->envp = s->argv + *s->argc + 1;
-	for (s->auxv = (Elf64_auxv_t *)s->envp; *(char **)s->auxv; s->auxv = (Elf64_auxv_t *)((char **)s->auxv + 1))
-		;
-	s->auxv = (Elf64_auxv_t *)((char **)s->auxv + 1);
-}
 
 /* Move all together over our own arguments. */
 static void take_out_arguments(struct start *s)
@@ -216,31 +222,21 @@ static void take_out_arguments(struct start *s)
 	memcpy(to, auxv, (char *)last - (char *)auxv);
 }
 
-static void set_auxv(const struct start *s, const struct image *image)
+static Elf64_auxv_t *find_auxv(const struct start *s, unsigned long type)
 {
-	for (Elf64_auxv_t *a = s->auxv; a->a_type != AT_NULL; a++) {
-		switch (a->a_type) {
-		case AT_PHDR:
-			a->a_un.a_val = headers_address(image);
-			break;
-		case AT_PHNUM:
-			a->a_un.a_val = image->header.e_phnum;
-			break;
-		case AT_ENTRY:
-			a->a_un.a_val = image->bias + image->header.e_entry;
-			break;
-		case AT_EXECFN:
-			a->a_un.a_val = (unsigned long)image->name;
-			break;
-		}
-	}
+	Elf64_auxv_t *a = s->auxv;
+
+	while (a->a_type != type && a->a_type != AT_NULL)
+		a++;
+	return a;
 }
 
-static unsigned long string_end(const char *string)
+static void set_auxv(const struct start *s, const struct image *image)
 {
-	while (*string++)
-		;
-	return (unsigned long)string;
+	find_auxv(s, AT_PHDR)->a_un.a_val = headers_address(image);
+	find_auxv(s, AT_PHNUM)->a_un.a_val = image->header.e_phnum;
+	find_auxv(s, AT_ENTRY)->a_un.a_val = image->bias + image->header.e_entry;
+	find_auxv(s, AT_EXECFN)->a_un.a_val = (unsigned long)image->name;
 }
 
 /* Put copies in the place of this object's pages, so that its file is no longer mapped. */
@@ -265,52 +261,41 @@ static void leave_file(void)
 	}
 }
 
+/* From here on the kernel puts the heap of a program that goes anywhere, and of this object. */
+#define HEAP_BASE	0x555555555000UL
+#define HEAP_SPREAD	(1UL << 30)
+
 /*
- * Where the kernel lets the heap begin; without randomization that is behind this object, where there may be little
- * room: behind a program with a fixed address there is.
+ * Where the heap begins.  The kernel has placed it for this object: behind it, or, mostly, by chance in the
+ * HEAP_SPREAD bytes from HEAP_BASE on.  That of a program with a fixed address @end is so far behind that.
  */
-static unsigned long heap_start(const struct image *image)
+static unsigned long heap_start(const struct image *image, unsigned long end)
 {
-	unsigned long brk = dune_syscall1(__NR_brk, 0);
+	unsigned long brk = dune_syscall1(__NR_brk, 0), chance = brk - HEAP_BASE;
 
-	return image->header.e_type == ET_EXEC && brk > (unsigned long)__ehdr_start ? page_up(image->end) : brk;
-}
-
-static long set_map(const struct prctl_mm_map *map)
-{
-	return dune_syscall5(__NR_prctl, PR_SET_MM, PR_SET_MM_MAP, map, sizeof(*map), 0);
+	if (image->header.e_type != ET_EXEC)
+		return brk;
+	return page_up(end) + (chance < HEAP_SPREAD ? chance : 0);
 }
 
 /*
  * What /proc tells others: arguments, environment, auxiliary vector, and for those with CAP_CHECKPOINT_RESTORE
  * the file.  A kernel without CONFIG_CHECKPOINT_RESTORE goes on telling ours.  Returns whether it knows the file.
  */
-static bool tell_kernel(const struct start *s, const struct image *image, const char *env_start)
+static bool tell_kernel(const struct start *s, const struct image *image)
 {
-	unsigned long brk = heap_start(image), args_end, size = 0;
-	struct prctl_mm_map map;
+	struct prctl_mm_map map = { .auxv = (__u64 *)s->auxv, .exe_fd = image->fd };
+	unsigned long end = preload_describe(&map, s, image->segments, image->header.e_phnum, image->bias);
 
-	while (s->auxv[size++].a_type != AT_NULL)
-		;
-	args_end = *s->argc > 0 ? string_end(s->argv[*s->argc - 1]) : string_end(image->name);
-	map = (struct prctl_mm_map){
-		.start_code = image->code, .end_code = image->code_end,
-		.start_data = image->data, .end_data = image->data_end,
-		.start_brk = brk, .brk = brk, .start_stack = (unsigned long)s->argc,
-		.arg_start = *s->argc > 0 ? (unsigned long)s->argv[0] : args_end, .arg_end = args_end,
-		.env_start = env_start ? (unsigned long)env_start : args_end, .env_end = args_end,
-		.auxv = (__u64 *)s->auxv, .auxv_size = size * sizeof(*s->auxv), .exe_fd = image->fd,
-	};
-	for (char **e = s->envp; *e; e++)
-		if (string_end(*e) > map.env_end)
-			map.env_end = string_end(*e);
-	if (set_map(&map) == -EBUSY) {		/* only while the old file is mapped */
+	map.brk = map.start_brk = heap_start(image, end);
+	map.auxv_size = (char *)(find_auxv(s, AT_NULL) + 1) - (char *)s->auxv;
+	if (preload_set_map(&map) == -EBUSY) {		/* only while the old file is mapped */
 		leave_file();
-		if (!set_map(&map))
+		if (!preload_set_map(&map))
 			return true;
 	}
 	map.exe_fd = -1;
-	set_map(&map);
+	preload_set_map(&map);
 	return false;
 }
 
@@ -325,19 +310,22 @@ static void set_comm(const char *name, const char *path)
 	dune_syscall2(__NR_prctl, PR_SET_NAME, comm);
 }
 
-static void __attribute__((noreturn)) go(unsigned long stack, unsigned long entry)
+/* As the kernel does: of all that the program can see only RSP and RIP have a value. */
+#define ARITHMETIC_FLAGS	0x8d5	/* OF, SF, ZF, AF, PF, CF */
+static unsigned long entry __attribute__((used));
+
+static void __attribute__((noreturn)) go(unsigned long stack)
 {
 	__asm__ volatile("mov	%0, %%rsp\n\t"
-			 "mov	%1, %%rax\n\t"
-			 "xor	%%ebx, %%ebx\n\t"
-			 "xor	%%ecx, %%ecx\n\t"
-			 "xor	%%edx, %%edx\n\t"	/* no function to call at exit */
-			 "xor	%%ebp, %%ebp\n\t"
-			 "xor	%%esi, %%esi\n\t"
-			 "xor	%%edi, %%edi\n\t"
 			 "cld\n\t"
-			 "jmp	*%%rax"
-			 : : "r"(stack), "r"(entry));
+			 "pushfq\n\t"
+			 "andq	%1, (%%rsp)\n\t"
+			 "popfq\n\t"
+			 ".irp	r, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15\n\t"
+			 "mov	$0, %%\\r\n\t"
+			 ".endr\n\t"
+			 "jmp	*entry(%%rip)"
+			 : : "r"(stack), "i"(~ARITHMETIC_FLAGS));
 	__builtin_unreachable();
 }
 
@@ -352,30 +340,33 @@ static bool read_number(const char *text, int *number)
 static void __attribute__((noreturn, used)) load(void *stack)
 {
 	struct image image = { 0 };
-	const char *env_start;
 	struct start s;
 	struct wishes wishes;
 
 	preload_relocate((unsigned long)__ehdr_start);	/* nobody else does it for a file that the kernel starts */
-	find(&s, stack);
-	image.name = LAUNCH_OBJECT;
-	if (*s.argc < LOADER_ARGS || !read_number(s.argv[1], &image.fd))
-		cannot_load(&image, "is loaded, or started, by dune-run");
+	preload_find_start(&s, stack);
+	if (*s.argc < LOADER_ARGS || !read_number(s.argv[1], &image.fd)) {
+		__dune_message(LAUNCH_OBJECT ": is loaded, or started, by dune-run");
+		for (;;)
+			dune_syscall1(__NR_exit_group, CANNOT_LOAD);
+	}
 	image.name = s.argv[2];
 	read_headers(&image);
 	choose_place(&image);
 	map_segments(&image);
-	set_stack_protection(&image, (unsigned long)stack);
-	env_start = s.envp[0];
-	wishes = preload_clean_environment(s.envp);
+	set_stack_protection(&image, (unsigned long)stack,
+			     preload_string_end((const char *)find_auxv(&s, AT_EXECFN)->a_un.a_val));
+	wishes = preload_clean_environment(&s);
 	take_out_arguments(&s);
 	set_auxv(&s, &image);
 	set_comm(image.name, __dune_set_loaded(image.fd));
-	if (tell_kernel(&s, &image, env_start))
+	if (tell_kernel(&s, &image))
 		__dune_set_loaded(-1);
+	dune_syscall2(__NR_munmap, image.segments, image.header.e_phnum * sizeof(Elf64_Phdr));
 	dune_syscall1(__NR_close, image.fd);
+	entry = image.bias + image.header.e_entry;
 	preload_enter(wishes);
-	go((unsigned long)s.argc, image.bias + image.header.e_entry);
+	go((unsigned long)s.argc);
 }
 
 /* Where the kernel begins: RSP leads to the arguments. */

@@ -8,6 +8,10 @@
 #ifndef LAUNCH_INSIDE_H
 #define LAUNCH_INSIDE_H
 
+#include <elf.h>
+
+#include <linux/prctl.h>
+
 #include "launch/launch.h"
 #include "memory/pte.h"
 #include "threads/threads.h"
@@ -32,6 +36,25 @@ void __dune_debug_begin(const struct dune_thread *t);
 
 /* ---- of the object ---- */
 
+/* What the kernel has put on the stack of a new program. */
+struct start {
+	long *argc;
+	char **argv, **envp;
+	Elf64_auxv_t *auxv;
+	char *env_start, *env_end;	/* the environment's strings; preload_clean_environment() moves their end */
+};
+
+/* start.c: @argc: where RSP is at the entry. */
+void preload_find_start(struct start *s, long *argc);
+unsigned long preload_string_end(const char *string);
+/*
+ * start.c: all of @map but the heap, the auxiliary vector and the file, for a program with these program headers;
+ * returns where its last segment ends.  And have the kernel know it: 0 or -errno.
+ */
+unsigned long preload_describe(struct prctl_mm_map *map, const struct start *s, const Elf64_Phdr *segments,
+			       unsigned int nr_segments, unsigned long bias);
+long preload_set_map(const struct prctl_mm_map *map);
+
 /* environment.c */
 bool preload_starts_with(const char *text, const char *start);
 /* What the environment says of how to run the program. */
@@ -39,8 +62,8 @@ struct wishes {
 	bool debugged;
 	bool ring0;
 };
-/* Take this object out of LD_PRELOAD in @envp; exec() puts it back. */
-struct wishes preload_clean_environment(char **envp);
+/* Take out what is there for this object; exec() puts it back. */
+struct wishes preload_clean_environment(struct start *s);
 /* preload.c: enter Dune mode, or end the process with a message. */
 void preload_enter(struct wishes wishes);
 void preload_fail(const char *what, int ret) __attribute__((noreturn));

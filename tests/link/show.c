@@ -55,6 +55,19 @@ static void show_auxv(void)
 	       getauxval(AT_PHNUM), getauxval(AT_SECURE), !!getauxval(AT_RANDOM), !!getauxval(AT_SYSINFO_EHDR));
 }
 
+/* Some programs find the auxiliary vector behind the environment. */
+static void show_stack(void)
+{
+	unsigned long *p = (unsigned long *)environ;
+	int known = 0;
+
+	while (*p++)
+		;
+	for (; *p; p += 2)
+		known += p[0] == AT_PAGESZ || (p[0] == AT_ENTRY && p[1] == (unsigned long)_start);
+	printf("auxiliary vector behind the environment: %d\n", known);
+}
+
 static void show_memory(void)
 {
 	const size_t size = 1UL << 38;
@@ -84,8 +97,10 @@ static int show(int argc, char **argv)
 		printf("environment '%s'\n", *e);
 	printf("the next descriptor is %d\n", fd);
 	show_file("/proc/self/cmdline");
+	show_file("/proc/self/environ");
 	show_file("/proc/self/comm");
 	show_auxv();
+	show_stack();
 	show_memory();
 	return 7;
 }
