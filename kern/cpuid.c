@@ -71,7 +71,7 @@ static bool has_subleaves(u32 leaf)
 
 void notrace dune_emulate_cpuid(struct dune_regs *regs)
 {
-	u32 leaf = regs->rax, subleaf = regs->rcx;
+	u32 leaf = READ_ONCE(regs->rax), subleaf = READ_ONCE(regs->rcx);
 	u32 r[4] = { [EAX] = leaf, [ECX] = subleaf };
 	const struct hidden *h;
 
@@ -89,8 +89,8 @@ void notrace dune_emulate_cpuid(struct dune_regs *regs)
 			r[EDX] &= ~h->mask[EDX];
 		}
 	}
-	regs->rax = r[EAX];
-	regs->rbx = r[EBX];
-	regs->rcx = r[ECX];
-	regs->rdx = r[EDX];
+	WRITE_ONCE(regs->rax, r[EAX]);
+	WRITE_ONCE(regs->rbx, r[EBX]);
+	WRITE_ONCE(regs->rcx, r[ECX]);
+	WRITE_ONCE(regs->rdx, r[EDX]);
 }

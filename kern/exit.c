@@ -95,10 +95,10 @@ static int report_fault(struct dune_vcpu *vcpu, u64 hva, u64 gpa, u64 gva, u32 f
 {
 	struct dune_run *run = vcpu->run;
 
-	run->fault.hva = hva;
-	run->fault.gpa = gpa;
-	run->fault.gva = gva;
-	run->fault.flags = flags;
+	WRITE_ONCE(run->fault.hva, hva);
+	WRITE_ONCE(run->fault.gpa, gpa);
+	WRITE_ONCE(run->fault.gva, gva);
+	WRITE_ONCE(run->fault.flags, flags);
 	dune_stat(STAT_FAULTS);
 	return DUNE_EXIT_FAULT;
 }
@@ -148,9 +148,9 @@ static int hc_get_granule(struct dune_vcpu *vcpu)
 	int error;
 
 	dune_vcpu_park(vcpu);
-	error = dune_mmu_get_granule(&vcpu->vm->mmu, regs->rdi, &gpa);
+	error = dune_mmu_get_granule(&vcpu->vm->mmu, READ_ONCE(regs->rdi), &gpa);
 	dune_vcpu_unpark(vcpu);
-	regs->rax = error ? (u64)(s64)error : gpa;
+	WRITE_ONCE(regs->rax, error ? (u64)(s64)error : gpa);
 	return TO_GUEST;
 }
 
@@ -159,20 +159,20 @@ static int hc_flush_tlb(struct dune_vcpu *vcpu)
 	dune_vcpu_park(vcpu);
 	dune_mmu_flush_all(&vcpu->vm->mmu);
 	dune_vcpu_unpark(vcpu);
-	vcpu->run->regs.rax = 0;
+	WRITE_ONCE(vcpu->run->regs.rax, 0);
 	return TO_GUEST;
 }
 
 static int hc_fault(struct dune_vcpu *vcpu)
 {
 	struct dune_regs *regs = &vcpu->run->regs;
-	u64 va = regs->rdi, access = regs->rsi;
+	u64 va = READ_ONCE(regs->rdi), access = READ_ONCE(regs->rsi);
 
 	if (!access || access & ~(u64)(DUNE_FAULT_READ | DUNE_FAULT_WRITE | DUNE_FAULT_EXEC)) {
-		regs->rax = -EINVAL;
+		WRITE_ONCE(regs->rax, -EINVAL);
 		return TO_GUEST;
 	}
-	regs->rax = 0;
+	WRITE_ONCE(regs->rax, 0);
 	return report_fault(vcpu, va, 0, va, access | DUNE_FAULT_GVA);
 }
 
@@ -184,7 +184,7 @@ static int hc_yield(struct dune_vcpu *vcpu)
 	dune_vcpu_park(vcpu);
 	error = dune_yield(READ_ONCE(regs->rdi));
 	dune_vcpu_unpark(vcpu);
-	regs->rax = (u64)(s64)error;
+	WRITE_ONCE(regs->rax, (u64)(s64)error);
 	return TO_GUEST;
 }
 
@@ -206,7 +206,7 @@ static int handle_hypercall(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	dune_skip(vcpu, exit->len);
 	vcpu->flush_l1d = true;
 	if (which >= ARRAY_SIZE(hypercalls)) {
-		vcpu->run->regs.rax = -ENOSYS;
+		WRITE_ONCE(vcpu->run->regs.rax, -ENOSYS);
 		return go_on(vcpu);
 	}
 	return hypercalls[array_index_nospec(which, ARRAY_SIZE(hypercalls))](vcpu) ?: go_on(vcpu);
@@ -269,8 +269,8 @@ static int handle_rdmsr(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	known = may_use_msrs(vcpu) && (constant_msr(msr, &value) || dune_hw->get_msr(vcpu, msr, &value));
 	if (!known)
 		return raise_gp(vcpu);
-	regs->rax = (u32)value;
-	regs->rdx = value >> 32;
+	WRITE_ONCE(regs->rax, (u32)value);
+	WRITE_ONCE(regs->rdx, value >> 32);
 	return skip(vcpu, exit);
 }
 
@@ -304,7 +304,7 @@ static int handle_xsetbv(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	struct dune_regs *regs = &vcpu->run->regs;
 	u64 value = (u32)READ_ONCE(regs->rax) | READ_ONCE(regs->rdx) << 32;
 
-	if (vcpu->cpl || (u32)regs->rcx || value != read_xcr0())
+	if (vcpu->cpl || (u32)READ_ONCE(regs->rcx) || value != read_xcr0())
 		return raise_gp(vcpu);
 	return skip(vcpu, exit);
 }
@@ -342,9 +342,9 @@ static int shut_down(struct dune_vcpu *vcpu, struct dune_exit *exit, u32 code)
 {
 	struct dune_run *run = vcpu->run;
 
-	run->shutdown.code = code;
-	run->shutdown.hw_reason = exit->hw_reason;
-	run->shutdown.qualification = exit->qualification;
+	WRITE_ONCE(run->shutdown.code, code);
+	WRITE_ONCE(run->shutdown.hw_reason, exit->hw_reason);
+	WRITE_ONCE(run->shutdown.qualification, exit->qualification);
 	dune_stat(STAT_SHUTDOWNS);
 	return DUNE_EXIT_SHUTDOWN;
 }

@@ -35,7 +35,7 @@ static __always_inline int dune_handle_exit(struct dune_vcpu *vcpu)
 {
 	if (likely(dune_exit_is_syscall(vcpu))) {
 		dune_skip(vcpu, vcpu->exit.len);
-		trace_dune_syscall(vcpu, vcpu->run->regs.rax);
+		trace_dune_syscall(vcpu, READ_ONCE(vcpu->run->regs.rax));
 		return DUNE_EXIT_SYSCALL;
 	}
 	return dune_exit_handlers[vcpu->exit.kind](vcpu, &vcpu->exit);

@@ -25,7 +25,7 @@ noinline void dune_vcpu_migrate(struct dune_vcpu *vcpu)
 {
 	preempt_disable();
 	local_irq_enable();
-	vcpu->run->gdt[DUNE_SEL_CPUNODE >> 3] = cpunode_descriptor(smp_processor_id());
+	WRITE_ONCE(vcpu->run->gdt[DUNE_SEL_CPUNODE >> 3], cpunode_descriptor(smp_processor_id()));
 	dune_hw->vcpu_migrate(vcpu);
 	dune_stat(STAT_MIGRATIONS);
 	local_irq_disable();

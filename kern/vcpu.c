@@ -413,14 +413,14 @@ static __always_inline void export_state(struct dune_vcpu *vcpu)
 {
 	struct dune_run *run = vcpu->run;
 
-	run->regs.rip = vcpu->rip;
-	run->regs.rsp = vcpu->rsp;
-	run->regs.rflags = vcpu->rflags;
-	run->kernel_gs_base = vcpu->kernel_gs_base;
-	run->cpl = vcpu->cpl;
-	run->event_info = vcpu->event_info;
+	WRITE_ONCE(run->regs.rip, vcpu->rip);
+	WRITE_ONCE(run->regs.rsp, vcpu->rsp);
+	WRITE_ONCE(run->regs.rflags, vcpu->rflags);
+	WRITE_ONCE(run->kernel_gs_base, vcpu->kernel_gs_base);
+	WRITE_ONCE(run->cpl, vcpu->cpl);
+	WRITE_ONCE(run->event_info, vcpu->event_info);
 	if (unlikely(vcpu->event_info))
-		run->event_error = vcpu->event_error;
+		WRITE_ONCE(run->event_error, vcpu->event_error);
 }
 
 long notrace dune_vcpu_run(struct dune_vm *vm, unsigned long index)
@@ -442,7 +442,7 @@ long notrace dune_vcpu_run(struct dune_vm *vm, unsigned long index)
 		result = run_loop(vcpu);
 		dune_vcpu_put(vcpu);
 		export_state(vcpu);
-		vcpu->run->exit_reason = result;
+		WRITE_ONCE(vcpu->run->exit_reason, result);
 	}
 	disown(vcpu);
 	return result;

@@ -25,9 +25,9 @@ struct dune_vcpu {
 	struct dune_vcpu_config config;
 
 	/*
-	 * The page that user space maps.  It may change under us at any time: the
-	 * general-purpose registers, for which every value is good, are used
-	 * in place; the rest is copied in and checked at the start of DUNE_RUN.
+	 * The page that user space maps.  It may change under us at any time, so each access is by READ_ONCE() or
+	 * WRITE_ONCE(): the general-purpose registers, for which every value is good, are used in place; the rest is
+	 * copied in and checked at the start of DUNE_RUN.
 	 */
 	struct dune_run *run;
 	struct page *run_page;
