@@ -17,7 +17,7 @@ LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memo
 	memory/merge.c memory/lookup.c memory/scan.c memory/space.c
 LIBDUNE_THREADS := threads/region.c threads/area.c threads/lock.c
 LIBDUNE_ENGINE := engine/dune.c engine/gate.S
-LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/copy.c \
+LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/copy.c base/traced.c \
 	base/print.c base/error.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c base/syscalls.c
 LIBDUNE_SRC := $(LIBDUNE_COMPAT) $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) \
 	$(LIBDUNE_ENGINE) $(LIBDUNE_BASE)

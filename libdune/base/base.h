@@ -215,6 +215,11 @@ void __dune_die_by(int signo, const siginfo_t *info) __attribute__((noreturn));
 /* The signal that this exception is outside Dune mode. */
 void __dune_raise(int signo, int code, unsigned long addr) __attribute__((noreturn));
 
+/* traced.c: HR3 */
+bool __dune_traced(void);
+/* From now on it may be so. */
+void __dune_traced_maybe(void);
+
 /* ---- messages ---- */
 
 size_t __dune_format(char *buf, size_t size, const char *fmt, va_list args);

@@ -81,6 +81,27 @@ static void refuse(struct dune_thread *t, const struct engine_fault *f, int code
 		__dune_signal_fault(t, SIGSEGV, code, f->linear, error_code(t, f));
 }
 
+struct near {
+	unsigned long address;
+	bool found;
+};
+
+static bool is_near(const struct dune_procmap_entry *entry, void *arg)
+{
+	struct near *near = arg;
+
+	near->found = entry->end > near->address && entry->begin - near->address + GRANULE_SIZE < 2 * GRANULE_SIZE;
+	return entry->end <= near->address;
+}
+
+/* Is there, at @address or above, what could be grown by the kernel to be there? */
+static bool something_near(unsigned long address)
+{
+	struct near near = { .address = address };
+
+	return __dune_procmap_each(is_near, &near) || near.found;
+}
+
 /*
  * Make the access from user mode: the kernel resolves it or sends the signal.  What takes the place
  * of the signal - the program's page-fault handler, or libdune's - is for deliver.c, so that
@@ -90,11 +111,15 @@ static void touch(struct dune_thread *t, const struct engine_fault *f)
 {
 	bool held_back, caught;
 
+	/* libdune's #PF handler makes the signal of it: that is to be the only one for a tracer. */
+	if (f->flags & FAULT_ASKED && __dune_traced() && !something_near(f->process))
+		return refuse(t, f, SEGV_MAPERR);
 	__dune_touch_begin(t);
 	/* While another signal waits it is not the program that blocks this one. */
 	held_back = READ_ONCE(t->deferred) && !(t->deferred_mask & 1UL << (SIGSEGV - 1));
+	/* A tracer is to be stopped at once, by the signal that kills. */
 	caught = __dune_handles(T_PGFLT) || f->flags & FAULT_ASKED || held_back ||
-		 !__dune_has_handler(t->sighand, SIGSEGV);
+		 (!__dune_has_handler(t->sighand, SIGSEGV) && !__dune_traced());
 	if (caught)
 		__dune_touch_catch(t);
 	if (f->access & ACCESS_WRITE)
@@ -169,7 +194,9 @@ void __dune_host_exit(struct dune_thread *t, long raw)
 	switch (__dune_engine_result(&t->vcpu, raw)) {
 	case RUN_CALL:
 		return;
-	case RUN_INTR:	/* the kernel has done it on its way here */
+	case RUN_INTR:	/* the kernel has done it on its way here; or a tracer has stopped the thread */
+		__dune_traced_maybe();
+		__attribute__((fallthrough));
 	case RUN_WINDOW:
 		if (t->deferred)
 			__dune_signals_resume(t);

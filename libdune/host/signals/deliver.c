@@ -339,13 +339,14 @@ static siginfo_t exception_info(int signo, int code, unsigned long addr)
 /*
  * Say why (@why: what __dune_report_death() cannot know, or NULL), and die by @signo at the guest's instruction, so
  * that a core file shows its registers: the kernel loads them at the end of what looks like a handler, and there finds
- * the signal.  In the host handler its context @host has the vector state; otherwise, NULL, it is live.
+ * the signal.  In the host handler its context @host has the vector state; otherwise, NULL, it is live.  A tracer may
+ * have it live on, outside Dune mode: with the program's mask, @in_force.
  */
 static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int signo, const siginfo_t *info,
-						   const struct ucontext *host, const char *why)
+						   const struct ucontext *host, uint64_t in_force, const char *why)
 {
 	char *area = __builtin_alloca_with_align(vectors_size(), 64 * 8);
-	uint64_t mask = ~(1UL << (signo - 1));
+	uint64_t mask = (__dune_traced() ? in_force : ALL_SIGNALS) & ~(1UL << (signo - 1));
 	struct ucontext uc;
 
 	__dune_report_death(t, info, why);
@@ -366,7 +367,7 @@ void __dune_die_in_guest(struct dune_thread *t, int signo, int code)
 	siginfo_t info = exception_info(signo, code, 0);
 
 	__dune_engine_drop_event(&t->vcpu);
-	die_in_guest(t, signo, &info, NULL, ALREADY_SAID);
+	die_in_guest(t, signo, &info, NULL, ALL_SIGNALS, ALREADY_SAID);
 }
 
 /* The guest stands where @tf says. */
@@ -453,7 +454,7 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 			return;
 	}
 	t->trapno = 0;
-	die_in_guest(t, SIGSEGV, &segv, host, "the frame of a signal handler cannot be written");
+	die_in_guest(t, SIGSEGV, &segv, host, in_force, "the frame of a signal handler cannot be written");
 }
 
 /*
@@ -547,7 +548,7 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 		t->trapno = T_PGFLT;
 		t->trap_err = __dune_fault_error(t);
 		t->trap_cr2 = (unsigned long)info->si_addr;
-		die_in_guest(t, signo, info, host, NULL);
+		die_in_guest(t, signo, info, host, host->uc_sigmask, NULL);
 	} else if (action->handler == (unsigned long)SIG_DFL)
 		__dune_die_by(signo, info);
 }
@@ -612,13 +613,15 @@ static unsigned long settled_flags(const struct dune_thread *t, enum settle how)
 static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct ucontext *host)
 {
 	const enum signal_kind kind = kind_of(info, host->uc_mcontext.rip);
-	const struct doing_row *row = &__dune_doings[doing_of(t, &host->uc_mcontext)];
+	const enum doing doing = doing_of(t, &host->uc_mcontext);
+	const struct doing_row *row = &__dune_doings[doing];
 	const enum signal_action what = row->actions[kind];
 	struct sigaction_kernel action = t->sighand->actions[signo];
 	struct guest_regs *r = t->vcpu.regs;
 	const unsigned long nr = r->rax;
 	const bool busy = what == ACTION_DEFER || what == ACTION_REFUSE;
 	const bool touching = row->settle == SETTLE_ACCESS;
+	const bool raised = doing == DOING_RAISE && info->si_code > 0;	/* by the guest: it cannot go on without */
 	bool wait = busy;
 	uint64_t in_force;
 
@@ -630,7 +633,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 		__dune_die_by(SIGSEGV, info);
 	if (!busy) {
 		settle(t, row->settle, kind, host);
-		wait = what == ACTION_DELIVER && interrupts_off(t, settled_flags(t, row->settle));
+		wait = what == ACTION_DELIVER && !raised && interrupts_off(t, settled_flags(t, row->settle));
 	}
 	in_force = host->uc_sigmask;
 	if (what == ACTION_FAULT && (__dune_fault_to_guest(t, signo, info->si_code) || __dune_debug_stop(t, info))) {
@@ -727,6 +730,21 @@ void __dune_host_handler(int signo, siginfo_t *info, void *context)
 /* ---- exceptions ---- */
 
 /*
+ * The thread has a tracer: it stops with the signal that the guest gets for its exception, and may take that away, or
+ * send another.  So the kernel sends it, and libdune's handler builds the frame; if it does not come, the guest goes on
+ * where it stands.  Signals are blocked; then @mask, which lets this one through.
+ */
+static void raise_exception(struct dune_thread *t, const siginfo_t *info, uint64_t mask)
+{
+	set_doing(t, DOING_RAISE);
+	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), info->si_signo,
+		      info);
+	__dune_signals_restore(mask);
+	set_doing(t, DOING_LOOP);
+	t->trapno = 0;
+}
+
+/*
  * The guest stands at the instruction that has failed, in vcpu.regs: have the kernel send it
  * the signal; a blocked or ignored one kills, as the kernel's own do.
  */
@@ -744,7 +762,11 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info)
 	if (t->deferred)
 		mask = t->deferred_mask;
 	if (!__dune_has_handler(t->sighand, signo) || mask & 1UL << (signo - 1))
-		die_in_guest(t, signo, info, NULL, NULL);
+		die_in_guest(t, signo, info, NULL, mask, NULL);
+	if (!t->deferred && __dune_traced()) {
+		raise_exception(t, info, mask);
+		return;
+	}
 	now.info = *info;
 	now.action = t->sighand->actions[signo];
 	if (now.action.flags & SA_RESETHAND)

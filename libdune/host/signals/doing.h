@@ -55,6 +55,8 @@
 	      "what becomes of an access that the guest could not make")					\
 	DOING(TOUCH,         ACCESS,   DELIVER, FORCE,   FAULT,   FAIL,    DIE,					\
 	      "that access, made by HR3")									\
+	DOING(RAISE,         NOTHING,  DELIVER, FORCE,   DIE,     FAIL,    DIE,					\
+	      "an exception that the kernel makes a signal of, for a tracer to see")				\
 	DOING(SIGRETURN,     RETURN,   DELIVER, FORCE,   DIE,     FAIL,    DIE,					\
 	      "an rt_sigreturn of the guest's, not made yet")							\
 	DOING(SIGRETURNED,   RETURNED, DELIVER, FORCE,   DIE,     FAIL,    DIE,					\
