@@ -128,6 +128,7 @@ int __dune_enter_ring3(const struct guest_regs *regs, bool debugged)
 		__dune_debug_begin(t);
 	*t->vcpu.regs = *regs;
 	__dune_engine_set_cpl(&t->vcpu, 3);
+	assert_ring(t);
 	__dune_process.fresh = false;
 	__dune_run_anew(t);
 }

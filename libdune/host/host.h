@@ -48,6 +48,19 @@ uint32_t __dune_fault_error(const struct dune_thread *t);
 #define ALREADY_SAID	""
 void __dune_report_death(const struct dune_thread *t, const siginfo_t *info, const char *why);
 
+/*
+ * Before the guest of a program in ring 3 runs again, whoever has changed its registers: ring 0 is where libdune's code
+ * is, nowhere else.
+ */
+static inline void assert_ring(const struct dune_thread *t)
+{
+	unsigned long image = __dune_process.region + REGION_IMAGE;
+
+	if (__dune_process.ring3 && !__dune_engine_cpl(&t->vcpu) &&
+	    t->vcpu.regs->rip - image >= __dune_process.image_size)
+		__dune_fatal(SIGABRT, "a program in ring 3 would go on in ring 0 at %#llx", t->vcpu.regs->rip);
+}
+
 /* ---- emulate.c ---- */
 
 bool __dune_umip_is_emulated(void);

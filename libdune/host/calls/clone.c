@@ -20,6 +20,7 @@ static HOT void resume_guest(struct dune_thread *t, const struct vcpu_state *sta
 {
 	__dune_engine_load(&t->vcpu, state);
 	t->vcpu.regs->rax = 0;
+	assert_ring(t);
 	if (t->deferred)
 		__dune_engine_come_out(&t->vcpu);
 }

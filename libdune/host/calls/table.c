@@ -446,5 +446,6 @@ HOT const struct guest_regs *__dune_handle_call(struct dune_thread *t)
 		return regs_of_call(t);
 	if (ret != CALL_AGAIN)
 		r->rax = ret;
+	assert_ring(t);
 	return NULL;
 }

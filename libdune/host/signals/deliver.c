@@ -265,6 +265,7 @@ void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 {
 	struct sigcontext *c = &host->uc_mcontext;
 
+	assert_ring(t);
 	host->uc_sigmask = mask;
 	c->rip = (unsigned long)__dune_run_loop;
 	c->rsp = t->host_top;

@@ -121,6 +121,7 @@ void __dune_sigreturn_load(struct dune_thread *t)
 		t->refused_cs = s->cs;
 	}
 	set_doing(t, DOING_LOOP);
+	assert_ring(t);
 }
 
 void __dune_sigreturn_finish(struct dune_thread *t)
