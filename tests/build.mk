@@ -180,12 +180,13 @@ $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Itests/include -o $@ $<
 $(T)/link/respawn: tests/include/kept-pages.h
 
-SHOW_TESTS := $(T)/link/show $(addprefix $(T)/link/show,-static -static-pie -musl)
+SHOW_TESTS := $(T)/link/show $(addprefix $(T)/link/show,-static -static-pie -musl -musl-shared)
 GUEST_TESTS += $(SHOW_TESTS)
 $(T)/link/show: LINK = $(CC)
 $(T)/link/show-static: LINK = $(CC) -static
 $(T)/link/show-static-pie: LINK = $(CC) -static-pie
 $(T)/link/show-musl: LINK = musl-gcc -static
+$(T)/link/show-musl-shared: LINK = musl-gcc
 $(SHOW_TESTS): tests/link/show.c tests/include/world.h
 	$(call say,TEST)
 	@mkdir -p $(@D)

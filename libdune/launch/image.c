@@ -107,7 +107,8 @@ static int protection(const Elf64_Phdr *segment)
  */
 static void choose_place(struct image *image)
 {
-	unsigned long low = -1UL, high = 0, align = PGSIZE, size, hint = 0;
+	const bool fixed = image->header.e_type == ET_EXEC;
+	unsigned long low = -1UL, high = 0, align = PGSIZE, size;
 	const Elf64_Phdr *s;
 	long ret;
 
@@ -124,12 +125,10 @@ static void choose_place(struct image *image)
 	if (low >= high || align > ADDRESS_END)
 		cannot_load(image, "it has no segments", 0);
 	size = page_up(high) - low;
-	if (image->header.e_type == ET_EXEC) {
-		hint = low;
+	if (fixed)
 		align = PGSIZE;
-	}
-	ret = dune_syscall6(__NR_mmap, hint, size + align - PGSIZE, PROT_NONE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (hint ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+	ret = dune_syscall6(__NR_mmap, fixed ? low : 0, size + align - PGSIZE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (fixed ? MAP_FIXED_NOREPLACE : 0), -1, 0);
 	if (is_error(ret))
 		cannot_load(image, "there is no room for it", -ret);
 	dune_syscall2(__NR_munmap, ret, size + align - PGSIZE);
