@@ -447,6 +447,11 @@ static void demand(void)
 		CHECK_EQUAL(read(pipes[0], AT(0), PAGE), PAGE, "read");
 }
 
+static void on_breakpoint(struct dune_tf *tf)
+{
+	(void)tf;
+}
+
 /* Handlers that do not help: a bound, and no mark that they leave. */
 static void no_help(void)
 {
@@ -466,6 +471,18 @@ static void no_help(void)
 		CHECK(write(pipes[1], p, 1) == 0, "the handler has not come, in round %u", i);
 	}
 	CHECK_EQUAL(faults, 500, "handlers that never return");
+	/* The same with another trap after each, whose handler returns. */
+	dune_register_intr_handler(T_BRKPT, on_breakpoint);
+	faults = 0;
+	for (i = 0; i < 500; i++) {
+		if (setjmp(away)) {
+			__asm__ volatile("int3" : : : "memory");
+			continue;
+		}
+		CHECK(write(pipes[1], p, 1) == 0, "the handler has not come, in round %u of traps", i);
+	}
+	CHECK_EQUAL(faults, 500, "handlers that never return, with traps in between");
+	dune_register_intr_handler(T_BRKPT, NULL);
 	protect(AT(40), PAGE, PERM_NONE);
 	mode = PRINT;
 	faults = 0;

@@ -452,6 +452,17 @@ long __dune_refuse_elsewhere(struct access *a, uint64_t va, uint64_t n)
 
 /* ---- faults ---- */
 
+/*
+ * Is the frame of the call's fault still where frames of code go that is in no handler?  Else there has been another
+ * trap since: the handler had left, by longjmp().  The instruction was SYSCALL, or that of a gate.
+ */
+static bool fault_came_last(const struct dune_thread *t, const struct repeat *repeat)
+{
+	const struct dune_tf *tf = (const struct dune_tf *)(repeat->ist - sizeof(*tf));
+
+	return repeat->ist == ist_nested(t) || (repeat->rip - tf->rip < 4 && tf->rsp == repeat->rsp);
+}
+
 /* The record of the guest's call if it is one that was to be made again, after a handler that has returned; NULL. */
 struct repeat *__dune_call_repeated(const struct dune_thread *t)
 {
@@ -462,16 +473,17 @@ struct repeat *__dune_call_repeated(const struct dune_thread *t)
 		struct repeat *repeat = &s->repeats[i];
 
 		if (repeat->rip == r->rip && repeat->rsp == r->rsp && repeat->nr == r->rax &&
-		    repeat->ist == t->tss.ist[0])
+		    repeat->ist == t->tss.ist[0] && fault_came_last(t, repeat))
 			return repeat;
 	}
 	return NULL;
 }
 
-static struct repeat *free_record(struct call_state *s)
+/* One that is not in use, or of the same call, whose handler has left. */
+static struct repeat *free_record(struct call_state *s, const struct guest_regs *r)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(s->repeats); i++)
-		if (!s->repeats[i].rip)
+		if (!s->repeats[i].rip || (s->repeats[i].rip == r->rip && s->repeats[i].rsp == r->rsp))
 			return &s->repeats[i];
 	return &s->repeats[s->next_repeat++ % ARRAY_SIZE(s->repeats)];
 }
@@ -501,7 +513,7 @@ long __dune_call_fault(struct access *a)
 	if (!may_ask_handler(t))
 		return -EFAULT;
 	if (!repeat) {
-		repeat = free_record(s);
+		repeat = free_record(s, r);
 		*repeat = (struct repeat){ .rip = r->rip, .rsp = r->rsp, .nr = r->rax };
 	}
 	if (a->page > repeat->farthest) {
