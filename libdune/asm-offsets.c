@@ -79,6 +79,10 @@ void offsets(void)
 	DEFINE(UC_R15, offsetof(struct ucontext, uc_mcontext.r15));
 	DEFINE(UC_RIP, offsetof(struct ucontext, uc_mcontext.rip));
 
+	DEFINE(H_ARG, offsetof(struct handler, arg));
+	DEFINE(H_CB, offsetof(struct handler, cb));
+	DEFINE(H_VECTOR, offsetof(struct handler, vector));
+
 	DEFINE(TF_RAX, offsetof(struct dune_tf, rax));
 	DEFINE(TF_RCX, offsetof(struct dune_tf, rcx));
 	DEFINE(TF_RDX, offsetof(struct dune_tf, rdx));
@@ -113,7 +117,6 @@ void offsets(void)
 	DEFINE(DOING_CODE, DOING_CODE);
 
 	DEFINE(VECTOR_DBLFLT, T_DBLFLT);
-	DEFINE(VECTOR_PGFLT, T_PGFLT);
 	DEFINE(NR_SYSCALLS, NR_SYSCALLS);
 	DEFINE(NR_EXIT, __NR_exit);
 	DEFINE(NR_VFORK, __NR_vfork);
@@ -124,7 +127,6 @@ void offsets(void)
 	DEFINE(PRIVATE_LEAVE_NR, PRIVATE_LEAVE);
 	DEFINE(SEL_USER_CS, SEL_USER_CS);
 	DEFINE(SEL_USER_DS, SEL_USER_DS);
-	DEFINE(ENOSYS_NR, ENOSYS);
 	DEFINE(PROCESS_XSAVE_MASK, offsetof(struct dune_process, xsave_mask));
 	DEFINE(PROCESS_XSAVE_SIZE, offsetof(struct dune_process, xsave_size));
 	DEFINE(PROCESS_GATE, offsetof(struct dune_process, gate));

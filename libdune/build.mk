@@ -6,13 +6,14 @@
 LIBDUNE_VERSION := 1.0
 LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
 # The rooms, from the top: each may use those behind it (scripts/layers).
-LIBDUNE_COMPAT := compat/compat-inline.c compat/full.c compat/ranges.c compat/variables.c compat/apic.c
+LIBDUNE_COMPAT := compat/compat-inline.c compat/full.c compat/ranges.c compat/variables.c compat/iterate.c \
+	compat/apic.c
 LIBDUNE_API := api/inline.c api/init.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c host/report.c \
 	host/calls/table.c host/calls/operands.c host/calls/uaccess.c host/calls/clone.c host/calls/exec.c host/calls/seccomp.c \
 	host/calls/dispatch.c host/calls/listing.c host/calls/mlock.c \
 	host/signals/actions.c host/signals/doing.c host/signals/deliver.c host/signals/sigreturn.c
-LIBDUNE_GUEST := guest/entry.S guest/trap.c guest/ring3.c guest/desc.c
+LIBDUNE_GUEST := guest/entry.S guest/handlers.c guest/trap.c guest/ring3.c guest/desc.c
 LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memory/precise.c memory/cow.c \
 	memory/merge.c memory/lookup.c memory/scan.c memory/space.c
 LIBDUNE_THREADS := threads/region.c threads/area.c threads/lock.c

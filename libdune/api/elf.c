@@ -129,7 +129,7 @@ PUBLIC int dune_elf_close(struct dune_elf *elf)
 	return 0;
 }
 
-PUBLIC int dune_elf_iter_sh(struct dune_elf *elf, dune_elf_shcb cb)
+PUBLIC int dune_elf_iter_sh(struct dune_elf *elf, dune_elf_shcb cb, void *arg)
 {
 	size_t count, names = SHN_UNDEF, i;
 	const char *name;
@@ -140,12 +140,12 @@ PUBLIC int dune_elf_iter_sh(struct dune_elf *elf, dune_elf_shcb cb)
 	elf_getshdrstrndx(handle(elf), &names);
 	for (i = 0; i < count && !ret; i++) {
 		name = names == SHN_UNDEF ? NULL : elf_strptr(handle(elf), names, elf->shdr[i].sh_name);
-		ret = cb(elf, name ? name : "", i, &elf->shdr[i]);
+		ret = cb(elf, name ? name : "", i, &elf->shdr[i], arg);
 	}
 	return ret;
 }
 
-PUBLIC int dune_elf_iter_ph(struct dune_elf *elf, dune_elf_phcb cb)
+PUBLIC int dune_elf_iter_ph(struct dune_elf *elf, dune_elf_phcb cb, void *arg)
 {
 	size_t count, i;
 	int ret = 0;
@@ -153,24 +153,26 @@ PUBLIC int dune_elf_iter_ph(struct dune_elf *elf, dune_elf_phcb cb)
 	if (!handle(elf) || !cb || elf_getphdrnum(handle(elf), &count))
 		return -EINVAL;
 	for (i = 0; i < count && !ret; i++)
-		ret = cb(elf, &elf->phdr[i]);
+		ret = cb(elf, &elf->phdr[i], arg);
 	return ret;
 }
 
 /* ---- printing ---- */
 
-static int print_segment(struct dune_elf *elf, Elf64_Phdr *p)
+static int print_segment(struct dune_elf *elf, Elf64_Phdr *p, void *arg)
 {
 	(void)elf;
+	(void)arg;
 	dune_printf("segment: type %#x %c%c%c offset %#lx address %#lx file %#lx memory %#lx align %#lx\n", p->p_type,
 		    p->p_flags & PF_R ? 'r' : '-', p->p_flags & PF_W ? 'w' : '-', p->p_flags & PF_X ? 'x' : '-',
 		    p->p_offset, p->p_vaddr, p->p_filesz, p->p_memsz, p->p_align);
 	return 0;
 }
 
-static int print_section(struct dune_elf *elf, const char *name, int number, Elf64_Shdr *s)
+static int print_section(struct dune_elf *elf, const char *name, int number, Elf64_Shdr *s, void *arg)
 {
 	(void)elf;
+	(void)arg;
 	dune_printf("section %d: %s type %#x flags %#lx offset %#lx address %#lx size %#lx\n", number, name, s->sh_type,
 		    s->sh_flags, s->sh_offset, s->sh_addr, s->sh_size);
 	return 0;
@@ -185,8 +187,8 @@ PUBLIC int dune_elf_dump(struct dune_elf *elf)
 	h = &elf->hdr;
 	dune_printf("ELF: type %d machine %d entry %#lx flags %#x, %d segments, %d sections\n", h->e_type, h->e_machine,
 		    h->e_entry, h->e_flags, h->e_phnum, h->e_shnum);
-	dune_elf_iter_ph(elf, print_segment);
-	return dune_elf_iter_sh(elf, print_section);
+	dune_elf_iter_ph(elf, print_segment, NULL);
+	return dune_elf_iter_sh(elf, print_section, NULL);
 }
 
 /* ---- loading ---- */

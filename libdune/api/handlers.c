@@ -14,7 +14,7 @@
 #define USER_CS		0x33
 #define USER_SS		0x2b
 
-static dune_intr_cb signal_handlers[NR_SIGNALS + 1];
+static const struct handler *signal_handlers[NR_SIGNALS + 1];
 
 /* Both have these words in these orders. */
 static void tf_of_context(struct dune_tf *tf, const struct sigcontext *c)
@@ -63,39 +63,66 @@ PUBLIC struct dune_tf *dune_signal_user_frame(const void *context)
 
 static void run_handler(int signo, siginfo_t *info, void *context)
 {
-	dune_intr_cb cb = __atomic_load_n(&signal_handlers[signo], __ATOMIC_ACQUIRE);
+	const struct handler *h = __atomic_load_n(&signal_handlers[signo], __ATOMIC_ACQUIRE);
 	struct sigcontext *c = &((struct ucontext *)context)->uc_mcontext;
+	void (*cb)(struct dune_tf *tf, void *arg);
 	struct dune_tf tf;
 
 	(void)info;
-	if (!cb)
+	if (!h)
 		return;
+	cb = (void (*)(struct dune_tf *, void *))h->cb;
 	if (dune_signal_user_frame(context)) {
-		cb(dune_signal_user_frame(context));
+		cb(dune_signal_user_frame(context), h->arg);
 		return;
 	}
 	tf_of_context(&tf, c);
-	cb(&tf);
+	cb(&tf, h->arg);
 	context_of_tf(c, &tf);
 }
 
-PUBLIC int dune_register_signal_handler(int signum, dune_intr_cb cb)
+static int register_signal(int signum, const void *cb, void *arg, struct dune_handler *old)
 {
-	struct sigaction_kernel action = {
+	struct sigaction_kernel before, action = {
 		.handler = cb ? (unsigned long)run_handler : (unsigned long)SIG_DFL,
 		.flags = SA_SIGINFO | SA_RESTART | SA_RESTORER,
 		.restorer = (unsigned long)__dune_sigreturn,
 	};
+	const struct handler *h = NULL, *last;
 	long ret;
 
 	if (signum < 1 || signum > NR_SIGNALS)
 		return -EINVAL;
-	if (cb)
-		__atomic_store_n(&signal_handlers[signum], cb, __ATOMIC_RELEASE);
-	ret = set_action(signum, &action, NULL);
-	if (!ret && !cb)
+	last = __atomic_load_n(&signal_handlers[signum], __ATOMIC_ACQUIRE);
+	if (cb) {
+		h = __dune_handler_make(&(struct handler){ .arg = arg, .cb = cb });
+		if (!h)
+			return -ENOMEM;
+		__atomic_store_n(&signal_handlers[signum], h, __ATOMIC_RELEASE);
+	}
+	ret = set_action(signum, &action, &before);
+	if (ret)
+		return ret;
+	if (!cb)
 		__atomic_store_n(&signal_handlers[signum], NULL, __ATOMIC_RELEASE);
-	return ret;
+	if (old) {
+		*old = (struct dune_handler){ 0 };
+		if (before.handler == (unsigned long)run_handler && last) {
+			old->intr = (void (*)(struct dune_tf *, void *))last->cb;
+			old->arg = last->arg;
+		}
+	}
+	return 0;
+}
+
+PUBLIC int dune_set_signal_handler(int signum, const struct dune_handler *to, struct dune_handler *old)
+{
+	return !to || to->bare ? -EINVAL : register_signal(signum, to->intr, to->arg, old);
+}
+
+PUBLIC int dune_register_signal_handler(int signum, dune_intr_cb cb)
+{
+	return register_signal(signum, cb, NULL, NULL);
 }
 
 PUBLIC sighandler_t dune_signal(int sig, sighandler_t cb)

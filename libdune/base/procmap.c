@@ -87,15 +87,22 @@ int __dune_procmap_each(bool (*cb)(const struct dune_procmap_entry *entry, void 
 	return end < 0 ? end : 0;
 }
 
+struct iteration {
+	dune_procmap_cb cb;
+	void *arg;
+};
+
 static bool call(const struct dune_procmap_entry *entry, void *arg)
 {
-	(*(dune_procmap_cb *)arg)(entry);
+	const struct iteration *i = arg;
+
+	i->cb(entry, i->arg);
 	return true;
 }
 
-PUBLIC int dune_procmap_iterate(dune_procmap_cb cb)
+PUBLIC int dune_procmap_iterate(dune_procmap_cb cb, void *arg)
 {
-	return cb ? __dune_procmap_each(call, &cb) : -EINVAL;
+	return cb ? __dune_procmap_each(call, &(struct iteration){ cb, arg }) : -EINVAL;
 }
 
 static const char *permissions(const struct dune_procmap_entry *e, char text[5])

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Loading a segment as the first libdune does: what lies there is replaced, and a page that two segments share is what
- * the file has in it.  An ordinary program's code, as api/elf.c.
+ * ELF files as the first libdune has them.  Where a segment is loaded, what lies there is replaced, and a page that two
+ * segments share is what the file has in it.  An ordinary program's code, as api/elf.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -79,4 +79,26 @@ PUBLIC int dune_compat_elf_load_ph(struct dune_elf *elf, Elf64_Phdr *phdr, long 
 	if (mmap(file_end, end - file_end, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != file_end)
 		return -ENOMEM;
 	return 0;
+}
+
+/* ---- iterating without an argument ---- */
+
+static int call_ph(struct dune_elf *elf, Elf64_Phdr *phdr, void *arg)
+{
+	return (*(dune_compat_elf_phcb *)arg)(elf, phdr);
+}
+
+PUBLIC int dune_compat_elf_iter_ph(struct dune_elf *elf, dune_compat_elf_phcb cb)
+{
+	return cb ? dune_elf_iter_ph(elf, call_ph, &cb) : -EINVAL;
+}
+
+static int call_sh(struct dune_elf *elf, const char *sname, int snum, Elf64_Shdr *shdr, void *arg)
+{
+	return (*(dune_compat_elf_shcb *)arg)(elf, sname, snum, shdr);
+}
+
+PUBLIC int dune_compat_elf_iter_sh(struct dune_elf *elf, dune_compat_elf_shcb cb)
+{
+	return cb ? dune_elf_iter_sh(elf, call_sh, &cb) : -EINVAL;
 }

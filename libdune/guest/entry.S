@@ -130,7 +130,9 @@ __dune_ring3_entry:
 	push_registers_below_rax rcx=%r10	/* the fourth argument */
 	interrupted_is_caller
 	mov	%rsp, %rdi
-	call	*__dune_ring3_call(%rip)
+	mov	__dune_ring3_call(%rip), %rax
+	mov	H_ARG(%rax), %rsi
+	call	*(%rax)
 	mov	TF_RDI(%rsp), %rdi
 	mov	TF_RSI(%rsp), %rsi
 	mov	TF_RDX(%rsp), %rdx
@@ -343,6 +345,7 @@ __dune_trap_stubs:
 	.set	vector, 0
 	.rept	NR_EXCEPTIONS
 	.balign	STUB_SIZE
+	.set	stub, .
 	clac
 	push_error_code vector
 	push	%rax
@@ -355,17 +358,21 @@ __dune_trap_stubs:
 	addq	$IST_SIZE, FRAME_IST(%rsp)
 	jc	1f
 	mov	%rsp, %rdi
-	call	*(__dune_trap_table + 8 * vector)(%rip)
+	mov	(__dune_trap_table + 8 * vector)(%rip), %rax
+	mov	H_ARG(%rax), %rsi
+	call	*(%rax)
 	subq	$IST_SIZE, FRAME_IST(%rsp)
 	testb	$3, TF_CS(%rsp)
 	jnz	to_ring3
 	pop_registers
 	add	$8, %rsp			/* the error code */
 	iretq
-1:	mov	$vector, %eax
+1:	push	$vector				/* shorter than MOV: STUB_SIZE */
+	pop	%rax
 	jnz	in_session
 	jmp	nested
 	.endif
+	.org	stub + STUB_SIZE		/* an error if it is longer */
 	.set	vector, vector + 1
 	.endr
 
@@ -421,7 +428,9 @@ to_ring3:
 in_session:
 	begin_in_session
 	lea	__dune_trap_table(%rip), %rcx
-	call	*(%rcx,%rax,8)
+	mov	(%rcx,%rax,8), %rax
+	mov	H_ARG(%rax), %rsi
+	call	*(%rax)
 1:	lea	TF_SIZE(%rsp), %rax
 	mov	%rax, FRAME_IST + SESSION_DOWN(%rsp)
 	testb	$3, TF_CS(%rsp)
@@ -500,7 +509,9 @@ nested:
 	cmp	$NR_EXCEPTIONS, %eax
 	jae	1f			/* TRAP_TOO_DEEP as well */
 	lea	__dune_trap_table(%rip), %rcx
-	call	*(%rcx,%rax,8)
+	mov	(%rcx,%rax,8), %rax
+	mov	H_ARG(%rax), %rsi
+	call	*(%rax)
 	jmp	2f
 1:	call	trap_full
 2:	mov	%rsp, %rdi
@@ -512,14 +523,21 @@ __dune_trap_stubs_end:
 	.size	__dune_trap_stubs, . - __dune_trap_stubs
 
 /*
- * void trap_full(struct dune_tf *tf, unsigned int vector)
+ * What struct handler.code leads to is called with RDI the frame, RAX the handler and RSI its argument.
  *
- * For C code that may be compiled for anything: with the stack aligned.
+ * void __dune_trap_any(struct dune_tf *tf): where __dune_trap() must look at the frame first.
+ *
+ * void trap_full(struct dune_tf *tf, unsigned int vector): for C code that may be compiled for anything: with the
+ * stack aligned.
  */
-	.type	trap_full, @function
+	.globl	__dune_trap_any
+	.hidden	__dune_trap_any
+	.type	__dune_trap_any, @function
 	.balign	16
-trap_full:
+__dune_trap_any:
 	.cfi_startproc
+	mov	H_VECTOR(%rax), %esi
+trap_full:
 	push	%rbp
 	.cfi_adjust_cfa_offset 8
 	.cfi_offset rbp, -16
@@ -531,7 +549,7 @@ trap_full:
 	.cfi_def_cfa rsp, 8
 	ret
 	.cfi_endproc
-	.size	trap_full, . - trap_full
+	.size	__dune_trap_any, . - __dune_trap_any
 
 /*
  * Round the handlers of programs that may use vector registers. They are kept below RSP, which RBP has the old value
@@ -556,23 +574,21 @@ trap_full:
 	.endm
 
 /*
- * void full_trap(struct dune_tf *tf, unsigned int vector)
+ * void __dune_full_trap(struct dune_tf *tf)
  *
  * What __dune_trap() does for a handler, where there is nothing else to do: FS and GS base are the program's. All
  * registers of the program are in the frame, so none is kept.
  */
-	.type	full_trap, @function
+	.globl	__dune_full_trap
+	.hidden	__dune_full_trap
+	.type	__dune_full_trap, @function
 	.balign	16
-full_trap:
+__dune_full_trap:
 	.cfi_startproc
-	mov	%rsp, %rax
-	and	$-AREA_SIZE, %rax
-	cmpb	$0, AREA_THREAD + T_RING3_BASES(%rax)
-	jne	trap_full
-	lea	__dune_handlers(%rip), %rax
-	mov	(%rax,%rsi,8), %rax
-	test	%rax, %rax
-	jz	trap_full
+	mov	%rsp, %rcx
+	and	$-AREA_SIZE, %rcx
+	cmpb	$0, AREA_THREAD + T_RING3_BASES(%rcx)
+	jne	__dune_trap_any
 	push	%rbp
 	.cfi_adjust_cfa_offset 8
 	.cfi_offset rbp, -16
@@ -582,7 +598,8 @@ full_trap:
 	mov	%rax, %r12
 	save_vectors
 	mov	%rbx, %rdi
-	call	*%r12
+	mov	H_ARG(%r12), %rsi
+	call	*H_CB(%r12)
 .Lcalled:
 	restore_vectors
 	mov	TF_RIP(%rbx), %rax
@@ -601,7 +618,7 @@ full_trap:
 	.cfi_def_cfa rsp, 8
 	ret
 	.cfi_endproc
-	.size	full_trap, . - full_trap
+	.size	__dune_full_trap, . - __dune_full_trap
 
 /*
  * void __dune_full_pgflt(struct dune_tf *tf)
@@ -614,16 +631,12 @@ full_trap:
 	.balign	16
 __dune_full_pgflt:
 	.cfi_startproc
-	mov	$VECTOR_PGFLT, %esi
 	testb	$1, TF_ERR(%rdi)
-	jz	trap_full
-	mov	%rsp, %rax
-	and	$-AREA_SIZE, %rax
-	cmpb	$0, AREA_THREAD + T_RING3_BASES(%rax)
-	jne	trap_full
-	mov	__dune_pgflt_handler(%rip), %rax
-	test	%rax, %rax
-	jz	trap_full
+	jz	__dune_trap_any
+	mov	%rsp, %rcx
+	and	$-AREA_SIZE, %rcx
+	cmpb	$0, AREA_THREAD + T_RING3_BASES(%rcx)
+	jne	__dune_trap_any
 	push	%rbp
 	.cfi_adjust_cfa_offset 8
 	.cfi_offset rbp, -16
@@ -635,7 +648,8 @@ __dune_full_pgflt:
 	mov	%cr2, %rdi
 	mov	TF_ERR(%rbx), %esi
 	mov	%rbx, %rdx
-	call	*%r12
+	mov	H_ARG(%r12), %rcx
+	call	*H_CB(%r12)
 	jmp	.Lcalled
 	.cfi_endproc
 	.size	__dune_full_pgflt, . - __dune_full_pgflt
@@ -652,15 +666,13 @@ __dune_full_pgflt:
 	.balign	16
 __dune_full_call:
 	.cfi_startproc
-	mov	__dune_syscall_handler(%rip), %r12
-	test	%r12, %r12
-	jz	1f
 	push	%rbp
 	.cfi_adjust_cfa_offset 8
 	.cfi_offset rbp, -16
 	mov	%rsp, %rbp
 	.cfi_def_cfa_register rbp
 	mov	%rdi, %rbx
+	mov	%rax, %r12
 	mov	SESSION_THREAD(%rbx), %r13
 	rdfsbase %rax
 	rdgsbase %rcx
@@ -674,7 +686,8 @@ __dune_full_call:
 	save_vectors
 	sti
 	mov	%rbx, %rdi
-	call	*%r12
+	mov	H_ARG(%r12), %rsi
+	call	*H_CB(%r12)
 	cli
 	restore_vectors
 	mov	T_RING3_FS(%r13), %rax
@@ -689,45 +702,10 @@ __dune_full_call:
 	andl	$RFLAGS_RING3, TF_RFLAGS(%rbx)
 	mov	TF_RAX(%rbx), %rax
 	leave
-	.cfi_remember_state
-	.cfi_def_cfa rsp, 8
-	ret
-	.cfi_restore_state
-1:	mov	$-ENOSYS_NR, %rax
 	.cfi_def_cfa rsp, 8
 	ret
 	.cfi_endproc
 	.size	__dune_full_call, . - __dune_full_call
-
-/* Entries of __dune_trap_table that lead to full_trap(); 16 bytes apart. */
-	.globl	__dune_full_thunks
-	.hidden	__dune_full_thunks
-	.type	__dune_full_thunks, @function
-	.balign	16
-__dune_full_thunks:
-	.set	vector, 0
-	.rept	NR_EXCEPTIONS
-	.balign	16
-	mov	$vector, %esi
-	jmp	full_trap
-	.set	vector, vector + 1
-	.endr
-	.size	__dune_full_thunks, . - __dune_full_thunks
-
-/* Entries of __dune_trap_table that lead to __dune_trap(); 16 bytes apart. */
-	.globl	__dune_trap_thunks
-	.hidden	__dune_trap_thunks
-	.type	__dune_trap_thunks, @function
-	.balign	16
-__dune_trap_thunks:
-	.set	vector, 0
-	.rept	NR_EXCEPTIONS
-	.balign	16
-	mov	$vector, %esi
-	jmp	trap_full
-	.set	vector, vector + 1
-	.endr
-	.size	__dune_trap_thunks, . - __dune_trap_thunks
 
 /*
  * void __dune_bare_pgflt(struct dune_tf *tf)
@@ -739,13 +717,13 @@ __dune_trap_thunks:
 	.type	__dune_bare_pgflt, @function
 	.balign	16
 __dune_bare_pgflt:
+	mov	%rsi, %rcx
 	mov	TF_ERR(%rdi), %esi
 	test	$1, %sil
-	jz	1f
+	jz	__dune_trap_any
 	mov	%rdi, %rdx
 	mov	%cr2, %rdi
-	jmp	*__dune_pgflt_handler(%rip)
-1:	jmp	__dune_trap_thunks + 16 * VECTOR_PGFLT
+	jmp	*H_CB(%rax)
 	.size	__dune_bare_pgflt, . - __dune_bare_pgflt
 
 	.section .note.GNU-stack, "", @progbits

@@ -29,18 +29,27 @@ struct ring3_session {
 /* ---- entry.S ---- */
 
 extern const char __dune_trap_stubs[], __dune_trap_stubs_end[], __dune_int_stubs[];
-extern const char __dune_trap_thunks[], __dune_full_thunks[];
+extern const char __dune_trap_any[], __dune_full_trap[], __dune_full_pgflt[], __dune_bare_pgflt[], __dune_full_call[];
 extern const char __dune_ring3_entry[], __dune_sysret[], __dune_ring3_resume[];
 int __dune_jump(const struct dune_tf *tf);
 void __dune_return(int ret) __attribute__((noreturn));
 void __dune_load(struct dune_tf *tf) __attribute__((noreturn));
-void __dune_bare_pgflt(struct dune_tf *tf);
-void __dune_full_pgflt(struct dune_tf *tf);
-long __dune_full_call(struct dune_tf *tf);
 void __dune_trap_wild(struct dune_tf *tf);
 void __dune_trap(struct dune_tf *tf, unsigned int vector);
 void __dune_trap_end(struct dune_tf *tf);
 void __dune_to_ring3(struct dune_tf *tf);
+
+/* handlers.c */
+struct handler {
+	const void *code;	/* where entry.S goes, with RAX this handler and RSI arg */
+	void *arg;
+	const void *cb;		/* the program's function, of struct dune_handler */
+	uint32_t vector;
+	bool bare, pgflt;
+};
+
+/* One like @wanted, for ever; NULL: there are too many. */
+const struct handler *__dune_handler_make(const struct handler *wanted);
 
 /* trap.c */
 bool __dune_handles(unsigned int vector);

@@ -403,10 +403,11 @@ PUBLIC void dune_pop_trap_frame(struct dune_tf *tf)
 
 /* ---- system calls of ring 3 ---- */
 
-dune_syscall_cb __dune_syscall_handler;
+/* Bare, or not; both for any call, the former first. */
+static const struct handler *registered_bare, *registered;
 
 struct call {
-	dune_syscall_cb handler;
+	const struct handler *handler;
 	struct dune_tf *tf;
 };
 
@@ -414,14 +415,14 @@ static void call_handler(void *arg)
 {
 	const struct call *c = arg;
 
-	c->handler(c->tf);
+	((void (*)(struct dune_tf *, void *))c->handler->cb)(c->tf, c->handler->arg);
 }
 
 /* As __dune_full_call(), where the CPU has no XSAVE; entry.S calls it. */
 static long call_without_xsave(struct dune_tf *tf)
 {
 	struct ring3_session *s = (struct ring3_session *)tf;
-	struct call call = { __atomic_load_n(&__dune_syscall_handler, __ATOMIC_ACQUIRE), tf };
+	struct call call = { __atomic_load_n(&registered, __ATOMIC_ACQUIRE), tf };
 
 	if (!call.handler)
 		return -ENOSYS;
@@ -434,30 +435,83 @@ static long call_without_xsave(struct dune_tf *tf)
 	return tf->rax;
 }
 
-long (*__dune_ring3_call)(struct dune_tf *tf) = __dune_full_call;
-
-static void set_call(dune_bare_syscall_cb bare)
+static long no_call(void)
 {
-	if (!bare)
-		bare = __dune_process.xsave_mask || !__dune_process.ready ? __dune_full_call : call_without_xsave;
-	__atomic_store_n(&__dune_ring3_call, bare, __ATOMIC_RELEASE);
+	return -ENOSYS;
+}
+
+static const struct handler nobody = { .code = no_call };
+static const struct handler without_xsave = { .code = call_without_xsave };
+
+const struct handler *__dune_ring3_call = &nobody;
+
+/* As set_entry(), trap.c. */
+static void choose(void)
+{
+	const struct handler *bare, *full, *h;
+
+	do {
+		bare = __atomic_load_n(&registered_bare, __ATOMIC_ACQUIRE);
+		full = __atomic_load_n(&registered, __ATOMIC_ACQUIRE);
+		h = bare ? bare : !full ? &nobody : __dune_process.xsave_mask ? full : &without_xsave;
+		__atomic_store_n(&__dune_ring3_call, h, __ATOMIC_SEQ_CST);
+	} while (READ_ONCE(registered_bare) != bare || READ_ONCE(registered) != full);
 }
 
 void __dune_ring3_call_choose(void)
 {
-	if (__dune_ring3_call == __dune_full_call)
-		set_call(NULL);
+	choose();
 }
 
-PUBLIC void dune_register_syscall_handler(dune_syscall_cb cb)
+static int register_call(const void *cb, void *arg, bool bare, const struct handler **made)
 {
-	__atomic_store_n(&__dune_syscall_handler, cb, __ATOMIC_RELEASE);
-	set_call(NULL);
+	*made = cb ? __dune_handler_make(&(struct handler){ bare ? cb : __dune_full_call, arg, cb, 0, bare, false }) :
+		     NULL;
+	return cb && !*made ? -ENOMEM : 0;
 }
 
-PUBLIC void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb)
+PUBLIC int dune_set_syscall_handler(const struct dune_handler *to, struct dune_handler *old)
 {
-	set_call(cb);
+	const struct handler *h, *full, *bare;
+	int ret;
+
+	if (!to && !old)
+		return -EINVAL;
+	if (to) {
+		ret = register_call(to->syscall, to->arg, to->bare, &h);
+		if (ret)
+			return ret;
+		full = __atomic_exchange_n(&registered, to->bare ? NULL : h, __ATOMIC_SEQ_CST);
+		bare = __atomic_exchange_n(&registered_bare, to->bare ? h : NULL, __ATOMIC_SEQ_CST);
+		choose();
+	} else {
+		full = __atomic_load_n(&registered, __ATOMIC_ACQUIRE);
+		bare = __atomic_load_n(&registered_bare, __ATOMIC_ACQUIRE);
+	}
+	h = bare ? bare : full;
+	if (old)
+		*old = h ? (struct dune_handler){
+			{ .syscall = (void (*)(struct dune_tf *, void *))h->cb }, h->arg, h->bare } :
+			(struct dune_handler){ 0 };
+	return 0;
+}
+
+PUBLIC int dune_register_syscall_handler(dune_syscall_cb cb)
+{
+	return dune_set_syscall_handler(&(struct dune_handler){
+		{ .syscall = (void (*)(struct dune_tf *, void *))(void *)cb }, NULL, false }, NULL);
+}
+
+PUBLIC int dune_register_bare_syscall_handler(dune_bare_syscall_cb cb)
+{
+	const struct handler *h;
+	int ret = register_call(cb, NULL, true, &h);
+
+	if (ret)
+		return ret;
+	__atomic_store_n(&registered_bare, h, __ATOMIC_SEQ_CST);
+	choose();
+	return 0;
 }
 
 /* ---- passing a call on ---- */

@@ -7,26 +7,24 @@
  */
 #include "guest/guest.h"
 
-dune_intr_cb __dune_handlers[256];
-#define handlers	__dune_handlers
-static bool bare[NR_EXCEPTIONS];	/* the handler uses no vector register and no thread-local storage */
-static bool bare_pgflt;
-dune_pgflt_cb __dune_pgflt_handler;
-#define pgflt_handler	__dune_pgflt_handler
+static const struct handler *registered[256];
+static const struct handler *registered_pgflt;
 
 /* Where entry.S goes for each exception: to __dune_trap(), or to a handler with nothing, or little, in between. */
-#define THUNK(n)	((dune_intr_cb)(uintptr_t)&__dune_trap_thunks[16 * (n)])
-#define FULL_THUNK(n)	((dune_intr_cb)(uintptr_t)&__dune_full_thunks[16 * (n)])
-#define THUNKS4(n)	THUNK(n), THUNK(n + 1), THUNK(n + 2), THUNK(n + 3)
+const struct handler *__dune_trap_table[NR_EXCEPTIONS];
+static struct handler any[NR_EXCEPTIONS];	/* the former */
 
-dune_intr_cb __dune_trap_table[NR_EXCEPTIONS] = {
-	THUNKS4(0), THUNKS4(4), THUNKS4(8), THUNKS4(12), THUNKS4(16), THUNKS4(20), THUNKS4(24), THUNKS4(28),
-};
+/* What the program has for @vector, or NULL. */
+static const struct handler *handler_of(unsigned int vector)
+{
+	const struct handler *h = vector == T_PGFLT ? __atomic_load_n(&registered_pgflt, __ATOMIC_ACQUIRE) : NULL;
+
+	return h ? h : __atomic_load_n(&registered[vector], __ATOMIC_ACQUIRE);
+}
 
 bool __dune_handles(unsigned int vector)
 {
-	return __atomic_load_n(&handlers[vector], __ATOMIC_ACQUIRE) ||
-	       (vector == T_PGFLT && __atomic_load_n(&pgflt_handler, __ATOMIC_ACQUIRE));
+	return handler_of(vector);
 }
 
 /* Those whose frame __dune_trap() must look at first. */
@@ -35,73 +33,117 @@ static bool looked_at(unsigned int vector)
 	return vector == T_DBLFLT || vector == T_SEGNP || vector == T_STACK || vector == T_GPFLT;
 }
 
-/* In precise mode also faults on what is present may be libdune's own. */
+/* In precise mode also faults on what is present may be libdune's own; others than page faults have no code for it. */
+static bool goes_straight(unsigned int vector, const struct handler *h)
+{
+	if (!h || !(h->bare || __dune_process.xsave_mask))
+		return false;
+	return vector == T_PGFLT ? h->pgflt && !__dune_process.precise : !looked_at(vector);
+}
+
+/* Until what is registered is what was looked at: another thread may register one too. */
 static void set_entry(unsigned int vector)
 {
-	dune_intr_cb entry = THUNK(vector);
-	bool full = __dune_process.xsave_mask;	/* not known before dune_init() */
+	const struct handler *h;
 
-	if (vector == T_PGFLT) {
-		if (pgflt_handler && (bare_pgflt || full) && !__dune_process.precise)
-			entry = bare_pgflt ? __dune_bare_pgflt : __dune_full_pgflt;
-	} else if (handlers[vector] && (bare[vector] || full) && !looked_at(vector)) {
-		entry = bare[vector] ? handlers[vector] : FULL_THUNK(vector);
-	}
-	__atomic_store_n(&__dune_trap_table[vector], entry, __ATOMIC_RELEASE);
+	do {
+		h = handler_of(vector);
+		__atomic_store_n(&__dune_trap_table[vector], goes_straight(vector, h) ? h : &any[vector],
+				 __ATOMIC_SEQ_CST);
+	} while (handler_of(vector) != h);
 }
 
 void __dune_trap_entries_choose(void)
 {
-	for (unsigned int vector = 0; vector < NR_EXCEPTIONS; vector++)
+	for (unsigned int vector = 0; vector < NR_EXCEPTIONS; vector++) {
+		any[vector] = (struct handler){ .code = __dune_trap_any, .vector = vector };
 		set_entry(vector);
+	}
 }
 
-static int register_handler(int vec, dune_intr_cb cb, bool is_bare)
+/* What @h is to the program; NULL: nothing. */
+static void describe(const struct handler *h, struct dune_handler *to)
 {
-	if (vec < 0 || vec > 255 || (is_bare && vec >= NR_EXCEPTIONS))
-		return -EINVAL;
-	/* In between, the way that is good for both kinds. */
-	if (vec < NR_EXCEPTIONS) {
-		bare[vec] = false;
-		set_entry(vec);
+	*to = (struct dune_handler){ 0 };
+	if (!h)
+		return;
+	to->intr = (void (*)(struct dune_tf *, void *))h->cb;
+	to->arg = h->arg;
+	to->bare = h->bare;
+}
+
+/* Put @cb into @place, NULL: nothing; @old may be NULL. */
+static int register_one(const struct handler **place, unsigned int vector, const void *cb, void *arg, bool bare,
+			bool pgflt, struct dune_handler *old)
+{
+	const struct handler *h = NULL;
+
+	if (cb) {
+		const void *code = pgflt ? bare ? __dune_bare_pgflt : __dune_full_pgflt : bare ? cb : __dune_full_trap;
+
+		h = __dune_handler_make(&(struct handler){ code, arg, cb, vector, bare, pgflt });
+		if (!h)
+			return -ENOMEM;
 	}
-	__atomic_store_n(&handlers[vec], cb, __ATOMIC_RELEASE);
-	if (vec < NR_EXCEPTIONS) {
-		bare[vec] = is_bare;
-		set_entry(vec);
-	} else if (cb && __dune_process.ready) {
-		__dune_fill_gate(vec);
-	}
+	describe(__atomic_exchange_n(place, h, __ATOMIC_SEQ_CST), old ? old : &(struct dune_handler){ 0 });
+	if (vector < NR_EXCEPTIONS)
+		set_entry(vector);
+	else if (h && __dune_process.ready)
+		__dune_fill_gate(vector);
 	return 0;
 }
 
+static int register_intr(int vec, const void *cb, void *arg, bool bare, struct dune_handler *old)
+{
+	if (vec < 0 || vec > 255 || (bare && vec >= NR_EXCEPTIONS))
+		return -EINVAL;
+	return register_one(&registered[vec], vec, cb, arg, bare, false, old);
+}
+
+static int register_pgflt(const void *cb, void *arg, bool bare, struct dune_handler *old)
+{
+	return register_one(&registered_pgflt, T_PGFLT, cb, arg, bare, true, old);
+}
+
+PUBLIC int dune_set_intr_handler(int vec, const struct dune_handler *to, struct dune_handler *old)
+{
+	if (to)
+		return register_intr(vec, to->intr, to->arg, to->bare, old);
+	if (vec < 0 || vec > 255 || !old)
+		return -EINVAL;
+	describe(__atomic_load_n(&registered[vec], __ATOMIC_ACQUIRE), old);
+	return 0;
+}
+
+PUBLIC int dune_set_pgflt_handler(const struct dune_handler *to, struct dune_handler *old)
+{
+	if (to)
+		return register_pgflt(to->pgflt, to->arg, to->bare, old);
+	if (!old)
+		return -EINVAL;
+	describe(__atomic_load_n(&registered_pgflt, __ATOMIC_ACQUIRE), old);
+	return 0;
+}
+
+/* Of one argument fewer: what comes in its place in RSI or RCX they do not look at. */
 PUBLIC int dune_register_intr_handler(int vec, dune_intr_cb cb)
 {
-	return register_handler(vec, cb, false);
+	return register_intr(vec, cb, NULL, false, NULL);
 }
 
 PUBLIC int dune_register_bare_intr_handler(int vec, dune_intr_cb cb)
 {
-	return register_handler(vec, cb, true);
+	return register_intr(vec, cb, NULL, true, NULL);
 }
 
-static void register_pgflt(dune_pgflt_cb cb, bool is_bare)
+PUBLIC int dune_register_pgflt_handler(dune_pgflt_cb cb)
 {
-	bare_pgflt = false;
-	set_entry(T_PGFLT);
-	__atomic_store_n(&pgflt_handler, cb, __ATOMIC_RELEASE);
-	bare_pgflt = is_bare;
-	set_entry(T_PGFLT);
+	return register_pgflt(cb, NULL, false, NULL);
 }
 
-PUBLIC void dune_register_pgflt_handler(dune_pgflt_cb cb)
+PUBLIC int dune_register_bare_pgflt_handler(dune_pgflt_cb cb)
 {
-	register_pgflt(cb, false);
-}
-
-PUBLIC void dune_register_bare_pgflt_handler(dune_pgflt_cb cb)
-{
-	register_pgflt(cb, true);
+	return register_pgflt(cb, NULL, true, NULL);
 }
 
 /* ---- handlers of the program, which may use vector registers ---- */
@@ -138,7 +180,8 @@ void __dune_call_saving(void (*call)(void *), void *arg)
 }
 
 struct trap {
-	unsigned int vector;
+	struct dune_handler handler;
+	bool pgflt;
 	struct dune_tf *tf;
 	unsigned long cr2;
 };
@@ -146,21 +189,20 @@ struct trap {
 static void call(void *arg)
 {
 	const struct trap *trap = arg;
-	dune_intr_cb cb = __atomic_load_n(&handlers[trap->vector], __ATOMIC_ACQUIRE);
-	dune_pgflt_cb pgflt = __atomic_load_n(&pgflt_handler, __ATOMIC_ACQUIRE);
 
-	if (trap->vector == T_PGFLT && pgflt)
-		pgflt(trap->cr2, trap->tf->err, trap->tf);
-	else if (cb)		/* not taken away meanwhile */
-		cb(trap->tf);
+	if (trap->pgflt)
+		trap->handler.pgflt(trap->cr2, trap->tf->err, trap->tf, trap->handler.arg);
+	else
+		trap->handler.intr(trap->tf, trap->handler.arg);
 }
 
-static void call_handler(struct dune_thread *t, unsigned int vector, struct dune_tf *tf, unsigned long cr2)
+static void call_handler(struct dune_thread *t, const struct handler *h, struct dune_tf *tf, unsigned long cr2)
 {
-	struct trap trap = { vector, tf, cr2 };
+	struct trap trap = { .pgflt = h->pgflt, .tf = tf, .cr2 = cr2 };
 	bool ring3_bases = t->ring3_bases, from_user = tf->cs & 3;
 
-	if (vector == T_PGFLT && pgflt_handler ? bare_pgflt : vector < NR_EXCEPTIONS && bare[vector]) {
+	describe(h, &trap.handler);
+	if (h->bare) {
 		call(&trap);
 		return;
 	}
@@ -353,6 +395,7 @@ static bool is_stepped_call(const struct dune_tf *tf)
 
 static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vector, unsigned long cr2)
 {
+	const struct handler *h;
 	unsigned int refused = 0;
 
 	if (vector == T_ILLOP && is_stepped_call(tf))
@@ -367,8 +410,9 @@ static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vecto
 		vector = T_GPFLT;
 	if (vector == T_GPFLT)
 		blame_sysret_target(tf);
-	if (__dune_handles(vector) && vector != T_DBLFLT && !at_iret(tf))
-		call_handler(t, vector, tf, cr2);
+	h = handler_of(vector);
+	if (h && vector != T_DBLFLT && !at_iret(tf))
+		call_handler(t, h, tf, cr2);
 	else
 		become_signal(tf, vector, cr2, refused);
 }

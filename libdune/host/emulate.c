@@ -232,10 +232,10 @@ static bool emulate_store(struct dune_thread *t)
 
 static bool vsyscall_seen;	/* the kernel was not told to do without it */
 
-static void find_vsyscall(const struct dune_procmap_entry *entry)
+static void find_vsyscall(const struct dune_procmap_entry *entry, void *seen)
 {
 	if (entry->begin == VSYSCALL)
-		vsyscall_seen = true;
+		*(bool *)seen = true;
 }
 
 /* Three functions, each as the call that it once was; a return address is on the stack. */
@@ -248,7 +248,7 @@ static bool emulate_vsyscall(struct dune_thread *t)
 	if (r->rip - VSYSCALL >= PAGE_SIZE)
 		return false;
 	if (!vsyscall_seen)
-		dune_procmap_iterate(find_vsyscall);
+		dune_procmap_iterate(find_vsyscall, &vsyscall_seen);
 	if (!vsyscall_seen)
 		return false;
 	if (number >= ARRAY_SIZE(calls) || r->rip % VSYSCALL_SIZE || __dune_copy_in(&back, r->rsp, sizeof(back))) {

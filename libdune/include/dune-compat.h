@@ -56,6 +56,16 @@ void dune_compat_vm_unmap(ptent_t *root, void *va, size_t len);
 /** dune_compat_vm_page_walk - dune_vm_page_walk(); the process's memory has entries, touched or not */
 int dune_compat_vm_page_walk(ptent_t *root, void *start_va, void *end_va, page_walk_cb cb, const void *arg);
 
+/* Functions that are called without an argument of the program's. */
+typedef void (*dune_compat_procmap_cb)(const struct dune_procmap_entry *entry);
+typedef int (*dune_compat_elf_phcb)(struct dune_elf *elf, Elf64_Phdr *phdr);
+typedef int (*dune_compat_elf_shcb)(struct dune_elf *elf, const char *sname, int snum, Elf64_Shdr *shdr);
+
+/** dune_compat_procmap_iterate, dune_compat_elf_iter_ph, dune_compat_elf_iter_sh - those of dune.h with such */
+int dune_compat_procmap_iterate(dune_compat_procmap_cb cb);
+int dune_compat_elf_iter_ph(struct dune_elf *elf, dune_compat_elf_phcb cb);
+int dune_compat_elf_iter_sh(struct dune_elf *elf, dune_compat_elf_shcb cb);
+
 /** dune_compat_elf_load_ph - map a segment over what is there; 0, -EINVAL or -ENOMEM.  With libelf, like dune-elf.h */
 int dune_compat_elf_load_ph(struct dune_elf *elf, Elf64_Phdr *phdr, long off);
 

@@ -28,8 +28,8 @@ struct dune_elf {
 };
 
 /* A result other than 0 ends the iteration. */
-typedef int (*dune_elf_phcb)(struct dune_elf *elf, Elf64_Phdr *phdr);
-typedef int (*dune_elf_shcb)(struct dune_elf *elf, const char *sname, int snum, Elf64_Shdr *shdr);
+typedef int (*dune_elf_phcb)(struct dune_elf *elf, Elf64_Phdr *phdr, void *arg);
+typedef int (*dune_elf_shcb)(struct dune_elf *elf, const char *sname, int snum, Elf64_Shdr *shdr, void *arg);
 
 /**
  * dune_elf_open - look at the file @path
@@ -48,13 +48,13 @@ int dune_elf_close(struct dune_elf *elf);
 int dune_elf_dump(struct dune_elf *elf);
 
 /**
- * dune_elf_iter_sh - call @cb for each section, with its name ("" if it has none) and its number
+ * dune_elf_iter_sh - call @cb for each section, with its name ("" if it has none), its number and @arg
  * Return: 0, what @cb returned, or -EINVAL
  */
-int dune_elf_iter_sh(struct dune_elf *elf, dune_elf_shcb cb);
+int dune_elf_iter_sh(struct dune_elf *elf, dune_elf_shcb cb, void *arg);
 
-/** dune_elf_iter_ph - call @cb for each segment; 0, what @cb returned, or -EINVAL */
-int dune_elf_iter_ph(struct dune_elf *elf, dune_elf_phcb cb);
+/** dune_elf_iter_ph - call @cb for each segment, with @arg; 0, what @cb returned, or -EINVAL */
+int dune_elf_iter_ph(struct dune_elf *elf, dune_elf_phcb cb, void *arg);
 
 /**
  * dune_elf_load_ph - map a segment and fill it

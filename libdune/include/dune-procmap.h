@@ -37,17 +37,17 @@ struct dune_procmap_entry {
 	int type;		/* PROCMAP_TYPE_* */
 };
 
-typedef void (*dune_procmap_cb)(const struct dune_procmap_entry *entry);
+typedef void (*dune_procmap_cb)(const struct dune_procmap_entry *entry, void *arg);
 
 /**
- * dune_procmap_iterate - call @cb for each mapping of the process, from low addresses to high ones
+ * dune_procmap_iterate - call @cb, with @arg, for each mapping of the process, from low addresses to high ones
  *
  * The entry is good until @cb returns.  @cb may map and unmap; each mapping is seen as it was when the kernel
  * printed it, and no address twice.  In Dune mode and outside; needs /proc and 24 KiB of stack.
  *
  * Return: 0, or -errno: -EINVAL @cb is NULL, -EIO a line that makes no sense, or what open() and read() say.
  */
-int dune_procmap_iterate(dune_procmap_cb cb);
+int dune_procmap_iterate(dune_procmap_cb cb, void *arg);
 
 /** dune_procmap_dump - print the map to standard output, a line for each entry; 0 or -errno */
 int dune_procmap_dump(void);

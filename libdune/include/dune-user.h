@@ -25,6 +25,7 @@ extern "C" {
 #endif
 
 struct dune_tf;
+struct dune_handler;
 
 /**
  * dune_fd_is_ours - is @fd libdune's descriptor of /dev/dune?
@@ -79,8 +80,10 @@ typedef long (*dune_bare_syscall_cb)(struct dune_tf *tf);
  *
  * One handler for all threads.  It runs in ring 0 with interrupts on, with the program's FS and GS base, on the
  * stack of the caller of dune_jump_to_user(); ring 3's vector registers are saved round it.
+ *
+ * Return: 0, or -ENOMEM as dune_set_intr_handler().
  */
-void dune_register_syscall_handler(dune_syscall_cb cb);
+int dune_register_syscall_handler(dune_syscall_cb cb);
 
 /**
  * dune_register_bare_syscall_handler - the same for a handler that is content with less
@@ -88,8 +91,19 @@ void dune_register_syscall_handler(dune_syscall_cb cb);
  *	rflags and the other registers in @tf such that ring 3 may have them.  NULL: none
  *
  * While there is one, it is called instead of that of dune_register_syscall_handler(), which removes it.
+ *
+ * Return: 0, or -ENOMEM.
  */
-void dune_register_bare_syscall_handler(dune_bare_syscall_cb cb);
+int dune_register_bare_syscall_handler(dune_bare_syscall_cb cb);
+
+/**
+ * dune_set_syscall_handler - the same, bare or not, with an argument, and with what was there before
+ * @to: in the place of both; NULL: leave it
+ * @old: the one that was called; may be NULL
+ *
+ * Return: 0, or -errno as dune_set_intr_handler().
+ */
+int dune_set_syscall_handler(const struct dune_handler *to, struct dune_handler *old);
 
 /**
  * dune_passthrough_syscall - make the system call that @tf describes

@@ -77,6 +77,22 @@ struct dune_tf {
 typedef void (*dune_intr_cb)(struct dune_tf *tf);
 typedef void (*dune_pgflt_cb)(uintptr_t addr, uint64_t fec, struct dune_tf *tf);
 
+/*
+ * A handler with an argument, for the functions dune_set_..._handler().  Those give the one before back, so that the
+ * new one can call it, and that it can be put back.  The handlers of the shorter dune_register_..._handler() are called
+ * alike, and do not look at the argument.
+ */
+struct dune_handler {
+	union {		/* NULL: none */
+		void (*intr)(struct dune_tf *tf, void *arg);	/* of exceptions, interrupts, signals */
+		void (*pgflt)(uintptr_t addr, uint64_t fec, struct dune_tf *tf, void *arg);
+		void (*syscall)(struct dune_tf *tf, void *arg);
+		long (*bare_syscall)(struct dune_tf *tf, void *arg);	/* if bare */
+	};
+	void *arg;
+	bool bare;	/* see dune_register_bare_intr_handler(); a bare handler may call another bare one only */
+};
+
 /* ---- entering and leaving ---- */
 
 /**
@@ -157,9 +173,21 @@ int dune_set_option(unsigned int option, bool on);
  * @cb is handled like any other.  For T_PGFLT see dune_register_pgflt_handler(), which also says
  * where the fault was.
  *
- * Return: 0, or -EINVAL.
+ * Return: 0, or -errno: -EINVAL; -ENOMEM: see dune_set_intr_handler().
  */
 int dune_register_intr_handler(int vec, dune_intr_cb cb);
+
+/**
+ * dune_set_intr_handler - the same with an argument, and with what was there before
+ * @vec: 0 to 255; to 31 if bare
+ * @to: the new one; NULL: leave it
+ * @old: what it was goes there; may be NULL
+ *
+ * A thread that is on its way to the old handler meanwhile still calls it, with its argument.
+ *
+ * Return: 0, or -errno: -EINVAL; -ENOMEM: the process has registered 2,048 different handlers and arguments.
+ */
+int dune_set_intr_handler(int vec, const struct dune_handler *to, struct dune_handler *old);
 
 /*
  * For the handlers of the functions with "bare" in their name, and what these call: no vector registers.
@@ -174,9 +202,9 @@ int dune_register_intr_handler(int vec, dune_intr_cb cb);
  *	ring 3's: it uses no thread-local storage, errno and stack protector included.  The stack is aligned to 8
  *	bytes.  It leaves tf->rip canonical
  *
- * Saves about 35 instructions, and memory accesses of some KiB: nothing is saved but the registers in @tf.
+ * Saves about 30 instructions, and memory accesses of some KiB: nothing is saved but the registers in @tf.
  *
- * Return: 0, or -EINVAL.
+ * Return: as dune_register_intr_handler().
  */
 int dune_register_bare_intr_handler(int vec, dune_intr_cb cb);
 
@@ -189,11 +217,16 @@ int dune_register_bare_intr_handler(int vec, dune_intr_cb cb);
  * process for which the kernel would send SIGSEGV or SIGBUS outside Dune mode.  What the kernel
  * resolves - pages that come on first touch, a growing stack, userfaultfd - never gets
  * here.  When @cb returns, the access is made again.
+ *
+ * Return: 0, or -ENOMEM as dune_set_intr_handler().
  */
-void dune_register_pgflt_handler(dune_pgflt_cb cb);
+int dune_register_pgflt_handler(dune_pgflt_cb cb);
 
 /** dune_register_bare_pgflt_handler - the same for a handler as of dune_register_bare_intr_handler() */
-void dune_register_bare_pgflt_handler(dune_pgflt_cb cb);
+int dune_register_bare_pgflt_handler(dune_pgflt_cb cb);
+
+/** dune_set_pgflt_handler - the same with an argument, and with what was there before: dune_set_intr_handler() */
+int dune_set_pgflt_handler(const struct dune_handler *to, struct dune_handler *old);
 
 /**
  * dune_dump_trap_frame - print to standard error what @tf stands for
@@ -228,9 +261,18 @@ sighandler_t dune_signal(int sig, sighandler_t cb);
  *
  * For the process, like all handlers of signals.
  *
- * Return: 0, or -EINVAL: no such signal, or one that cannot be caught.
+ * Return: 0, or -errno: -EINVAL no such signal, or one that cannot be caught; -ENOMEM as dune_set_intr_handler().
  */
 int dune_register_signal_handler(int signum, dune_intr_cb cb);
+
+/**
+ * dune_set_signal_handler - the same with an argument, and with what was there before
+ * @to: not NULL, not bare
+ * @old: may be NULL; there is none where the action of the signal was another
+ *
+ * Return: as dune_register_signal_handler(), and -ENOMEM as dune_set_intr_handler().
+ */
+int dune_set_signal_handler(int signum, const struct dune_handler *to, struct dune_handler *old);
 
 /* ---- memory ---- */
 

@@ -8,7 +8,7 @@
 
 static int loaded, again;
 
-static int load(struct dune_elf *elf, Elf64_Phdr *phdr)
+static int load(struct dune_elf *elf, Elf64_Phdr *phdr, void *arg)
 {
 	char *at = (char *)BASE + phdr->p_vaddr;
 	ptent_t *e;
@@ -22,15 +22,15 @@ static int load(struct dune_elf *elf, Elf64_Phdr *phdr)
 	CHECK(dune_vm_lookup(dune_vm_root(), at, CREATE_NONE, &e) == 0 && *e & PTE_U &&
 	      !(*e & PTE_W) == !(phdr->p_flags & PF_W) && !(*e & PTE_NX) == !!(phdr->p_flags & PF_X),
 	      "its permissions");
-	loaded++;
+	(*(int *)arg)++;
 	return 0;
 }
 
-static int refuse(struct dune_elf *elf, Elf64_Phdr *phdr)
+static int refuse(struct dune_elf *elf, Elf64_Phdr *phdr, void *arg)
 {
 	Elf64_Phdr bad = *phdr;
 
-	if (phdr->p_type != PT_LOAD || again++)
+	if (phdr->p_type != PT_LOAD || (*(int *)arg)++)
 		return 0;
 	CHECK_EQUAL(dune_elf_load_ph(elf, &bad, BASE + 1), -EINVAL, "off");
 	bad.p_filesz = bad.p_memsz + 1;
@@ -53,9 +53,9 @@ int main(int argc, char **argv)
 	if (!proc_inside)
 		return CHECK_SKIP;
 	CHECK_EQUAL(dune_elf_open_mem(&elf, image, size), 0, "open");
-	CHECK_EQUAL(dune_elf_iter_ph(&elf, load), 0, "load");
+	CHECK_EQUAL(dune_elf_iter_ph(&elf, load, &loaded), 0, "load");
 	CHECK(loaded > 1, "some were loaded");
-	CHECK_EQUAL(dune_elf_iter_ph(&elf, refuse), 0, "refuse");
+	CHECK_EQUAL(dune_elf_iter_ph(&elf, refuse, &again), 0, "refuse");
 	CHECK_EQUAL(dune_elf_close(&elf), 0, "close");
 	return check_result();
 }

@@ -14,9 +14,9 @@ static uintptr_t last_end, wanted;
 static struct dune_procmap_entry found;
 static char found_path[8192];
 
-static void see(const struct dune_procmap_entry *e)
+static void see(const struct dune_procmap_entry *e, void *arg)
 {
-	entries++;
+	(*(unsigned int *)arg)++;
 	CHECK(e->begin < e->end && e->begin >= last_end, "entry %#lx-%#lx after %#lx", e->begin, e->end, last_end);
 	last_end = e->end;
 	if (wanted < e->begin || wanted >= e->end)
@@ -30,7 +30,7 @@ static bool find(const void *address)
 	entries = last_end = 0;
 	wanted = (uintptr_t)address;
 	memset(&found, 0, sizeof(found));
-	CHECK_EQUAL(dune_procmap_iterate(see), 0, "dune_procmap_iterate");
+	CHECK_EQUAL(dune_procmap_iterate(see, &entries), 0, "dune_procmap_iterate");
 	CHECK(entries > 5, "%u entries", entries);
 	return found.end;
 }
@@ -86,14 +86,15 @@ static void names(void)
 	file = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(find(file), "a mapping without permissions is missing");
 	CHECK(!found.r && !found.w && !found.x, "permissions");
-	CHECK_EQUAL(dune_procmap_iterate(NULL), -EINVAL, "no function");
+	CHECK_EQUAL(dune_procmap_iterate(NULL, NULL), -EINVAL, "no function");
 }
 
 /* More lines than the kernel prints at once, while the map changes. */
 static int changes;
 
-static void change(const struct dune_procmap_entry *e)
+static void change(const struct dune_procmap_entry *e, void *arg)
 {
+	(void)arg;
 	void *p;
 
 	CHECK(e->begin >= last_end, "an address came twice");
@@ -113,7 +114,7 @@ static void many(void)
 	find(p);
 	CHECK(entries > 2000, "%u entries", entries);
 	entries = last_end = 0;
-	CHECK_EQUAL(dune_procmap_iterate(change), 0, "while it changes");
+	CHECK_EQUAL(dune_procmap_iterate(change, NULL), 0, "while it changes");
 	CHECK(entries > 2000, "%u entries", entries);
 	munmap(p, 2000 * 4096);
 }

@@ -73,15 +73,17 @@ static struct dune_procmap_entry reservation;	/* the largest mapping without per
 static unsigned long granule;			/* libdune's */
 static unsigned long all, sum;			/* covered() at the beginning, and what it adds up */
 
-static void look_for_reservation(const struct dune_procmap_entry *entry)
+static void look_for_reservation(const struct dune_procmap_entry *entry, void *arg)
 {
+	(void)arg;
 	if (!entry->r && !entry->w && !entry->x && entry->p &&
 	    entry->end - entry->begin > reservation.end - reservation.begin)
 		reservation = *entry;
 }
 
-static void add_covered(const struct dune_procmap_entry *entry)
+static void add_covered(const struct dune_procmap_entry *entry, void *arg)
 {
+	(void)arg;
 	if (entry->begin >= granule && entry->begin < granule + GIB)
 		sum += entry->end - entry->begin;
 }
@@ -90,7 +92,7 @@ static void add_covered(const struct dune_procmap_entry *entry)
 static unsigned long covered(void)
 {
 	sum = 0;
-	CHECK_EQUAL(dune_procmap_iterate(add_covered), 0, "dune_procmap_iterate");
+	CHECK_EQUAL(dune_procmap_iterate(add_covered, NULL), 0, "dune_procmap_iterate");
 	return sum;
 }
 
@@ -99,7 +101,7 @@ static unsigned long covered(void)
 /* After dune_init(). */
 static void find_granule(void)
 {
-	CHECK_EQUAL(dune_procmap_iterate(look_for_reservation), 0, "dune_procmap_iterate");
+	CHECK_EQUAL(dune_procmap_iterate(look_for_reservation, NULL), 0, "dune_procmap_iterate");
 	CHECK(reservation.end - reservation.begin > GIB / 2, "there is no reservation");
 	granule = reservation.begin & -GIB;
 	all = covered();

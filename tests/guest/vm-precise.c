@@ -31,8 +31,9 @@ static struct dune_procmap_entry mappings[MAX_MAPPINGS];
 static unsigned int nr_mappings;
 static uintptr_t own_begin, own_end;	/* libdune's */
 
-static void note(const struct dune_procmap_entry *e)
+static void note(const struct dune_procmap_entry *e, void *arg)
 {
+	(void)arg;
 	if (nr_mappings < MAX_MAPPINGS && e->end <= 1UL << 47)
 		mappings[nr_mappings++] = *e;
 }
@@ -84,7 +85,7 @@ static void compare(const char *when)
 
 	/* Reading the map must not change it: stdio's buffer is there already. */
 	nr_mappings = bytes = wrong = 0;
-	CHECK_EQUAL(dune_procmap_iterate(note), 0, "dune_procmap_iterate");
+	CHECK_EQUAL(dune_procmap_iterate(note, NULL), 0, "dune_procmap_iterate");
 	for (unsigned int i = 0; i < nr_mappings; i++) {
 		const struct dune_procmap_entry *m = &mappings[i];
 		bool own = (m->begin < own_end && m->end > own_begin) ||

@@ -60,6 +60,12 @@ DUNE_INLINE int dune_compat_init_and_enter(void)
 #define dune_vm_unmap		dune_compat_vm_unmap
 #define dune_vm_page_walk	dune_compat_vm_page_walk
 #define dune_elf_load_ph	dune_compat_elf_load_ph
+#define dune_elf_phcb		dune_compat_elf_phcb
+#define dune_elf_iter_ph	dune_compat_elf_iter_ph
+#define dune_elf_shcb		dune_compat_elf_shcb
+#define dune_elf_iter_sh	dune_compat_elf_iter_sh
+#define dune_procmap_cb		dune_compat_procmap_cb
+#define dune_procmap_iterate	dune_compat_procmap_iterate
 #define apic_id_for_cpu		dune_compat_apic_id_for_cpu
 #define setup_apic		dune_compat_setup_apic
 #define apic_init_rt_entry	dune_compat_apic_init_rt_entry
