@@ -3,7 +3,6 @@
  * Instructions that an ordinary program cannot make, or that the kernel makes for it, and exceptions of all kinds: what
  * comes of each, with all that a signal handler is told. It prints the same wherever it runs.
  */
-#define _GNU_SOURCE
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
