@@ -393,6 +393,18 @@ static bool is_stepped_call(const struct dune_tf *tf)
 	return __dune_process.ring3 && !(tf->cs & 3) && tf->rip == __dune_process.lstar_return + SYSRET_LENGTH;
 }
 
+/* libdune had the lock of the page tables, and can neither go on nor let a handler of the program's use them. */
+static void die_with_lock(struct dune_tf *tf, unsigned long cr2)
+{
+	struct raise raise = { SIGSEGV, SEGV_MAPERR, cr2, T_PGFLT, tf, true };
+
+	mutex_unlock();
+	__dune_message("page fault at %#lx while libdune changed a page table: a table is damaged (an entry that was "
+		       "written by hand is not of the size that was there?), or libdune's memory has lost permissions",
+		       cr2);
+	__dune_process.gate(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
+}
+
 static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vector, unsigned long cr2)
 {
 	const struct handler *h;
@@ -402,6 +414,8 @@ static void handle(struct dune_thread *t, struct dune_tf *tf, unsigned int vecto
 		__dune_process.gate(PRIVATE_STEPPED, (unsigned long)tf, 0, 0);
 
 	if (vector == T_PGFLT) {
+		if (!(tf->cs & 3 || tf->rflags & RFLAGS_IF) && __dune_memory_lock_is_mine())
+			die_with_lock(tf, cr2);
 		refused = map_granule(tf, cr2);
 		if (!refused || is_call_with_iopl(tf))
 			return;

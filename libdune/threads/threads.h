@@ -12,6 +12,21 @@
 
 #pragma GCC visibility push(hidden)
 
+/* ---- where a thread is ---- */
+
+/* A segment whose limit is where the thread's area lies in the region, in units of AREA_SIZE; ring 3 cannot see it. */
+#define SEL_AREA	(10 * 8)
+
+/* GR0: that limit.  (SGDT would do as well, but for DUNE_OPT_STRICT.) */
+static inline unsigned long current_area(void)
+{
+	static const uint16_t selector = SEL_AREA;
+	unsigned long area;
+
+	__asm__("lsl %1, %0" : "=r"(area) : "m"(selector) : "cc");
+	return area;
+}
+
 /* ---- the lock ---- */
 
 #define RFLAGS_IF	0x200UL
@@ -19,13 +34,30 @@
 
 extern uint32_t *__dune_memory_mutex;
 
+/* What the lock holds: who has it in GR0, the number of an area + 1; or that HR3 has it. */
+#define HOLDER_HOST	0x10000U
+
+static inline uint32_t holder_guest(void)
+{
+	return current_area() + 1;
+}
+
 /* lock.c */
-void __dune_word_wait(uint32_t *word);
+void __dune_word_wait(uint32_t *word, uint32_t holder);
+/* Has this thread the lock in GR0?  There or in HR3, where it would wait for itself. */
+bool __dune_memory_lock_is_mine(void);
+
+static inline bool word_try(uint32_t *word, uint32_t holder)
+{
+	uint32_t nobody = 0;
+
+	return __atomic_compare_exchange_n(word, &nobody, holder, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
 
 static inline void word_lock(uint32_t *word)
 {
-	if (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE))
-		__dune_word_wait(word);
+	if (!word_try(word, 1))
+		__dune_word_wait(word, 1);
 }
 
 static inline void word_unlock(uint32_t *word)
@@ -33,9 +65,10 @@ static inline void word_unlock(uint32_t *word)
 	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
 }
 
-static inline void mutex_lock(void)
+static inline void mutex_lock(uint32_t holder)
 {
-	word_lock(__dune_memory_mutex);
+	if (!word_try(__dune_memory_mutex, holder))
+		__dune_word_wait(__dune_memory_mutex, holder);
 }
 
 static inline void mutex_unlock(void)
@@ -50,7 +83,7 @@ static inline uint64_t memory_lock_guest(void)
 
 	__asm__ volatile("pushfq; popq %0; cli; orb $0, %c1(%%rsp)"
 			 : "=r"(state) : "i"(-STACK_NEED) : "memory");
-	mutex_lock();
+	mutex_lock(holder_guest());
 	return state;
 }
 
@@ -69,7 +102,7 @@ static inline uint64_t memory_lock(void)
 	if (dune_in_guest())
 		return memory_lock_guest();
 	state = __dune_signals_block();
-	mutex_lock();
+	mutex_lock(HOLDER_HOST);
 	return state;
 }
 
@@ -203,17 +236,10 @@ static inline struct dune_thread *area_thread(unsigned long area)
 	return (struct dune_thread *)(area + AREA_THREAD);
 }
 
-/* A segment whose limit is where the thread's area lies in the region, in units of AREA_SIZE; ring 3 cannot see it. */
-#define SEL_AREA	(10 * 8)
-
-/* GR0: the calling thread, on whatever stack it is.  (SGDT would do as well, but for DUNE_OPT_STRICT.) */
+/* GR0: the calling thread, on whatever stack it is. */
 static inline struct dune_thread *current_thread(void)
 {
-	static const uint16_t selector = SEL_AREA;
-	unsigned long area;
-
-	__asm__("lsl %1, %0" : "=r"(area) : "m"(selector) : "cc");
-	return area_thread(__dune_process.region + area * AREA_SIZE);
+	return area_thread(__dune_process.region + current_area() * AREA_SIZE);
 }
 
 static inline unsigned long thread_area(const struct dune_thread *t)

@@ -123,7 +123,7 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 	__dune_engine_save(&t->vcpu, &state);
 	__dune_call_begin(t);
 	/* With the lock too: a child is to have the area of no other thread that forks. */
-	mutex_lock();
+	mutex_lock(HOLDER_HOST);
 	word_lock(&region_state()->actions);
 	if (sighand_is_elsewhere(t))
 		*own_sighand(t) = *t->sighand;
