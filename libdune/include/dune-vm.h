@@ -24,7 +24,8 @@
  *
  * Errors that all share: -EINVAL for NULL, an address that is not in the lower half of the
  * canonical ones, a range that is empty, wraps round or is not a multiple of the page size it is for, and what
- * reaches into libdune's own memory; -ENOMEM; -EPERM as above; then nothing has changed.
+ * reaches into libdune's own memory; -ENOMEM; -EPERM as above; then nothing has changed.  Nothing is mapped to, or
+ * unmapped from, the stack that the caller runs on, with a page on each side, in its own address space: -EINVAL.
  */
 #ifndef DUNE_VM_H
 #define DUNE_VM_H
@@ -196,6 +197,11 @@ enum {
  * Larger pages at the edges of the range are split; inside it they stay whole.  What the kernel does
  * not allow the process stays forbidden.  A system call that would make an access which is
  * not allowed is a page fault first, for the program's handler, and -EFAULT if that does not help.
+ *
+ * The range may have the caller's own stack: what the caller then does there is a page fault of the program's, as
+ * anywhere.  But a stack with a dune_jump_to_user() that has not returned keeps PERM_W: -EINVAL in a handler of ring 3's
+ * calls.  Where the stack is copied on write, handlers of signals need an alternate one (sigaltstack()) that is not: the
+ * kernel and libdune write their frames to the process's memory.
  *
  * Return: 0 or -errno: -ENOENT a part of the range is not mapped.
  */

@@ -193,6 +193,35 @@ static int __attribute__((noinline)) protect_slowly(ptent_t *root, uint64_t va, 
 	return ret;
 }
 
+/*
+ * The stack that this runs on loses permissions on the way, while the lock is held: so it is done on another one, with
+ * interrupts off.  Behind the call the stack may fault, as it may anywhere in the program.
+ */
+static int __attribute__((noinline)) protect_own_stack(ptent_t *root, uint64_t va, uint64_t len, ptent_t flags)
+{
+	const struct dune_thread *t = current_thread();
+	uint64_t session = (uint64_t)t->session, spare = thread_area(t) + AREA_SPARE_END, state;
+	int ret;
+
+	/* The entry of ring 3's calls stores registers there before anything else. */
+	if (session && session + PGSIZE > va && session < va + len && !(flags & PTE_W))
+		return -EINVAL;
+	__asm__ volatile("pushfq; popq %0; cli" : "=r"(state) : : "memory");
+	__asm__ volatile("mov %%rsp, %%rbx; mov %5, %%rsp; call *%6; mov %%rbx, %%rsp"
+			 : "=a"(ret), "+D"(root), "+S"(va), "+d"(len), "+c"(flags)
+			 : "r"(spare), "r"(protect_slowly)
+			 : "rbx", "r8", "r9", "r10", "r11", "memory", "cc");
+	if (state & RFLAGS_IF)
+		__asm__ volatile("sti" : : : "memory");
+	return ret;
+}
+
+/* Does [va, va + len) have what a function called here may use of its stack? */
+static inline bool is_own_stack(uint64_t va, uint64_t len)
+{
+	return (uint64_t)__builtin_frame_address(0) + PGSIZE - va < len + 2 * PGSIZE;
+}
+
 /* Of the address space that the CPU is in, alone. */
 static bool __attribute__((noinline)) protect_run(ptent_t *e, uint64_t va, uint64_t len, ptent_t flags)
 {
@@ -241,10 +270,18 @@ PUBLIC int dune_vm_mprotect(ptent_t *root, void *va, size_t len, int perm)
 
 	if (!flags || check_numbers(start, len, PGSIZE))
 		return -EINVAL;
+	if (is_own_stack(start, len) && dune_in_guest())
+		return protect_own_stack(root, start, len, flags);
 	if (dune_in_guest() && !((start ^ (start + len - 1)) >> BIG_PGSHIFT) &&
 	    protect_quickly(vm_root_gpa(root), root, start, len, flags))
 		return 0;
 	return protect_slowly(root, start, len, flags);
+}
+
+/* Something else in the place of the caller's own stack: it could not even return. */
+static bool takes_own_stack(const ptent_t *root, uint64_t va, uint64_t len)
+{
+	return is_own_stack(va, len) && dune_in_guest() && vm_is_current(vm_root_gpa(root));
 }
 
 /* ---- mapping ---- */
@@ -343,7 +380,7 @@ PUBLIC int dune_vm_map_phys(ptent_t *root, void *va, size_t len, void *pa, int p
 	int ret;
 	ptent_t flags = flags_of(perm);
 
-	ret = flags ? __dune_check_range(start, len, level_size(level)) : -EINVAL;
+	ret = flags && !takes_own_stack(root, start, len) ? __dune_check_range(start, len, level_size(level)) : -EINVAL;
 	if (ret)
 		return ret;
 	ret = space_begin(&s, root);
@@ -410,7 +447,7 @@ PUBLIC int dune_vm_map_pages(ptent_t *root, void *va, size_t len, int perm)
 	int ret;
 	ptent_t flags = perm & (PERM_BIG | PERM_BIG_1GB) ? 0 : flags_of(perm);
 
-	ret = flags ? __dune_check_range(start, len, PGSIZE) : -EINVAL;
+	ret = flags && !takes_own_stack(root, start, len) ? __dune_check_range(start, len, PGSIZE) : -EINVAL;
 	if (ret)
 		return ret;
 	ret = space_begin(&s, root);
@@ -460,7 +497,7 @@ PUBLIC int dune_vm_unmap(ptent_t *root, void *va, size_t len)
 	struct space s;
 	int ret;
 
-	ret = __dune_check_range(start, len, PGSIZE);
+	ret = takes_own_stack(root, start, len) ? -EINVAL : __dune_check_range(start, len, PGSIZE);
 	if (ret)
 		return ret;
 	ret = space_begin(&s, root);
