@@ -140,7 +140,8 @@ check: tests
 
 # What takes too long for each change (doc/testing.md).
 check-deep:
-	$(Q)$(MAKE) check KERNEL=debug TESTS='detectors abi hostile cpu library memory'
+	$(Q)failed=; for kernel in debug kcsan; do $(MAKE) check KERNEL=$$kernel || failed="$$failed $$kernel"; done; \
+		[ -z "$$failed" ] || { echo "check-deep: failed on:$$failed" >&2; exit 1; }
 
 # MACHINES, KERNELS and TESTS choose a part.
 matrix: tests
@@ -170,15 +171,15 @@ distclean:
 
 help:
 	@echo 'make                    libraries, programs and the module for 6.1'
-	@echo 'make modules KERNEL=V   the module for Debian kernel V: $(KERNELS), or debug'
+	@echo 'make modules KERNEL=V   the module for Debian kernel V: $(KERNELS), or debug, or kcsan'
 	@echo 'make modules-all        the module for all of them, anew; a warning fails'
 	@echo 'make install            programs, libraries, headers, man pages; make uninstall takes them away. DESTDIR= PREFIX='
 	@echo 'make modules_install    the module, for the running kernel; for others RELEASE=R or =6.1. DESTDIR='
 	@echo 'make clang              the module for 6.1 by clang; a warning fails'
 	@echo 'make tests              build what make check runs'
 	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
-	@echo 'make check KERNEL=V     on one kernel; V may also be debug: 6.1 with KASAN, lockdep and more'
-	@echo 'make check-deep         what takes an hour: tests on the debug kernel (built once: 10 minutes of CPU)'
+	@echo 'make check KERNEL=V     on one kernel; V may also be debug: 6.1 with KASAN, lockdep and more; or kcsan'
+	@echo 'make check-deep         what takes hours: both of these (built once: 10 minutes of CPU each)'
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'
 	@echo '                        KERNELS="V..." MACHINES="svm" TESTS="..." for a part'
 	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'

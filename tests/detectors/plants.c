@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mistakes, planted into a copy of the module (scripts/module --with), so that it is known that the debug kernel sees
- * them in the module: tests/detectors/run. `echo NAME >/sys/module/dune/parameters/plant` makes one.
+ * Mistakes, planted into a copy of the module (scripts/module --with), so that it is known that the kernels debug and
+ * kcsan see them in the module: tests/detectors/run. `echo NAME >/sys/module/dune/parameters/plant` makes one.
  */
 #include <linux/list.h>
 #include <linux/lockdep.h>
@@ -13,6 +13,7 @@
 #include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 static DEFINE_MUTEX(mutex_a);
 static DEFINE_MUTEX(mutex_b);
@@ -146,6 +147,32 @@ static noinline void plant_beyond_stack(void)
 	sink = READ_ONCE(*(array + i));
 }
 
+static unsigned long counted;
+
+static noinline void count(void)
+{
+	unsigned long i;
+
+	for (i = 0; i < 200000; i++) {
+		counted++;
+		barrier();
+	}
+}
+
+static void count_in_work(struct work_struct *work)
+{
+	count();
+}
+
+static DECLARE_WORK(counting, count_in_work);
+
+static noinline void plant_data_race(void)
+{
+	schedule_work_on(cpumask_any_but(cpu_online_mask, raw_smp_processor_id()), &counting);
+	count();
+	flush_work(&counting);
+}
+
 static const struct {
 	const char *name;
 	void (*make)(void);
@@ -167,6 +194,7 @@ static const struct {
 	PLANT(out_of_bounds),
 	PLANT(beyond_vmalloc),
 	PLANT(beyond_stack),
+	PLANT(data_race),
 };
 
 static int set_plant(const char *value, const struct kernel_param *param)
