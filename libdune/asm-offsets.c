@@ -38,6 +38,7 @@ void offsets(void)
 	DEFINE(SESSION_THREAD, offsetof(struct ring3_session, thread));
 	DEFINE(SESSION_FS, offsetof(struct ring3_session, fs));
 	DEFINE(SESSION_GS, offsetof(struct ring3_session, gs));
+	DEFINE(SESSION_IN_RING3, offsetof(struct ring3_session, in_ring3));
 	DEFINE(SESSION_RBP, offsetof(struct ring3_session, rbp));
 	DEFINE(SESSION_SIZE, (sizeof(struct ring3_session) + 15) & -16UL);
 
@@ -129,6 +130,7 @@ void offsets(void)
 	DEFINE(SEL_USER_DS, SEL_USER_DS);
 	DEFINE(PROCESS_XSAVE_MASK, offsetof(struct dune_process, xsave_mask));
 	DEFINE(PROCESS_XSAVE_SIZE, offsetof(struct dune_process, xsave_size));
+	DEFINE(PROCESS_LSTAR, offsetof(struct dune_process, lstar));
 	DEFINE(PROCESS_GATE, offsetof(struct dune_process, gate));
 }
 

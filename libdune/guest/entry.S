@@ -121,6 +121,8 @@ syscall_from_ring3:
 	.globl	__dune_ring3_entry
 	.hidden	__dune_ring3_entry
 __dune_ring3_entry:
+	cmpl	$IN_RING3, %gs:SESSION_IN_RING3 - TF_ERR
+	jne	1f
 	mov	%rsp, %gs:TF_RSP - TF_ERR
 	mov	%r11, %gs:TF_RFLAGS - TF_ERR
 	mov	%rcx, %gs:TF_RIP - TF_ERR
@@ -154,6 +156,10 @@ __dune_ring3_entry:
 	.hidden	__dune_sysret
 __dune_sysret:
 	sysretq
+	/* A call of ring 0, which has set IOPL by POPF: again, without. */
+1:	swapgs
+	and	$~RFLAGS_IOPL, %r11d
+	jmp	*__dune_process+PROCESS_LSTAR(%rip)
 	.cfi_endproc
 	.size	syscall_from_ring3, . - syscall_from_ring3
 
@@ -679,6 +685,7 @@ __dune_full_call:
 	mov	%rax, T_RING3_FS(%r13)
 	mov	%rcx, T_RING3_GS(%r13)
 	movb	$0, T_RING3_BASES(%r13)
+	movl	$0, SESSION_IN_RING3(%rbx)
 	mov	SESSION_FS(%rbx), %rax
 	mov	SESSION_GS(%rbx), %rcx
 	wrfsbase %rax
@@ -695,6 +702,7 @@ __dune_full_call:
 	wrfsbase %rax
 	wrgsbase %rcx
 	movb	$1, T_RING3_BASES(%r13)
+	movl	$IN_RING3, SESSION_IN_RING3(%rbx)
 	/* What the handler may have spoilt in the frame, and SYSRET does not load. */
 	movl	$0, TF_ERR(%rbx)
 	movw	$SEL_USER_CS, TF_CS(%rbx)

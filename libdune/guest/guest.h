@@ -16,6 +16,7 @@
 struct ring3_session {
 	struct dune_tf tf;		/* of ring 3's system calls */
 	unsigned long rbp;		/* of __dune_jump() */
+	uint32_t in_ring3;		/* IN_RING3 while it is the current one and dune_thread.ring3_bases is true */
 	struct dune_thread *thread;
 	struct ring3_session *previous;	/* the one that this one is in, or NULL */
 	unsigned long fs, gs;		/* the program's bases */

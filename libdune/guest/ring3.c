@@ -66,8 +66,8 @@ static void set_session(struct dune_thread *t, struct ring3_session *s)
 
 /*
  * POPF of a program in ring 0 sets IOPL, which outside it would not touch: its next system call looks like one of
- * ring 3 (entry.S), and meets the GS base of no session, which is 0. Make it again as it was meant. Where the page
- * table has nothing there either, trap.c does the same.  HR3, without a session.
+ * ring 3, and meets the GS base of no session, which is 0. Make it again as it was meant. Where the page table has
+ * nothing there either, trap.c does the same, and with a session entry.S.  HR3, without a session.
  */
 void __dune_ring3_entry_fault(struct dune_thread *t)
 {
@@ -88,6 +88,7 @@ static void save_ring3_bases(struct dune_thread *t)
 	t->ring3_fs = rdfsbase();
 	t->ring3_gs = rdgsbase();
 	t->ring3_bases = false;
+	t->session->in_ring3 = 0;
 }
 
 void __dune_bases_to_program(struct dune_thread *t)
@@ -106,6 +107,8 @@ void __dune_bases_to_ring3(struct dune_thread *t)
 	wrfsbase(t->ring3_fs);
 	wrgsbase(t->ring3_gs);
 	t->ring3_bases = true;
+	if (t->session)
+		t->session->in_ring3 = IN_RING3;
 }
 
 static unsigned long get_base(bool gs)

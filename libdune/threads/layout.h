@@ -81,6 +81,8 @@
 #define RFLAGS_FIXED	0x2
 /* Flags of ring 3: IOPL 1, by which its system calls are told from those of ring 0; and IF. */
 #define RFLAGS_IOPL1	0x1000
+/* struct ring3_session: ring 3 runs.  No other number will do: a session that longjmp() has left is overwritten. */
+#define IN_RING3	0x33c0de33
 #define RFLAGS_IOPL	0x3000
 #define RFLAGS_RING3_SET	0x1200
 #define RFLAGS_TF	0x100

@@ -50,6 +50,17 @@ DUNE_BARE static unsigned long flags_now(void)
 	return flags;
 }
 
+/* A call of ring 0 that has set IOPL by POPF is one of ring 0 all the same. */
+static long gettid_with_iopl(void)
+{
+	unsigned long flags = flags_now() | RFLAGS_IOPL;
+	long ret;
+
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushq %2; popfq; lea 128(%%rsp), %%rsp; syscall"
+			 : "=a"(ret) : "a"((long)SYS_gettid), "r"(flags) : "rcx", "r11", "memory", "cc");
+	return ret;
+}
+
 /* ---- what handlers do ---- */
 
 static void on_usr1(int signo)
@@ -58,6 +69,7 @@ static void on_usr1(int signo)
 	own.signals++;
 	CHECK_EQUAL(flags_now() & RFLAGS_IOPL, 0, "IOPL in a handler of a signal");
 	CHECK_EQUAL(syscall(SYS_gettid), own.tid, "gettid() in a handler of a signal");
+	CHECK_EQUAL(gettid_with_iopl(), own.tid, "the same with IOPL");
 }
 
 static void nested_ring3(void);
@@ -80,6 +92,8 @@ static void act(const char *where)
 	free(memory);
 	raise(SIGUSR1);
 	CHECK_EQUAL(syscall(SYS_gettid), own.tid, where);
+	CHECK_EQUAL(gettid_with_iopl(), own.tid, where);
+	CHECK_EQUAL(flags_now() & RFLAGS_IOPL, 0, where);
 }
 
 static jmp_buf behind;

@@ -66,7 +66,7 @@ void __dune_call_leave_stub(struct dune_thread *t)
 static void leave_call_entry(struct dune_thread *t)
 {
 	struct guest_regs *r = t->vcpu.regs;
-	bool ring3 = __dune_process.ring3 || (t->session && r->r11 & RFLAGS_IOPL1);
+	bool ring3 = __dune_process.ring3 || (t->ring3_bases && r->r11 & RFLAGS_IOPL1);
 
 	__dune_call_leave_stub(t);
 	if (__dune_engine_cpl(&t->vcpu) || r->rip < __dune_process.lstar || r->rip >= __dune_process.lstar_return)
