@@ -34,7 +34,7 @@
 #define REGION_PAGES_SIZE	0x1000000
 #define REGION_LOOK	0x1200000
 #define REGION_AREAS	0x1400000		/* of all threads but the first */
-#define MAX_THREADS	2048
+#define MAX_THREADS	4017		/* as many as there is room for */
 
 /*
  * A thread area: the engine's page, which it shares with the kernel, a page that is never accessible, the trap
