@@ -8,7 +8,7 @@ LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
 # The rooms, from the top: each may use those behind it (scripts/layers).
 LIBDUNE_COMPAT := compat/compat-inline.c compat/full.c compat/ranges.c compat/variables.c compat/iterate.c \
 	compat/apic.c
-LIBDUNE_API := api/inline.c api/init.c api/enter.c api/leave.S api/handlers.c
+LIBDUNE_API := api/inline.c api/init.c api/pin.c api/outside.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c host/report.c \
 	host/calls/table.c host/calls/operands.c host/calls/uaccess.c host/calls/clone.c host/calls/exec.c host/calls/seccomp.c \
 	host/calls/dispatch.c host/calls/listing.c host/calls/mlock.c \
@@ -19,7 +19,7 @@ LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memo
 LIBDUNE_THREADS := threads/region.c threads/area.c threads/lock.c
 LIBDUNE_ENGINE := engine/dune.c engine/gate.S
 LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/copy.c base/traced.c \
-	base/print.c base/error.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c base/syscalls.c
+	base/print.c base/error.c base/format.c base/symbol.c base/dump.c base/procmap.c base/procmap-line.c base/program.c base/object.c base/syscalls.c
 LIBDUNE_SRC := $(LIBDUNE_COMPAT) $(LIBDUNE_API) $(LIBDUNE_HOST) $(LIBDUNE_GUEST) $(LIBDUNE_MEMORY) $(LIBDUNE_THREADS) \
 	$(LIBDUNE_ENGINE) $(LIBDUNE_BASE)
 LIBDUNE_OBJ := $(addprefix $(B)/pic/libdune/,$(addsuffix .o,$(basename $(LIBDUNE_SRC))))
@@ -63,7 +63,7 @@ $(B)/lib/libdune.a $(B)/lib/libdune-elf.a:
 $(B)/lib/libdune.so.$(LIBDUNE_VERSION): $(LIBDUNE_OBJ) libdune/libdune.map
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-soname,$(LIBDUNE_SONAME) -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-Bsymbolic-functions \
+	$(Q)$(CC) -shared -nostdlib $(LDFLAGS) -Wl,-soname,$(LIBDUNE_SONAME) -Wl,-z,defs -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-Bsymbolic-functions \
 		-Wl,--version-script=libdune/libdune.map -o $@ $(LIBDUNE_OBJ)
 
 $(B)/lib/libdune.so: $(B)/lib/libdune.so.$(LIBDUNE_VERSION)

@@ -198,6 +198,20 @@ $(T)/link/aborting: tests/link/aborting.c $(LIBDUNE_A)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -O0 -pthread -o $@ $^
 
+# A library that enters Dune mode, and a program that unloads it.
+ENTERING := $(T)/link/entering-static.so $(T)/link/entering-shared.so
+GUEST_TESTS += $(T)/link/unloading $(ENTERING)
+$(T)/link/entering-static.so: LINK = $(LIBDUNE_A)
+$(T)/link/entering-shared.so: LINK = -L$(B)/lib -ldune
+$(ENTERING): tests/link/entering.c $(LIBDUNE_A) | $(B)/lib/libdune.so
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -Wl,-rpath,/usr/lib -o $@ $< $(LINK)
+$(T)/link/unloading: tests/link/unloading.c
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/include -pthread -o $@ $<
+
 # With symbols, and as it is written.
 DEBUGGEES := $(T)/link/debuggee $(T)/link/debuggee-static
 GUEST_TESTS += $(DEBUGGEES)

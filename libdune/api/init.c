@@ -9,6 +9,7 @@
 #include <linux/mman.h>
 #include <linux/resource.h>
 
+#include "api/api.h"
 #include "guest/guest.h"
 #include "host/calls.h"
 #include "host/host.h"
@@ -131,6 +132,9 @@ PUBLIC int dune_init(bool map_full)
 	if (__dune_process.ready)
 		return 0;
 	ret = check_cpu();
+	if (ret)
+		return ret;
+	ret = __dune_pin();
 	if (ret)
 		return ret;
 	find_xsave();

@@ -346,9 +346,10 @@ void dune_vm_default_pgflt_handler(uintptr_t addr, uint64_t fec);
  *
  * The memory of the process is dirty and accessed at first.  What system calls of threads in Dune mode write is dirty,
  * but for calls that were under way when the page table was first changed, and for what bpf() finds by pointers in its
- * structures. What the kernel writes for other processes, through /proc/PID/mem, asynchronously (io_uring, aio) or
- * when a thread ends (CLONE_CHILD_CLEARTID, robust futexes) sets no bit. A call that fails may set some of pages that
- * it has not written.
+ * structures. Threads that are not in Dune mode set no bits, by stores or calls (dune_threads_outside()), and a store
+ * through another mapping of the same memory sets the bit there. What the kernel writes for other processes, through
+ * /proc/PID/mem, asynchronously (io_uring, aio) or when a thread ends (CLONE_CHILD_CLEARTID, robust futexes) sets no
+ * bit. A call that fails may set some of pages that it has not written.
  *
  * Return: the number of pages found, or -errno.
  */

@@ -145,6 +145,16 @@ DUNE_INLINE bool dune_in_dune_mode(void)
 	return (cs & 3) == 0;
 }
 
+/**
+ * dune_threads_outside - how many threads of the process are not in Dune mode
+ *
+ * They see none of what a page table of the program's says, and their stores leave no dirty bit.  The number is that of
+ * a moment: where threads begin or end meanwhile, those may count as outside.  Reads /proc/self/stat; anywhere.
+ *
+ * Return: the number, or -errno: -ENOENT no /proc.
+ */
+int dune_threads_outside(void);
+
 /* Choices to be made before dune_enter(). */
 #define DUNE_OPT_RUN_IOCTL	0	/* run the guest by ioctl(DUNE_RUN) instead of lseek() */
 #define DUNE_OPT_STRICT		1	/* #GP for loads of descriptor tables and control registers */
