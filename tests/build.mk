@@ -212,6 +212,18 @@ $(T)/link/unloading: tests/link/unloading.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/include -pthread -o $@ $<
 
+# Programs that enter Dune mode themselves, for dune-run.
+OWN := $(addprefix $(T)/link/own-,static shared musl-static)
+GUEST_TESTS += $(OWN)
+$(T)/link/own-static: LINK = $(CC) $(CFLAGS)
+$(T)/link/own-shared: LINK = $(CC) $(CFLAGS) -L$(B)/lib -Wl,-rpath,/usr/lib -ldune
+$(T)/link/own-musl-static: LINK = musl-gcc $(CFLAGS) -static
+$(OWN): tests/link/own.c $(LIBDUNE_A) | $(B)/lib/libdune.so
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(firstword $(LINK)) -Ilibdune/include $< -o $@ $(wordlist 2,99,$(LINK)) \
+		$(if $(findstring -ldune,$(LINK)),,$(LIBDUNE_A))
+
 # With symbols, and as it is written.
 DEBUGGEES := $(T)/link/debuggee $(T)/link/debuggee-static
 GUEST_TESTS += $(DEBUGGEES)

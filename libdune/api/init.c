@@ -10,6 +10,7 @@
 #include <linux/resource.h>
 
 #include "api/api.h"
+#include "base/object.h"
 #include "guest/guest.h"
 #include "host/calls.h"
 #include "host/host.h"
@@ -125,6 +126,16 @@ static void set_switch_root(void)
 	__dune_process.switch_root = option(DUNE_OPT_STRICT) ? NO_ROOT : __dune_process.root;
 }
 
+/* In every program that is linked with this: dune-run leaves it to enter by itself (base/object.h). */
+__asm__(".pushsection .note.dune, \"a\", @note\n"
+	".balign 4\n"
+	".long 5, 0, 1\n"
+	".asciz \"" DUNE_NOTE_NAME "\"\n"
+	".balign 4\n"
+	".popsection");
+
+_Static_assert(sizeof(DUNE_NOTE_NAME) == 5 && DUNE_NOTE_ENTERS == 1, "the note has them");
+
 PUBLIC int dune_init(bool map_full)
 {
 	int ret;
@@ -139,6 +150,9 @@ PUBLIC int dune_init(bool map_full)
 		return ret;
 	find_xsave();
 	ret = open_engine();
+	if (ret == -EBUSY)
+		__dune_message("this process is in Dune mode already, by dune-run or by another copy of libdune: where "
+			       "a library enters that is loaded later, run the program without dune-run");
 	if (ret)
 		return ret;
 	if (!__dune_process.region)	/* launch/monitor.c has been there */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The ELF object in memory that libdune is in.  HR3.
+ * ELF objects in memory: the one that libdune is in, and programs that have libdune.  HR3.
  */
 #include <elf.h>
 
@@ -35,4 +35,60 @@ enum object_kind __dune_own_object(void)
 	if (flags & DF_1_PIE)
 		return OBJECT_PROGRAM;
 	return flags & DF_1_NODELETE ? OBJECT_PINNED : OBJECT_LIBRARY;
+}
+
+/* ---- which programs have libdune ---- */
+
+static bool begins_with(const char *text, const char *start)
+{
+	while (*start)
+		if (*text++ != *start++)
+			return false;
+	return true;
+}
+
+static bool has_note(const char *p, const char *end)
+{
+	while (end - p >= (long)sizeof(Elf64_Nhdr)) {
+		const Elf64_Nhdr *note = (const Elf64_Nhdr *)p;
+		unsigned long name = (note->n_namesz + 3UL) & -4UL, text = (note->n_descsz + 3UL) & -4UL;
+
+		p += sizeof(*note);
+		if (name + text > (unsigned long)(end - p))
+			return false;
+		if (note->n_type == DUNE_NOTE_ENTERS && note->n_namesz == sizeof(DUNE_NOTE_NAME) &&
+		    begins_with(p, DUNE_NOTE_NAME))
+			return true;
+		p += name + text;
+	}
+	return false;
+}
+
+/* Some dynamic linkers have made it an address already. */
+static bool needs_libdune(const Elf64_Dyn *dynamic, unsigned long bias)
+{
+	const char *strings = NULL;
+
+	for (const Elf64_Dyn *d = dynamic; d->d_tag != DT_NULL; d++)
+		if (d->d_tag == DT_STRTAB)
+			strings = (const char *)(d->d_un.d_ptr < bias ? d->d_un.d_ptr + bias : d->d_un.d_ptr);
+	for (const Elf64_Dyn *d = dynamic; strings && d->d_tag != DT_NULL; d++)
+		if (d->d_tag == DT_NEEDED && begins_with(strings + d->d_un.d_val, "libdune.so"))
+			return true;
+	return false;
+}
+
+bool __dune_program_enters(const Elf64_Phdr *segments, int count, unsigned long bias)
+{
+	for (int i = 0; i < count; i++) {
+		const char *start = (const char *)(bias + segments[i].p_vaddr);
+
+		/* Notes of other alignments are the compiler's. */
+		if (segments[i].p_type == PT_NOTE && segments[i].p_align <= 4 &&
+		    has_note(start, start + segments[i].p_memsz))
+			return true;
+		if (segments[i].p_type == PT_DYNAMIC && needs_libdune((const Elf64_Dyn *)start, bias))
+			return true;
+	}
+	return false;
 }

@@ -15,6 +15,7 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
+#include "base/object.h"
 #include "launch/inside.h"
 
 #define CANNOT_LOAD	126
@@ -340,7 +341,8 @@ static void __attribute__((noreturn, used)) load(void *stack)
 {
 	struct image image = { 0 };
 	struct start s;
-	struct wishes wishes;
+	struct wishes wishes = { 0 };
+	bool enters;
 
 	preload_relocate((unsigned long)__ehdr_start);	/* nobody else does it for a file that the kernel starts */
 	preload_find_start(&s, stack);
@@ -355,7 +357,11 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	map_segments(&image);
 	set_stack_protection(&image, (unsigned long)stack,
 			     preload_string_end((const char *)find_auxv(&s, AT_EXECFN)->a_un.a_val));
-	wishes = preload_clean_environment(&s);
+	enters = __dune_program_enters(image.segments, image.header.e_phnum, image.bias);
+	if (enters)
+		preload_leave_alone(s.envp);
+	else
+		wishes = preload_clean_environment(&s);
 	take_out_arguments(&s);
 	set_auxv(&s, &image);
 	set_comm(image.name, __dune_set_loaded(image.fd));
@@ -364,7 +370,8 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	dune_syscall2(__NR_munmap, image.segments, image.header.e_phnum * sizeof(Elf64_Phdr));
 	dune_syscall1(__NR_close, image.fd);
 	entry = image.bias + image.header.e_entry;
-	preload_enter(wishes);
+	if (!enters)
+		preload_enter(wishes);
 	go((unsigned long)s.argc);
 }
 

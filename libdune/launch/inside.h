@@ -36,6 +36,9 @@ void __dune_debug_begin(const struct dune_thread *t);
 
 /* ---- of the object ---- */
 
+/* preload.c: the program enters by itself, and the debugger that was asked for cannot meet it. */
+void preload_leave_alone(char **envp);
+
 /* What the kernel has put on the stack of a new program. */
 struct start {
 	long *argc;

@@ -6,6 +6,7 @@
  *
  * HR3, until it enters.
  */
+#include "base/object.h"
 #include "launch/inside.h"
 
 /* Tells glibc, which passes arguments to constructors, from musl, which does not. */
@@ -139,6 +140,39 @@ static struct wishes clean_up(char **envp)
 	return wishes;
 }
 
+/* The auxiliary vector lies behind the environment. */
+static bool program_enters(char **envp)
+{
+	const Elf64_Phdr *segments = NULL;
+	const Elf64_auxv_t *a;
+	unsigned long bias = 0;
+	int count = 0;
+
+	while (*envp)
+		envp++;
+	for (a = (const Elf64_auxv_t *)(envp + 1); a->a_type != AT_NULL; a++) {
+		if (a->a_type == AT_PHDR)
+			segments = (const Elf64_Phdr *)a->a_un.a_val;
+		else if (a->a_type == AT_PHNUM)
+			count = a->a_un.a_val;
+	}
+	for (int i = 0; segments && i < count; i++)
+		if (segments[i].p_type == PT_PHDR)
+			bias = (unsigned long)segments - segments[i].p_vaddr;
+	return segments && __dune_program_enters(segments, count, bias);
+}
+
+void preload_leave_alone(char **envp)
+{
+	for (; *envp; envp++) {
+		if (!preload_starts_with(*envp, DUNE_DEBUG_VARIABLE))
+			continue;
+		__dune_message("dune-run --gdb cannot debug a program that enters Dune mode itself");
+		for (;;)
+			dune_syscall1(__NR_exit_group, LAUNCH_FAILED);
+	}
+}
+
 static void __attribute__((constructor)) enter(int argc, char **argv, char **envp)
 {
 	(void)argc;
@@ -147,5 +181,8 @@ static void __attribute__((constructor)) enter(int argc, char **argv, char **env
 		envp = &__environ ? __environ : NULL;
 	if (&_r_debug)
 		go_last(_r_debug.r_map);
-	preload_enter(envp ? clean_up(envp) : (struct wishes){ 0 });
+	if (envp && program_enters(envp))
+		preload_leave_alone(envp);
+	else
+		preload_enter(envp ? clean_up(envp) : (struct wishes){ 0 });
 }
