@@ -131,7 +131,7 @@ shellcheck:
 
 # ---- using it ----
 
-.PHONY: check check-deep matrix tests demo bench bench-check realworld
+.PHONY: check check-deep matrix tests demo bench bench-check fuzz realworld
 tests: all $(UNIT_TESTS) $(GUEST_TESTS)
 
 # Asked for one kernel, it tests that one only.
@@ -155,6 +155,14 @@ bench: $(if $(NATIVE),libs programs,all) $(BENCHES)
 
 bench-check: all $(BENCHES)
 	$(Q)scripts/bench --check $(ONLY)
+
+# System calls by chance, outside and in Dune mode, for TIME seconds of the machine; SEED chooses others.
+TIME = 3600
+fuzz: all $(B)/tests/fuzz/calls
+	$(Q)scripts/testbed run --machine svm --smp 2 --timeout $$(($(TIME) * 2 + 600)) \
+		--deb bash --deb coreutils --deb diffutils --add $(B)/bin/dune-run:/usr/bin/dune-run \
+		--add $(B)/lib/dune-preload.so:/usr/lib/dune-preload.so --add $(B)/tests/fuzz/calls:/tests/fuzz/calls \
+		--add tests/fuzz/differ:/tests/fuzz/differ -- /tests/fuzz/differ $(TIME) $(SEED)
 
 # MACHINE is svm or vmx, ONLY some of the programs.
 realworld: all
@@ -180,6 +188,7 @@ help:
 	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
 	@echo 'make check KERNEL=V     on one kernel; V may also be debug: 6.1 with KASAN, lockdep and more; or kcsan'
 	@echo 'make check-deep         what takes hours: both of these (built once: 10 minutes of CPU each)'
+	@echo 'make fuzz TIME=S        system calls by chance, outside and under dune-run, for so many seconds; SEED=N'
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'
 	@echo '                        KERNELS="V..." MACHINES="svm" TESTS="..." for a part'
 	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'

@@ -180,6 +180,12 @@ $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Itests/include -o $@ $<
 $(T)/link/respawn: tests/include/kept-pages.h
 
+GUEST_TESTS += $(T)/fuzz/calls
+$(T)/fuzz/calls: tests/fuzz/calls.c
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $<
+
 SHOW_TESTS := $(T)/link/show $(addprefix $(T)/link/show,-static -static-pie -musl -musl-shared)
 GUEST_TESTS += $(SHOW_TESTS)
 $(T)/link/show: LINK = $(CC)

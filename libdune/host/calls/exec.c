@@ -26,6 +26,8 @@ static const char variable[] = "LD_PRELOAD=";
 
 /* As much as the kernel accepts for one string: 32 pages. */
 #define STRING_MAX	(32 * PAGE_SIZE)
+/* An address that cannot be read. */
+#define NOWHERE		1
 /* Pointers read at a time. */
 #define CHUNK		64
 
@@ -299,6 +301,9 @@ static long do_exec(struct dune_thread *t, const struct guest_regs *r, const str
 		return CALL_AGAIN;
 	}
 	ret = preload_length ? with_preload(t, c) : __dune_forward(r);
+	/* The kernel opens the file before it looks at the arguments, so what it says of that comes first. */
+	if (ret == -EFAULT)
+		ret = forward_with(t, &(struct call){ c->dirfd, c->path, NOWHERE, 0, c->flags }, NULL);
 	__dune_exec_end(t);
 	return ret;
 }

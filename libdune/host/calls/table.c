@@ -42,13 +42,26 @@ static bool ours(unsigned long start, unsigned long length)
  * Where the program's memory may be put, libdune's is reserved first.
  */
 
+/* At libdune's memory.  What the kernel refuses in any case is said as it says it. */
+static long refuse_mmap(const struct guest_regs *r)
+{
+	long ret = dune_syscall6(__NR_mmap, r->rdi, r->rsi, r->rdx, (r->r10 & ~(long)MAP_FIXED) | MAP_FIXED_NOREPLACE,
+				 r->r8, r->r9);
+
+	if (!is_error(ret))	/* what is left out in the child of a fork */
+		dune_syscall2(__NR_munmap, ret, r->rsi);
+	else if (ret != -EEXIST)
+		return ret;
+	return r->r10 & MAP_FIXED_NOREPLACE ? -EEXIST : -EPERM;
+}
+
 static long sys_mmap(struct dune_thread *t, struct guest_regs *r)
 {
 	long ret;
 
 	(void)t;
 	if (r->r10 & (MAP_FIXED | MAP_FIXED_NOREPLACE) && ours(r->rdi, r->rsi))
-		return r->r10 & MAP_FIXED_NOREPLACE ? -EEXIST : -EPERM;
+		return refuse_mmap(r);
 	__dune_region_complete();
 	ret = __dune_forward(r);
 	if (!is_error(ret) && r->r10 & MAP_FIXED)
@@ -59,8 +72,16 @@ static long sys_mmap(struct dune_thread *t, struct guest_regs *r)
 /* madvise, mseal, ...: (start, length, ...) */
 static long sys_range(struct dune_thread *t, struct guest_regs *r)
 {
+	long ret;
+
 	(void)t;
-	return ours(r->rdi, r->rsi) ? -EPERM : FORWARD_CALL;
+	if (!ours(r->rdi, r->rsi))
+		return FORWARD_CALL;
+	if (r->rax == __NR_munmap)
+		return r->rdi & (PAGE_SIZE - 1) ? -EINVAL : -EPERM;
+	/* What the kernel refuses in any case it refuses of no memory at all. */
+	ret = dune_syscall6(r->rax, r->rdi, 0, r->rdx, r->r10, r->r8, r->r9);
+	return is_error(ret) ? ret : -EPERM;
 }
 
 /* The same, of those with something to do behind them. */
