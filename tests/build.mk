@@ -180,8 +180,8 @@ $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Itests/include -o $@ $<
 $(T)/link/respawn: tests/include/kept-pages.h
 
-GUEST_TESTS += $(T)/fuzz/calls
-$(T)/fuzz/calls: tests/fuzz/calls.c
+GUEST_TESTS += $(T)/fuzz/calls $(T)/bench/rings
+$(T)/fuzz/calls $(T)/bench/rings: $(T)/%: tests/%.c
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $<

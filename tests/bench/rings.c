@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What an ordinary program pays for a call, a fault, a signal, a thread and a process: medians, in ticks of the
+ * time-stamp counter, which counts instructions on vmx.  Run as it is, by dune-run and by dune-run --ring0 it gives the
+ * table of doc/design/program.md.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#define SAMPLES		101
+#define STARTS		21
+#define PAGE		4096
+
+extern char **environ;
+static char page[PAGE] __attribute__((aligned(PAGE)));
+
+static int compare(const void *a, const void *b)
+{
+	long x = *(const long *)a, y = *(const long *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+#define MEDIAN(name, count, ...) do {						\
+	long samples[count];							\
+										\
+	for (int i = 0; i < (count); i++) {					\
+		long start = __rdtsc();						\
+										\
+		__VA_ARGS__;							\
+		samples[i] = __rdtsc() - start;					\
+	}									\
+	qsort(samples, count, sizeof(long), compare);				\
+	printf("%-36s %9ld\n", name, samples[(count) / 2]);			\
+	fflush(stdout);								\
+} while (0)
+
+static void on_signal(int signo)
+{
+	(void)signo;
+}
+
+static void on_fault(int signo)
+{
+	(void)signo;
+	mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+}
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+int main(int argc, char **argv)
+{
+	char *started[] = { argv[0], "started", NULL };
+	char *fresh = mmap(NULL, SAMPLES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_t thread;
+	pid_t pid;
+
+	if (argc > 1)
+		return 0;
+	for (int i = 0; i < 20; i++)
+		syscall(SYS_getpid);
+	MEDIAN("getpid()", SAMPLES, syscall(SYS_getpid));
+	MEDIAN("first touch of a page", SAMPLES, fresh[i * PAGE] = 1);
+	signal(SIGUSR1, on_signal);
+	raise(SIGUSR1);
+	MEDIAN("signal", SAMPLES, syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1));
+	signal(SIGSEGV, on_fault);
+	MEDIAN("page fault and mprotect()", SAMPLES, mprotect(page, PAGE, PROT_READ); *page = 1);
+	MEDIAN("pthread_create(), pthread_join()", SAMPLES, pthread_create(&thread, NULL, nothing, NULL);
+	       pthread_join(thread, NULL));
+	MEDIAN("fork, exit, wait", SAMPLES, pid = fork(); if (!pid) _exit(0); waitpid(pid, NULL, 0));
+	MEDIAN("posix_spawn(), wait", STARTS, posix_spawn(&pid, argv[0], NULL, NULL, started, environ);
+	       waitpid(pid, NULL, 0));
+	return 0;
+}
