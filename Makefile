@@ -192,7 +192,7 @@ help:
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'
 	@echo '                        KERNELS="V..." MACHINES="svm" TESTS="..." for a part'
 	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'
-	@echo 'make bench              the benchmarks; ONLY="micro|GROUP|CASE..." for some, NATIVE=1 on this machine'
+	@echo 'make bench              the benchmarks; ONLY="micro|baseline|GROUP|CASE..." for some, NATIVE=1 on this machine'
 	@echo 'make bench-check        has a path become longer than bench/baseline.tsv says?'
 	@echo 'make realworld          real programs, compared with themselves outside Dune mode;'
 	@echo '                        ONLY="redis git" MACHINE=vmx for a part'

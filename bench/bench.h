@@ -63,13 +63,14 @@ struct bench_case {
 	bool outside;			/* of WHERE_DUNE too: the measuring process does not enter, its children do */
 	bool by_dune_run;		/* the measuring process is run-dynamic, and in Dune mode by dune-run */
 	const char *unit;		/* what samples return if not ticks */
+	bool checked;			/* in the baseline, though its group is not micro */
 };
 
 #define SAMPLES_MAX	2048
 
 struct bench_group {
 	const char *name;
-	bool micro;			/* quick and steady: what `make bench-check` compares */
+	bool micro;			/* quick and steady: all of it is in the baseline */
 	const struct bench_case *cases;
 	unsigned int nr;
 };
@@ -129,11 +130,14 @@ void bench_measure(const struct bench_case *c, struct bench_result *result, stru
 /* ---- check.c ---- */
 
 void bench_check_open(const char *path);
-/* Is @name to be measured? */
-bool bench_check_wants(const char *name);
-/* False: longer than it should be, and to be measured once more. */
-bool bench_check(const char *name, uint64_t median, bool last_try);
-/* At the end: is all well?  @all: all micro cases were asked for. */
+/*
+ * False: longer than it should be, and to be measured once more.  @outside: the median outside Dune mode in this boot,
+ * or 0 if it was not measured.
+ */
+bool bench_check(const char *name, uint64_t median, uint64_t outside, bool last_try);
+/* It could not be measured, which is no better than too long; @skipped: unless the baseline's machine could not too. */
+void bench_check_failed(const char *name, const char *why, bool skipped);
+/* At the end: is all well?  @all: all cases were asked for. */
 bool bench_check_end(bool all);
 
 /* ---- counters.c ---- */

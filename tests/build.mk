@@ -79,6 +79,8 @@ $(KERN_UNITS): tests/unit/stubs/memory.c
 $(T)/unit/test_tdp: kern/mmu/tdp.c kern/vmx/ept.c kern/svm/npt.c
 $(T)/unit/test_granule: kern/mmu/granule.c
 
+$(T)/unit/test_bench_check: bench/check.c
+
 # Pure parts of libdune.
 LIBDUNE_UNITS := $(T)/unit/test_format $(T)/unit/test_error $(T)/unit/test_layout $(T)/unit/test_syscalls $(T)/unit/test_signals
 $(LIBDUNE_UNITS): CPPFLAGS += -Ilibdune

@@ -262,15 +262,15 @@ static uint64_t memory_touched_compat(unsigned int i)
 	return (memory_of(1, true, TOUCHED) - TOUCHED / 1024) * (GIB / TOUCHED);
 }
 
-#define OUTSIDE(name, begin, sample)	\
-	{ name, WHERE_DUNE, 25, 1, begin, NULL, sample, .mean_of = 8, .outside = true }
+#define OUTSIDE(name, begin, sample, ...)	\
+	{ name, WHERE_DUNE, 25, 1, begin, NULL, sample, .mean_of = 8, .outside = true, ##__VA_ARGS__ }
 #define MEMORY(name, where, sample)	\
 	{ name, where, 1, 1, begin_cgroups, NULL, sample, .outside = true, .unit = "KiB" }
 
 static const struct bench_case cases[] = {
-	OUTSIDE("dune_init()",				begin_times, init),
+	OUTSIDE("dune_init()",				begin_times, init, .checked = true),
 	OUTSIDE("dune_compat_init()",			begin_compat_times, init),
-	OUTSIDE("dune_enter()",				begin_times, enter),
+	OUTSIDE("dune_enter()",				begin_times, enter, .checked = true),
 	OUTSIDE("dune_init() + dune_enter()",		begin_times, init_and_enter),
 	OUTSIDE("dune_leave()",				begin_times, leave),
 	{ "dune_enter(), again",	WHERE_DUNE, 100, 1, NULL, leave_untimed, enter_again },

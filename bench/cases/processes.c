@@ -153,21 +153,22 @@ static void have_2_mib(void)
 	have_memory(2 << 20);
 }
 
-#define STATIC(name, n, calls, sample)	\
-	{ name, WHERE_BOTH, n, 1, NULL, NULL, sample, .mean_of = calls }
-#define ORDINARY(name, n, calls, begin, sample)	\
-	{ name ", dune-run", WHERE_BOTH, n, 1, begin, NULL, sample, .mean_of = calls, .by_dune_run = true }
+#define STATIC(name, n, calls, sample, ...)	\
+	{ name, WHERE_BOTH, n, 1, NULL, NULL, sample, .mean_of = calls, ##__VA_ARGS__ }
+#define ORDINARY(name, n, calls, begin, sample, ...)	\
+	{ name ", dune-run", WHERE_BOTH, n, 1, begin, NULL, sample, .mean_of = calls, .by_dune_run = true,	\
+	  ##__VA_ARGS__ }
 
 static const struct bench_case cases[] = {
 	STATIC("pthread_create() + pthread_join()",	40, 20, create_thread),
-	STATIC("fork + exit + wait",			20, 12, fork_exit_wait),
+	STATIC("fork + exit + wait",			20, 12, fork_exit_wait, .checked = true),
 	STATIC("fork + exec + exit + wait",		20, 12, fork_exec_wait),
 	STATIC("posix_spawn + exit + wait",		20, 12, spawn_wait),
 	ORDINARY("getpid",				200, 1, NULL, call_getpid),
 	ORDINARY("kill() of itself, a handler, back",	200, 1, catch_signal, kill_self),
 	ORDINARY("raise(), a handler, back",		200, 1, catch_signal, raise_signal),
 	ORDINARY("pthread_create() + pthread_join()",	40, 20, NULL, create_thread),
-	ORDINARY("fork + exit + wait",			20, 12, NULL, fork_exit_wait),
+	ORDINARY("fork + exit + wait",			20, 12, NULL, fork_exit_wait, .checked = true),
 	ORDINARY("fork + exit + wait, 512 KiB",		20, 12, have_512_kib, fork_exit_wait),
 	ORDINARY("fork + exit + wait, 2 MiB",		20, 12, have_2_mib, fork_exit_wait),
 	ORDINARY("fork + exec + exit + wait",		20, 5, NULL, fork_exec_wait),
