@@ -199,9 +199,9 @@ enum {
  * not allowed is a page fault first, for the program's handler, and -EFAULT if that does not help.
  *
  * The range may have the caller's own stack: what the caller then does there is a page fault of the program's, as
- * anywhere.  But a stack with a dune_jump_to_user() that has not returned keeps PERM_W: -EINVAL in a handler of ring 3's
- * calls.  Where the stack is copied on write, handlers of signals need an alternate one (sigaltstack()) that is not: the
- * kernel and libdune write their frames to the process's memory.
+ * anywhere.  But a stack with a dune_jump_to_user() that has not returned keeps PERM_W: -EINVAL in a handler of ring
+ * 3's calls.  Where the stack is copied on write, handlers of signals need an alternate one (sigaltstack()) that is
+ * not: the kernel and libdune write their frames to the process's memory.
  *
  * Return: 0 or -errno: -ENOENT a part of the range is not mapped.
  */

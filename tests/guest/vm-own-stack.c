@@ -89,8 +89,8 @@ static void __attribute__((noinline)) each_way(void)
 	use_it("PERM_COW");
 	CHECK_EQUAL(x, 3, "what is there");
 
-	CHECK(dune_vm_scan(dune_vm_root(), low, PAGES * PGSIZE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, NULL) > 0,
-	      "written pages");
+	CHECK(dune_vm_scan(dune_vm_root(), low, PAGES * PGSIZE, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT,
+			   NULL) > 0, "written pages");
 	x = 4;
 	use_it("a scan");
 
