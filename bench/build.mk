@@ -13,10 +13,11 @@ $(B)/bench/run: $(BENCH_OBJECTS) $(B)/lib/libdune.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -static $(LDFLAGS) -o $@ $^
 
-# The program of cases for which dune-run is to start an ordinary one.
-$(B)/bench/run-dynamic: $(BENCH_OBJECTS) $(B)/lib/libdune.a
+# The program of cases for which dune-run is to start an ordinary one: without what says that it enters by itself.
+$(B)/bench/run-dynamic: $(BENCH_OBJECTS) $(B)/lib/libdune.a bench/build.mk
 	$(call say,LINK)
-	$(Q)$(CC) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(CFLAGS) -pthread $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
+	$(Q)objcopy --remove-section=.note.dune $@
 
 # As a test: bench-check.
 $(B)/tests/bench/check: $(B)/bench/run
