@@ -182,6 +182,13 @@ $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Itests/include -o $@ $<
 $(T)/link/respawn: tests/include/kept-pages.h
 
+# Tests as ordinary programs, for dune-run: without the note that they have libdune.
+RING3_TESTS := $(addprefix $(T)/ring3/proc-,threads fork stopped signals locks interrupts fault-storm frames beside storm calls timers tsc jobs listing futex dispatch confined)
+GUEST_TESTS += $(RING3_TESTS)
+$(RING3_TESTS): $(T)/ring3/%: $(T)/guest/%
+	@mkdir -p $(@D)
+	$(Q)objcopy --remove-section .note.dune $< $@
+
 GUEST_TESTS += $(T)/fuzz/calls $(T)/bench/rings
 $(T)/fuzz/calls $(T)/bench/rings: $(T)/%: tests/%.c
 	$(call say,TEST)

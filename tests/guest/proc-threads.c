@@ -12,7 +12,6 @@
 #include <sys/syscall.h>
 
 #include "proc.h"
-#include "world.h"
 
 #define SMALL_STACK	65536
 

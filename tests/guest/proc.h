@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "mode.h"
+#include "world.h"
 
 static bool proc_inside __attribute__((unused));
 
@@ -25,8 +26,10 @@ __attribute__((unused)) static void proc_begin(int argc, char **argv)
 	int error;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc > 1 && !strcmp(argv[1], "outside"))
+	if (argc > 1 && !strcmp(argv[1], "outside")) {
+		DIE_UNLESS(!getenv("EXPECT_RING3") || world_has_run_page(), "ring 3 of a guest");
 		return;
+	}
 	proc_inside = true;
 	dune_set_option(DUNE_OPT_QUIET, true);
 	error = mode_enter();
