@@ -20,9 +20,12 @@ extern uint32_t *__dune_memory_mutex;
 static atomic_uint entered;
 static atomic_bool go, hold;
 
+/* What the lock holds while HR3 has it: no thread in GR0 takes it for its own (libdune/threads/threads.h). */
+#define HOLDER_HOST	0x10000
+
 static void lock(void)
 {
-	while (__atomic_exchange_n(__dune_memory_mutex, 1, __ATOMIC_ACQUIRE))
+	while (__atomic_exchange_n(__dune_memory_mutex, HOLDER_HOST, __ATOMIC_ACQUIRE))
 		;
 }
 
