@@ -23,4 +23,4 @@ $(B)/bench/run-dynamic: $(BENCH_OBJECTS) $(B)/lib/libdune.a bench/build.mk
 $(B)/tests/bench/check: $(B)/bench/run
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
-GUEST_TESTS += $(B)/tests/bench/check
+GUEST_TESTS += $(B)/tests/bench/check $(B)/bench/run-dynamic
