@@ -51,7 +51,8 @@ static u64 cr4_allowed(void)
 		bits |= X86_CR4_SMAP;
 	if (boot_cpu_has(X86_FEATURE_PCID))
 		bits |= X86_CR4_PCIDE;
-	if (cpuid_ecx(7) & BIT(2))	/* the kernel may only emulate it */
+	/* Where Linux has it: a guest wants to be as outside. And not where the CPU has not. */
+	if (boot_cpu_has(X86_FEATURE_UMIP) && cpuid_ecx(7) & BIT(2))
 		bits |= X86_CR4_UMIP;
 	return bits;
 }

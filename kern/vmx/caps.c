@@ -153,6 +153,9 @@ int vmx_caps_read(void)
 	caps->cr4_fixed0 = read_msr(MSR_IA32_VMX_CR4_FIXED0);
 	caps->cr4_fixed1 = read_msr(MSR_IA32_VMX_CR4_FIXED1);
 	caps->cr4_allowed = CR4_GUEST & caps->cr4_fixed1 & ~caps->cr4_fixed0;
+	/* A guest that wants to be as outside has it where Linux has. */
+	if (!boot_cpu_has(X86_FEATURE_UMIP))
+		caps->cr4_allowed &= ~(u64)X86_CR4_UMIP;
 	/* PCIDs are tagged with the VPID, and INVPCID must work in the guest. */
 	if (!caps->vpid || !caps->invpcid)
 		caps->cr4_allowed &= ~(u64)X86_CR4_PCIDE;

@@ -71,16 +71,14 @@ static bool has_invpcid(void)
 }
 
 /*
- * What keeps ring 0 from a program in ring 3; and UMIP where the kernel emulates what that forbids, as libdune does
- * then (host/emulate.c).
+ * What keeps ring 0 from a program in ring 3; and UMIP, which a guest may have where the kernel emulates what that
+ * forbids, as libdune does then (host/emulate.c).
  */
 static void choose_cr4(uint64_t possible)
 {
-	uint64_t wanted = CR4_SMEP | CR4_SMAP | (__dune_umip_is_emulated() ? CR4_UMIP : 0);
-
 	if (!__dune_process.ring3)
 		return;
-	__dune_process.cr4 = possible & wanted;
+	__dune_process.cr4 = possible & (CR4_SMEP | CR4_SMAP | CR4_UMIP);
 	if (__dune_process.cr4 & CR4_SMAP)
 		__dune_process.options |= 1U << DUNE_OPT_SMAP;
 }

@@ -39,6 +39,11 @@ void __dune_debug_begin(const struct dune_thread *t)
 	debug.pid = dune_syscall0(__NR_getpid);
 }
 
+bool __dune_debugged(void)
+{
+	return READ_ONCE(debug.pid);
+}
+
 /*
  * The guest's registers are in t->vcpu.regs, and @info is the signal that it is about to get for an exception;
  * signals are blocked.  Returns whether the debugger, if there is one, wants it to go on without.

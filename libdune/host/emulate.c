@@ -3,7 +3,6 @@
  * What the kernel does for programs at exceptions of ring 3, and so libdune where the program is in ring 3 of the
  * guest: the instructions that UMIP forbids, and the vsyscall page.  HR3.
  */
-#include <cpuid.h>
 
 #include "host/host.h"
 #include "host/signals.h"
@@ -22,17 +21,6 @@ struct table_register {
 	uint16_t limit;
 	uint64_t base;
 } __attribute__((packed));
-
-/*
- * Does the kernel emulate them?  Else the CPU makes them.  It does where the CPU can forbid them: to try would write to
- * the kernel's log.
- */
-bool __dune_umip_is_emulated(void)
-{
-	uint32_t eax, ebx, ecx, edx;
-
-	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && ecx & 1 << 2;
-}
 
 /* An instruction of 64-bit code while it is decoded.  SDM, "Instruction Format". */
 struct instruction {

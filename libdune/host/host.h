@@ -63,13 +63,14 @@ static inline void assert_ring(const struct dune_thread *t)
 
 /* ---- emulate.c ---- */
 
-bool __dune_umip_is_emulated(void);
 /* Has ring 3 met something that the kernel emulates outside, and libdune has? */
 bool __dune_emulate(struct dune_thread *t, const struct raise *raise);
 
 /* ---- debug.c ---- */
 
 void __dune_debug_begin(const struct dune_thread *t);
+/* Has __dune_debug_begin() been called? */
+bool __dune_debugged(void);
 bool __dune_debug_stop(struct dune_thread *t, const siginfo_t *info);
 
 #pragma GCC visibility pop

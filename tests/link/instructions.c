@@ -5,6 +5,7 @@
  */
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -133,9 +134,25 @@ static void exceptions(void)
 	    printf("%ld\n", ((long (*)(long *, long *))0xffffffffff600000)(t, NULL)));
 }
 
+/* Bochs 2.7 raises the step's exception in the kernel's entry of system calls, which complains. */
+static bool is_bochs(void)
+{
+	FILE *version = fopen("/sys/class/dmi/id/bios_version", "re");
+	char line[64] = "";
+
+	if (version) {
+		if (!fgets(line, sizeof(line), version))
+			line[0] = '\0';
+		fclose(version);
+	}
+	return strstr(line, "Bochs");
+}
+
 static void steps(void)
 {
 	ONE("pushf; orl $0x100, (%%rsp); popf; nop; nop");
+	if (is_bochs())
+		return;
 	TRY("a step over a call", __asm__ volatile("pushf; orl $0x100, (%%rsp); popf; syscall; nop; nop"
 						   : : "a"(SYS_getpid) : "rcx", "r11", "memory"));
 }
