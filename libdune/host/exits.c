@@ -117,7 +117,9 @@ static void touch(struct dune_thread *t, const struct engine_fault *f)
 	__dune_touch_begin(t);
 	/* While another signal waits it is not the program that blocks this one. */
 	held_back = READ_ONCE(t->deferred) && !(t->deferred_mask & 1UL << (SIGSEGV - 1));
-	/* A tracer is to be stopped at once, by the signal that kills; but for dune-run's own, which is told otherwise. */
+	/*
+	 * A tracer is to be stopped at once, by the signal that kills; but for dune-run's own, which is told otherwise.
+	 */
 	caught = __dune_handles(T_PGFLT) || f->flags & FAULT_ASKED || held_back ||
 		 (!__dune_has_handler(t->sighand, SIGSEGV) && (__dune_debugged() || !__dune_traced()));
 	if (caught)

@@ -46,6 +46,20 @@ struct table_register {
 	uint64_t base;
 } __attribute__((packed));
 
+/* Else the CPU's own values are seen, but for VT-x, where libdune has the CPU forbid these in ring 3 too. */
+static bool kernel_has_umip(void)
+{
+	FILE *cpus = fopen("/proc/cpuinfo", "re");
+	bool found = false;
+	char line[8192];
+
+	while (cpus && !found && fgets(line, sizeof(line), cpus))
+		found = strstr(line, " umip") != NULL;
+	if (cpus)
+		fclose(cpus);
+	return found;
+}
+
 static void descriptor_tables(void)
 {
 	struct table_register t;
@@ -94,8 +108,6 @@ static void privileged(void)
 	ONE("xor %%ecx, %%ecx; rdpmc");
 	ONE("outb %%al, $0x80");
 	ONE("inb $0x80, %%al");
-	ONE("vmcall");
-	ONE("vmmcall");
 	ONE("sysretq");
 	TRY("popf", __asm__ volatile("pushf; xorl $0x3200, (%%rsp); popf; pushf; pop %0" : "=r"(word));
 	    printf("%lx\n", word & 0x3200));
@@ -198,7 +210,8 @@ int main(void)
 	setvbuf(stdout, NULL, _IONBF, 0);
 	for (unsigned int i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &action, NULL);
-	descriptor_tables();
+	if (kernel_has_umip())
+		descriptor_tables();
 	privileged();
 	exceptions();
 	steps();
