@@ -77,13 +77,14 @@ void __dune_lstar_choose(unsigned int way_out)
 {
 	unsigned int way = 0;
 
-#define CHOOSE(name)                                                                                               \
-	if (way++ == way_out) {                                                                                    \
-		bool ring3 = __dune_process.ring3;                                                                 \
-                                                                                                                   \
-		__dune_process.lstar = (unsigned long)(ring3 ? __dune_program_lstar_##name : __dune_lstar_##name); \
-		__dune_process.lstar_return = (unsigned long)(ring3 ? __dune_program_lstar_##name##_return :       \
-								      __dune_lstar_##name##_return);               \
+#define CHOOSE(name)										\
+	if (way++ == way_out) {									\
+		const bool ring3 = __dune_process.ring3;					\
+												\
+		__dune_process.lstar = (unsigned long)						\
+			(ring3 ? __dune_program_lstar_##name : __dune_lstar_##name);		\
+		__dune_process.lstar_return = (unsigned long)					\
+			(ring3 ? __dune_program_lstar_##name##_return : __dune_lstar_##name##_return);	\
 	}
 	FOR_EACH_WAY_OUT(CHOOSE)
 }

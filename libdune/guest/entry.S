@@ -83,20 +83,19 @@ __dune_lstar_\name\()_return:
  * such a call with the program's registers, and goes back there (PRIVATE_STEPPED).
  */
 	.macro	program_lstar name, instruction
-	.globl	__dune_program_lstar_\name, __dune_program_lstar_\name\()_return, __dune_program_lstar_\name\()_stepped
-	.hidden	__dune_program_lstar_\name, __dune_program_lstar_\name\()_return, __dune_program_lstar_\name\()_stepped
+	.globl	__dune_program_lstar_\name, __dune_program_lstar_\name\()_return
+	.hidden	__dune_program_lstar_\name, __dune_program_lstar_\name\()_return
 	.type	__dune_program_lstar_\name, @function
 	.balign	16
 __dune_program_lstar_\name:
 	.cfi_startproc
 	.cfi_register rip, rcx
 	test	$RFLAGS_TF, %r11d
-	jnz	__dune_program_lstar_\name\()_stepped
+	jnz	1f
 	\instruction
 __dune_program_lstar_\name\()_return:
 	sysretq
-__dune_program_lstar_\name\()_stepped:
-	ud2
+1:	ud2
 	.cfi_endproc
 	.size	__dune_program_lstar_\name, . - __dune_program_lstar_\name
 	.endm

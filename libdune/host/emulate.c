@@ -3,7 +3,6 @@
  * What the kernel does for programs at exceptions of ring 3, and so libdune where the program is in ring 3 of the
  * guest: the instructions that UMIP forbids, and the vsyscall page.  HR3.
  */
-
 #include "host/host.h"
 #include "host/signals.h"
 

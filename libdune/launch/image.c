@@ -21,9 +21,6 @@
 #define CANNOT_LOAD	126
 #define ADDRESS_END	(1UL << 47)	/* of the process's addresses */
 
-#define page_down(address)	((address) & -(unsigned long)PGSIZE)
-#define page_up(address)	page_down((address) + PGSIZE - 1)
-
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const Elf64_Dyn _DYNAMIC[] __attribute__((visibility("hidden")));
 

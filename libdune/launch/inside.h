@@ -36,6 +36,9 @@ void __dune_debug_begin(const struct dune_thread *t);
 
 /* ---- of the object ---- */
 
+#define page_down(address)	((address) & -(unsigned long)PGSIZE)
+#define page_up(address)	page_down((address) + PGSIZE - 1)
+
 /* preload.c: the program enters by itself, and the debugger that was asked for cannot meet it. */
 void preload_leave_alone(char **envp);
 

@@ -15,9 +15,6 @@
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
 
-#define page_down(address)	((address) & -(unsigned long)PGSIZE)
-#define page_up(address)	page_down((address) + PGSIZE - 1)
-
 /* ring3.S */
 void __dune_go_to_ring3(void (*start)(const struct guest_regs *regs, bool debugged), bool debugged);
 

@@ -115,20 +115,6 @@ static void no_restorer(void)
 
 /* ---- ignored ---- */
 
-static unsigned long status_field(const char *name)
-{
-	FILE *f = fopen("/proc/self/status", "re");
-	unsigned long value = ~0UL;
-	char line[256];
-
-	DIE_UNLESS(f, "/proc/self/status");
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, strlen(name)))
-			value = strtoul(line + strlen(name) + 1, NULL, 16);
-	fclose(f);
-	return value;
-}
-
 /* An access that only the kernel's own fault handler resolves, made where SIGSEGV has no handler. */
 static void fault(void)
 {
@@ -176,25 +162,25 @@ static void ignored(void)
 {
 	const unsigned long both = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
 
-	CHECK_EQUAL(status_field("SigCgt") & both, 0, "caught at the beginning");
+	CHECK_EQUAL(proc_status_field("SigCgt", 16) & both, 0, "caught at the beginning");
 	fault();
-	CHECK_EQUAL(status_field("SigCgt") & both, 0, "caught after a fault");
+	CHECK_EQUAL(proc_status_field("SigCgt", 16) & both, 0, "caught after a fault");
 	signal(SIGSEGV, SIG_IGN);
 	signal(SIGBUS, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	waits_undisturbed("before a fault");
 	fault();
-	CHECK_EQUAL(status_field("SigCgt") & both, 0, "caught after a fault, ignored");
-	CHECK_EQUAL(status_field("SigIgn") & both, both, "ignored after a fault");
+	CHECK_EQUAL(proc_status_field("SigCgt", 16) & both, 0, "caught after a fault, ignored");
+	CHECK_EQUAL(proc_status_field("SigIgn", 16) & both, both, "ignored after a fault");
 	waits_undisturbed("after a fault");
 	CHECK_EQUAL(IN_CHILD(
 		fault();
-		CHECK_EQUAL(status_field("SigIgn") & both, both, "ignored in a child");
+		CHECK_EQUAL(proc_status_field("SigIgn", 16) & both, both, "ignored in a child");
 		waits_undisturbed("in a child")
 	), EXITED(0), "a child");
 	signal(SIGSEGV, SIG_DFL);
 	fault();
-	CHECK_EQUAL(status_field("SigIgn") & both, 1UL << (SIGBUS - 1), "ignored after SIG_DFL");
+	CHECK_EQUAL(proc_status_field("SigIgn", 16) & both, 1UL << (SIGBUS - 1), "ignored after SIG_DFL");
 	CHECK(WTERMSIG(IN_CHILD(raise(SIGSEGV))) == SIGSEGV, "SIGSEGV by kill() after a fault");
 	CHECK(WTERMSIG(IN_CHILD(signal(SIGSEGV, SIG_IGN), *nowhere = 1)) == SIGSEGV,
 	      "an exception, where SIGSEGV is ignored");

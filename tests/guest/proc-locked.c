@@ -15,21 +15,6 @@
 
 static char data[256 * KIB] = { 1 };
 
-/* KiB */
-static unsigned long status_field(const char *name)
-{
-	FILE *f = fopen("/proc/self/status", "re");
-	unsigned long value = ~0UL;
-	char line[256];
-
-	DIE_UNLESS(f, "/proc/self/status");
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, strlen(name)))
-			value = strtoul(line + strlen(name) + 1, NULL, 10);
-	fclose(f);
-	return value;
-}
-
 /* The mapping of @address is locked, as /proc says. */
 static bool is_locked(const void *address)
 {
@@ -64,27 +49,27 @@ static void locks(const char *who)
 	int local;
 
 	page = mmap(NULL, 64 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK_EQUAL(status_field("VmLck"), 0, who);
+	CHECK_EQUAL(proc_status_field("VmLck", 10), 0, who);
 	CHECK(!mlockall(MCL_CURRENT), "%s: mlockall(MCL_CURRENT): %s", who, strerror(errno));
 	CHECK(is_locked(data) && is_locked(page) && is_locked(&local), "%s: MCL_CURRENT", who);
-	before = status_field("VmLck");
+	before = proc_status_field("VmLck", 10);
 	CHECK(before >= 256 + 64 && before < 8192, "%s: %lu KiB are locked", who, before);
 	later = mmap(NULL, 128 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK_EQUAL(status_field("VmLck"), before, "what is mapped after MCL_CURRENT");
+	CHECK_EQUAL(proc_status_field("VmLck", 10), before, "what is mapped after MCL_CURRENT");
 	CHECK_EQUAL(munlockall(), 0, "munlockall");
-	CHECK_EQUAL(status_field("VmLck"), 0, "locked after munlockall");
+	CHECK_EQUAL(proc_status_field("VmLck", 10), 0, "locked after munlockall");
 	munmap(later, 128 * KIB);
 
 	CHECK(!mlockall(MCL_FUTURE), "%s: mlockall(MCL_FUTURE): %s", who, strerror(errno));
-	CHECK_EQUAL(status_field("VmLck"), 0, "what was there before MCL_FUTURE");
+	CHECK_EQUAL(proc_status_field("VmLck", 10), 0, "what was there before MCL_FUTURE");
 	later = mmap(NULL, 128 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(later != MAP_FAILED && is_locked(later), "%s: mapped after MCL_FUTURE", who);
-	CHECK_EQUAL(status_field("VmLck"), 128, "mapped after MCL_FUTURE");
+	CHECK_EQUAL(proc_status_field("VmLck", 10), 128, "mapped after MCL_FUTURE");
 	CHECK(!mlockall(MCL_CURRENT), "%s: the same again, MCL_CURRENT: %s", who, strerror(errno));
 	page = mmap(NULL, 64 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(!is_locked(page), "%s: MCL_CURRENT takes MCL_FUTURE back", who);
 	CHECK_EQUAL(IN_CHILD(
-		CHECK_EQUAL(status_field("VmLck"), 0, "locked in a child");
+		CHECK_EQUAL(proc_status_field("VmLck", 10), 0, "locked in a child");
 		page = mmap(NULL, 64 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		CHECK(!is_locked(page), "mapped in a child");
 		CHECK(!mlockall(MCL_CURRENT | MCL_FUTURE), "mlockall() in a child");
@@ -128,7 +113,7 @@ int main(int argc, char **argv)
 		as_user(64 * KIB);
 		CHECK_ERRNO(mlockall(MCL_CURRENT), ENOMEM, "more than the limit");
 		CHECK_ERRNO(mlockall(MCL_CURRENT | MCL_FUTURE), ENOMEM, "more than the limit, MCL_FUTURE");
-		CHECK_EQUAL(status_field("VmLck"), 0, "locked then");
+		CHECK_EQUAL(proc_status_field("VmLck", 10), 0, "locked then");
 	), EXITED(0), "a user with 64 KiB");
 	CHECK_EQUAL(IN_CHILD(
 		as_user(0);

@@ -88,6 +88,21 @@ __attribute__((unused)) static void proc_until_asleep(int tid)
 	CHECK(false, "thread %d does not wait", tid);
 }
 
+/* The number behind @name in /proc/self/status: of sizes in KiB, of signals a mask, of which @base is 16. */
+__attribute__((unused)) static unsigned long proc_status_field(const char *name, int base)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	unsigned long value = ~0UL;
+	char line[256];
+
+	DIE_UNLESS(f, "/proc/self/status");
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, strlen(name)))
+			value = strtoul(line + strlen(name) + 1, NULL, base);
+	fclose(f);
+	return value;
+}
+
 /* What could grow: the process's size, what of it is there, in KiB, and the number of its mappings. */
 struct proc_size {
 	unsigned long size, resident, data, mappings;
