@@ -28,6 +28,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/kvm.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -580,6 +581,65 @@ static int leave_first_cpu(void)
 	return count;
 }
 
+/* Has each of the @cpus other than ours do nothing but spin, in processes of their own, which go into @spinners. */
+static void spin_elsewhere(int cpus, int ours, pid_t *spinners)
+{
+	static const struct sched_param priority = { .sched_priority = 1 };
+	int ready[2];
+	cpu_set_t one;
+	char byte;
+
+	if (pipe(ready))
+		return;
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		spinners[cpu] = cpu == ours ? 0 : fork();
+		if (spinners[cpu] || cpu == ours)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		sched_setscheduler(0, SCHED_FIFO, &priority);
+		write(ready[1], "", 1);
+		for (;;)
+			;
+	}
+	for (int cpu = 1; cpu < cpus; cpu++)
+		read(ready[0], &byte, 1);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/*
+ * Returns a guest of KVM's, to be closed when the module under test has one. Before the first guest KVM changes an
+ * instruction of the scheduler by a breakpoint. While QEMU translates code it has no lock on its page (before 8.0): a
+ * CPU that meets the breakpoint just when another one takes it away keeps it, and goes round in the kernel's handler
+ * for ever. So no other CPU comes near the scheduler meanwhile.
+ */
+static int first_kvm_guest(int cpus)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), guest, ours = sched_getcpu();
+	pid_t spinners[CPU_SETSIZE] = { 0 };
+	cpu_set_t before, one;
+
+	if (kvm < 0)
+		return -1;
+	sched_getaffinity(0, sizeof(before), &before);
+	CPU_ZERO(&one);
+	CPU_SET(ours, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	spin_elsewhere(cpus, ours, spinners);
+	guest = ioctl(kvm, KVM_CREATE_VM, 0);
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		if (spinners[cpu] > 0) {
+			kill(spinners[cpu], SIGKILL);
+			waitpid(spinners[cpu], NULL, 0);
+		}
+	}
+	sched_setaffinity(0, sizeof(before), &before);
+	close(kvm);
+	return guest;
+}
+
 /*
  * An interrupt that QEMU has lost comes with the next one (doc/emulators.md); the timer of an
  * idle CPU sends none. While an alarm is set, the kernel has the HPET interrupt 64 times in a
@@ -623,7 +683,7 @@ int main(void)
 	struct command command = { .status = 255 };
 	char **argv, *command_line, *word;
 	bool shell, ready;
-	int cpus = 1;
+	int cpus = 1, guest = -1;
 
 	iopl(3);
 	mount_all();
@@ -648,6 +708,8 @@ int main(void)
 		find_clock();
 	tell_clock();
 	ready = load_modules("/testbed/modules");
+	if (cpus > 1)
+		guest = first_kvm_guest(cpus);
 	if (command_line && strstr(command_line, "testbed.rtc")) {
 		rtc_on();
 		rtc_to_each(cpus);
@@ -658,6 +720,8 @@ int main(void)
 		ready = false;
 		usleep(100000);
 	}
+	if (guest >= 0)
+		close(guest);
 	say_addresses();
 
 	if (shell) {
