@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* /dev/dune: the calls of user space, checked and handed on. */
 #include <linux/anon_inodes.h>
+#include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -117,15 +118,37 @@ static long get_granule(struct dune_vm *vm, struct dune_granule __user *argument
 	return put_user(granule.gpa, &argument->gpa);
 }
 
-/* For a forked child: a file of its own, with the granules that the one it inherited had at the fork. */
-static long attach(struct dune_vm *from, unsigned long argument)
+/* Install @new in the caller's descriptor @fd, which has to be one of @old's. */
+static int replace_file(unsigned int fd, struct file *old, struct file *new)
 {
-	u32 flags = argument, round = argument >> DUNE_ATTACH_ROUND_SHIFT;
-	struct dune_vm *vm;
+	struct files_struct *files = current->files;
+	bool found;
+
+	spin_lock(&files->file_lock);
+	found = files_lookup_fd_locked(files, fd) == old;
+	if (found)
+		rcu_assign_pointer(files_fdtable(files)->fd[fd], new);
+	spin_unlock(&files->file_lock);
+	if (!found)
+		return -EBADF;
+	/*
+	 * This call may have no reference of its own to @old.  If that was the last one, fput() has the file released
+	 * on the way back to user space.
+	 */
+	filp_close(old, files);
+	return 0;
+}
+
+/* For a forked child: a file of its own, with the granules that the one it inherited had at the fork. */
+static long attach(struct file *inherited, unsigned long argument)
+{
+	u32 where = argument, round = argument >> DUNE_ATTACH_ROUND_SHIFT;
+	bool replace = where & DUNE_ATTACH_REPLACE;
+	struct dune_vm *from = inherited->private_data, *vm;
 	struct file *file;
 	int fd, error;
 
-	if (flags & ~O_CLOEXEC)
+	if (!replace && where & ~O_CLOEXEC)
 		return -EINVAL;
 	vm = dune_vm_create();
 	if (IS_ERR(vm))
@@ -133,7 +156,7 @@ static long attach(struct dune_vm *from, unsigned long argument)
 	error = dune_mmu_copy_granules(&vm->mmu, &from->mmu, round);
 	if (error)
 		goto release_vm;
-	fd = get_unused_fd_flags(flags);
+	fd = replace ? where & ~DUNE_ATTACH_REPLACE : get_unused_fd_flags(where);
 	if (fd < 0) {
 		error = fd;
 		goto release_vm;
@@ -144,11 +167,19 @@ static long attach(struct dune_vm *from, unsigned long argument)
 		goto put_fd;
 	}
 	file->f_mode |= FMODE_LSEEK;
-	fd_install(fd, file);
-	return fd;
+	if (!replace) {
+		fd_install(fd, file);
+		return fd;
+	}
+	error = replace_file(fd, inherited, file);
+	if (!error)
+		return fd;
+	fput(file);		/* and with it the VM */
+	return error;
 
 put_fd:
-	put_unused_fd(fd);
+	if (!replace)
+		put_unused_fd(fd);
 release_vm:
 	dune_vm_release(vm);
 	return error;
@@ -161,7 +192,7 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 	if (command == DUNE_GET_INFO)
 		return get_info((void __user *)argument);
 	if (command == DUNE_ATTACH)
-		return attach(vm, argument);
+		return attach(file, argument);
 	/* A child without memory for DUNE_ATTACH waits before it tries again. */
 	if (command == DUNE_YIELD)
 		return dune_yield(argument);

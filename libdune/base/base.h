@@ -149,8 +149,22 @@ int __dune_copy_out(unsigned long to, const void *from, size_t size);
 bool __dune_copy(void *to, const void *from, unsigned long size);
 extern const char __dune_copy_failed[];
 
-/* fd.c */
-int __dune_move_fd(int fd);
+/*
+ * fd.c: a descriptor that is opened between the first two, and moved there, is none of those that the program may
+ * have: above its soft limit, if that is no more than 1,024 and can be raised.  The second gives back the number that
+ * it has then.
+ */
+struct fd_limit {
+	uint64_t soft, hard;
+};
+
+struct fd_limits {
+	struct fd_limit own, raised;
+};
+
+void __dune_fd_limit_raise(struct fd_limits *limits);
+int __dune_fd_move(int fd, const struct fd_limits *limits);
+void __dune_fd_limit_restore(const struct fd_limits *limits);
 
 /* Calls of libdune's own from GR0 to HR3, by the gate. */
 #define PRIVATE_CALL(nr)	(0x6c69624400000000UL | (nr))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Where libdune's descriptor is.  HR3.
+ * Where libdune's descriptor is: above the program's limit (RLIMIT_NOFILE).  What is open there stays open, it is none
+ * of those that the program may have, and no call of the program's gets or reaches that number.  HR3.
  */
 #include <linux/fcntl.h>
 #include <linux/resource.h>
@@ -8,55 +9,55 @@
 #include "base/base.h"
 
 /*
- * Out of the way of programs, which often try all up to 255, and not above 319: a fork goes through all up to the
- * next multiple of 64, and what describes 512 of them is a page.
+ * But no higher: the kernel has a table of all numbers up to the highest, which a fork goes through and copies, at some
+ * 8 instructions for each.
  */
-#define DUNE_FD		300
+#define FD_HIGHEST	1024
 
-struct limit {
-	uint64_t soft, hard;
-};
-
-/*
- * The program's limit is lower: raise it for a moment, if the process may.  What is open then stays open, and takes
- * none of the few that the program may have.
- */
-static long move_beyond(const struct limit *limit, int fd)
+static long set_limit(const struct fd_limit *limit, struct fd_limit *old)
 {
-	const uint64_t enough = DUNE_FD + 1;
-	const struct limit more = { enough, limit->hard < enough ? enough : limit->hard };
-	long ret;
-
-	if (limit->soft >= enough || __dune_process.filtered)
-		return -EINVAL;
-	ret = dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &more, NULL);
-	if (ret)
-		return ret;
-	ret = dune_syscall3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, DUNE_FD);
-	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, limit, NULL);
-	return ret;
+	return dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, limit, old);
 }
 
-/* Give the descriptor a high number if there is room; else it stays where it is. */
-int __dune_move_fd(int fd)
+/* Only for as long as it takes: another thread of the program's could have more meanwhile. */
+void __dune_fd_limit_raise(struct fd_limits *limits)
 {
-	struct limit limit = { 0 };
-	int wanted[] = { DUNE_FD, 200, 100, 20, 0 };
-	long ret;
+	struct fd_limit *own = &limits->own, *raised = &limits->raised;
 
-	if (!dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) && limit.soft && limit.soft < 20)
-		wanted[ARRAY_SIZE(wanted) - 1] = limit.soft - 1;
-	ret = move_beyond(&limit, fd);
-	if (!is_error(ret)) {
-		own_syscall1(__NR_close, fd);
-		return ret;
-	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(wanted); i++) {
-		if (!wanted[i])
-			break;
-		ret = dune_syscall3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, wanted[i]);
-		if (is_error(ret))
+	if (__dune_process.filtered || set_limit(NULL, own))
+		own->soft = own->hard = FD_HIGHEST;
+	*raised = *own;
+	if (__dune_process.filtered || own->soft > FD_HIGHEST)
+		return;
+	raised->hard += own->soft == own->hard;		/* for which a privilege is needed */
+	raised->soft = raised->hard;
+	if (set_limit(raised, NULL))
+		*raised = *own;
+}
+
+void __dune_fd_limit_restore(const struct fd_limits *limits)
+{
+	struct fd_limit now;
+
+	if (limits->raised.soft == limits->own.soft)
+		return;
+	/* Who has set another one meanwhile is to have it. */
+	if (!set_limit(&limits->own, &now) && (now.soft != limits->raised.soft || now.hard != limits->raised.hard))
+		set_limit(&now, NULL);
+}
+
+/* Where the limit could not be raised it gets the highest number that is free: the program has one less. */
+int __dune_fd_move(int fd, const struct fd_limits *limits)
+{
+	const int highest = limits->own.soft < FD_HIGHEST ? (int)limits->own.soft : FD_HIGHEST;
+
+	for (int number = highest; number > fd; number--) {
+		long ret = dune_syscall3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, number);
+
+		if (ret == -EINVAL || ret == -EMFILE)
 			continue;
+		if (is_error(ret))
+			break;
 		own_syscall1(__NR_close, fd);
 		return ret;
 	}

@@ -9,7 +9,6 @@
 #include <linux/dune.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
-#include <linux/resource.h>
 
 #include "engine/engine.h"
 #include "engine/gate.h"
@@ -60,7 +59,7 @@ static struct dune_run *run_of(const struct vcpu *v)
 
 /* ---- the process ---- */
 
-int __dune_engine_open(struct engine_info *engine)
+static int open_device(struct engine_info *engine, const struct fd_limits *limits)
 {
 	struct dune_info info;
 	long fd, ret;
@@ -87,8 +86,19 @@ int __dune_engine_open(struct engine_info *engine)
 		__dune_process.gate = __dune_gate_vmcall;
 		gate_return = (unsigned long)__dune_gate_vmcall_return;
 	}
-	__dune_engine_fds = (struct engine_fds){ __dune_move_fd(fd), 1 };
+	__dune_engine_fds = (struct engine_fds){ __dune_fd_move(fd, limits), 1 };
 	return 0;
+}
+
+int __dune_engine_open(struct engine_info *engine)
+{
+	struct fd_limits limits;
+	int ret;
+
+	__dune_fd_limit_raise(&limits);
+	ret = open_device(engine, &limits);
+	__dune_fd_limit_restore(&limits);
+	return ret;
 }
 
 void __dune_engine_close(void)
@@ -101,28 +111,31 @@ void __dune_engine_close(void)
  * A file for this process, with its parent's granules; but for those that the parent has lost since the fork.
  * -errno.
  */
-static long attach(void)
+static HOT long attach(uint32_t where)
 {
 	return own_syscall3(__NR_ioctl, device(), DUNE_ATTACH,
-			    (uint64_t)granule_round << DUNE_ATTACH_ROUND_SHIFT | O_CLOEXEC);
+			    (uint64_t)granule_round << DUNE_ATTACH_ROUND_SHIFT | where);
 }
 
-/* The program has as many descriptors as it may: have one more for a moment, if the limit can be raised. */
-static long attach_beyond_limit(void)
+/* The table is the child's own: no other number is needed, which there might not be. */
+static HOT int attach_in_place(void)
 {
-	struct { uint64_t soft, hard; } limit, more;
+	long ret = attach(DUNE_ATTACH_REPLACE | device());
+
+	return is_error(ret) ? ret : 0;
+}
+
+static int attach_elsewhere(void)
+{
+	struct fd_limits limits;
 	long fd;
 
-	if (dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit))
-		return -EMFILE;
-	more = limit;
-	if (more.soft == more.hard)
-		more.hard++;
-	more.soft = more.hard;
-	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &more, NULL);
-	fd = attach();
-	dune_syscall4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
-	return fd;
+	__dune_fd_limit_raise(&limits);
+	fd = attach(O_CLOEXEC);
+	if (!is_error(fd))
+		__dune_engine_fds.first = __dune_fd_move(fd, &limits);
+	__dune_fd_limit_restore(&limits);
+	return is_error(fd) ? fd : 0;
 }
 
 /* Mostly nothing is mapped: write nothing, which would copy a page. */
@@ -134,24 +147,8 @@ static void forget_owners(void)
 
 HOT int __dune_engine_fork_child(bool same_fds)
 {
-	long fd, ret;
-
 	forget_owners();
-	fd = attach();
-	if (fd == -EMFILE)
-		fd = attach_beyond_limit();
-	if (is_error(fd))
-		return fd;
-	if (!same_fds) {
-		ret = own_syscall3(__NR_dup3, fd, device(), O_CLOEXEC);
-		if (!is_error(ret)) {
-			own_syscall1(__NR_close, fd);
-			return 0;
-		}
-		own_syscall1(__NR_close, device());	/* the program's limit is lower now */
-	}
-	__dune_engine_fds.first = __dune_move_fd(fd);
-	return 0;
+	return same_fds ? attach_elsewhere() : attach_in_place();
 }
 
 #define NO_VCPU		(~0UL)
@@ -164,19 +161,13 @@ bool __dune_engine_is_parents(void)
 
 int __dune_engine_adopt(void)
 {
-	long fd = attach();
-
-	if (is_error(fd))
-		return fd;
-	dune_syscall1(__NR_close, device());
-	__dune_engine_fds.first = __dune_move_fd(fd);
 	forget_owners();
-	return 0;
+	return attach_in_place();
 }
 
 /*
- * DUNE_RUN; calls of Dune's numbers, which no other device has; and a forked child's new file.  What a program puts
- * at that descriptor instead has no use for them: an ordinary file has no such offset.
+ * DUNE_RUN; and calls of Dune's numbers, which no other device has.  What a program puts at that descriptor instead has
+ * no use for them: an ordinary file has no such offset.
  */
 void __dune_engine_rules(struct engine_rule rules[ENGINE_RULES])
 {
@@ -191,7 +182,6 @@ void __dune_engine_rules(struct engine_rule rules[ENGINE_RULES])
 		{ 1, 0xff00, DUNE_IOC << 8 },
 		{ 0, 0xffffffff, fd },
 	} };
-	rules[2] = (struct engine_rule){ __NR_dup3, 1, { { 1, 0xffffffff, fd } } };
 }
 
 /* ---- memory ---- */

@@ -63,11 +63,10 @@ void __dune_engine_close(void);
  * they have afterwards: every granule where its parent had it when it was forked, and no vCPU.
  *
  * __dune_engine_fork_child(): by a thread in Dune mode.  @same_fds: the parent has the same table of descriptors,
- * so what it has there must stay.  Where the process has no descriptor left, its limit is raised for a moment,
- * which a filter sees.  0 or -errno.
+ * so what it has there must stay, and the child has another, which a filter sees.  0 or -errno.
  *
  * __dune_engine_adopt(): by a thread that is not in Dune mode, when __dune_engine_is_parents() has said that the
- * process is such a child.  A filter sees some of it.  0 or -errno.
+ * process is such a child.  0 or -errno.
  */
 int __dune_engine_fork_child(bool same_fds);
 bool __dune_engine_is_parents(void);
@@ -101,12 +100,12 @@ struct engine_rule {
 	struct engine_condition conditions[3];	/* each about one half of an argument */
 };
 
-#define ENGINE_RULES	3
+#define ENGINE_RULES	2
 /*
  * Instructions of a filter: 2 for each condition, and 1 for a mask that is not a whole half; the last of a rule can
  * be the first rule's.
  */
-#define ENGINE_RULE_LENGTH	11
+#define ENGINE_RULE_LENGTH	9
 
 void __dune_engine_rules(struct engine_rule rules[ENGINE_RULES]);
 

@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -80,6 +81,39 @@ static void check_attached(void)
 	close(own.fd);
 }
 
+/*
+ * The same in place of the inherited file, at its number, which no limit has to allow.  @is_last: nobody else has that
+ * file open.
+ */
+static void check_replaced(bool close_on_exec, bool is_last)
+{
+	const struct rlimit none = { 0, 1024 }, many = { 1024, 1024 };
+	const int flags = close_on_exec ? FD_CLOEXEC : 0;
+	const int other = open("/dev/null", O_RDONLY), copy = is_last ? -1 : dup(vm.fd), closed = dup(other);
+	const int wrong[] = { other, closed, 0, 1023, 0x7fffffff };
+	struct dune_granule granule = { .va = (uintptr_t)vm.block };
+	struct raw_vcpu v;
+
+	close(closed);
+	CHECK_EQUAL(fcntl(vm.fd, F_SETFD, flags), 0, "F_SETFD");
+	for (unsigned int i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CHECK_ERRNO(ioctl(vm.fd, DUNE_ATTACH, DUNE_ATTACH_REPLACE | wrong[i]), EBADF, "in place of others");
+	CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0, "setrlimit");
+	CHECK_EQUAL(ioctl(vm.fd, DUNE_ATTACH, DUNE_ATTACH_REPLACE | vm.fd), vm.fd, "DUNE_ATTACH in place");
+	CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &many), 0, "setrlimit");
+	CHECK_EQUAL(fcntl(vm.fd, F_GETFD), flags, "flags of the descriptor");
+	CHECK_ERRNO(ioctl(vm.fd, DUNE_ATTACH, DUNE_ATTACH_REPLACE | vm.fd), EBUSY, "a second one in place");
+	CHECK_EQUAL(ioctl(vm.fd, DUNE_GET_GRANULE, &granule), 0, "DUNE_GET_GRANULE");
+	CHECK_EQUAL(granule.gpa, vm.block_gpa & ~(DUNE_GRANULE_SIZE - 1), "a granule of the parent's");
+	CHECK_ERRNO(ioctl(copy, DUNE_GET_GRANULE, &granule), is_last ? EBADF : EIO,
+		    "another descriptor of the parent's file");
+	raw_vcpu(&vm, &v, 0);
+	*(volatile uint64_t *)v.data = 5;
+	for (int i = 0; i < 100; i++)
+		run_increment(&v, "the child's guest");
+	CHECK_EQUAL(*(volatile uint64_t *)v.data, 105, "the child's memory");
+}
+
 static void wait_for(pid_t pid, const char *who)
 {
 	int status = -1;
@@ -89,7 +123,7 @@ static void wait_for(pid_t pid, const char *who)
 }
 
 /* The parent ends, with its vCPU and its memory; the grandchild still holds the file. */
-static void check_orphan(void)
+static void check_orphan(bool in_place)
 {
 	int done[2], out[2];
 	char byte = 1;
@@ -114,7 +148,10 @@ static void check_orphan(void)
 			vcpu = v;
 			CHECK_EQUAL(ioctl(vm.fd, DUNE_GET_INFO, &info), 0, "DUNE_GET_INFO of a dead parent's file");
 			check_refused();
-			check_attached();
+			if (in_place)
+				check_replaced(true, true);
+			else
+				check_attached();
 			byte = check_failures != 0;
 			(void)!write(out[1], &byte, 1);
 			_exit(0);
@@ -250,6 +287,16 @@ int main(void)
 		run_increment(&vcpu, "the guest beside its child");
 	wait_for(pid, "the child");
 
+	for (int close_on_exec = 0; close_on_exec <= 1; close_on_exec++) {
+		pid = fork();
+		if (!pid) {
+			check_replaced(close_on_exec, false);
+			fflush(stdout);
+			_exit(check_failures != 0);
+		}
+		wait_for(pid, "the child with a file in place of its parent's");
+	}
+
 	/* It closes all of them, again and again. */
 	DIE_UNLESS(!pipe(go), "pipe");
 	for (int i = 0; i < 20; i++) {
@@ -274,7 +321,8 @@ int main(void)
 	run_increment(&vcpu, "the guest");
 	(void)!write(go[1], "x", 1);
 	wait_for(pid, "a child that waits");
-	check_orphan();
+	check_orphan(false);
+	check_orphan(true);
 	check_rounds();
 	run_increment(&vcpu, "the guest at the end");
 	return check_result();

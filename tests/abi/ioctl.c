@@ -245,7 +245,7 @@ static void check_yield(void)
 
 static void check_attach(void)
 {
-	unsigned long flags[] = { 1, 2, O_APPEND, O_NONBLOCK, ~0UL, O_CLOEXEC | 1, O_CLOEXEC | 1UL << 31 };
+	unsigned long flags[] = { 1, 2, O_APPEND, O_NONBLOCK, ~0UL >> 33, O_CLOEXEC | 1, O_CLOEXEC | 1UL << 30 };
 
 	for (unsigned int i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, flags[i]), -EINVAL, "DUNE_ATTACH with unknown flags");
@@ -254,6 +254,9 @@ static void check_attach(void)
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, O_CLOEXEC), -EBUSY, "DUNE_ATTACH in the same process");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, ~0UL << DUNE_ATTACH_ROUND_SHIFT), -EBUSY,
 		    "DUNE_ATTACH in the same process");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, DUNE_ATTACH_REPLACE | vm.fd), -EBUSY,
+		    "DUNE_ATTACH in place in the same process");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_ATTACH, ~0UL), -EBUSY, "DUNE_ATTACH in place of nothing in the same process");
 	for (unsigned int i = 0; i < 100; i++)
 		CHECK_ERRNO(open("/dev/dune", O_RDWR | O_CLOEXEC), EBUSY, "a second open");
 }

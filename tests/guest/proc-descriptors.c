@@ -140,14 +140,13 @@ static void every_number(void)
 			continue;
 		if (dup2(null, fd) != fd) {
 			refused++;
-			CHECK(errno == EBADF || errno == EBUSY, "dup2 to %d: %s", fd, strerror(errno));
 			continue;
 		}
 		CHECK(!fstat(fd, &other) && other.st_rdev == one.st_rdev, "what dup2 has put at %d", fd);
 		if (fd % 64 == 0)
 			CHECK_WORLD("a program with dup2 over any number");
 	}
-	CHECK(refused <= (proc_inside ? 1U : 0U), "dup2 refused %u numbers", refused);
+	CHECK_EQUAL(refused, 0, "numbers that dup2 refused");
 	goes_on("dup2 over any number");
 	/* There may be no room for another. */
 	CHECK_ERRNO(open("/dev/null", O_RDONLY), EMFILE, "one more than there is room for");
@@ -201,7 +200,6 @@ int main(int argc, char **argv)
 	unsigned int listed;
 
 	close_from(3, ~0U, 0);
-	/* So that libdune's is among those that are tried. */
 	setrlimit(RLIMIT_NOFILE, &descriptors);
 	limit = descriptors.rlim_cur;
 	proc_begin(argc, argv);

@@ -14,7 +14,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define DUNE_ABI_VERSION	1
+#define DUNE_ABI_VERSION	2
 
 /* Bytes of virtual and of guest-physical address space in one granule. */
 #define DUNE_GRANULE_SHIFT	30
@@ -185,10 +185,16 @@ struct dune_granule {
 #define DUNE_DESTROY_VCPU	_IO(DUNE_IOC, 0x02)	/* argument: index */
 #define DUNE_RUN		_IO(DUNE_IOC, 0x03)	/* argument: index; result: DUNE_EXIT_* */
 #define DUNE_GET_GRANULE	_IOWR(DUNE_IOC, 0x04, struct dune_granule)
-#define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: O_CLOEXEC or 0, a round; result: a descriptor */
+#define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: where, and a round; result: a descriptor */
 #define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, or 0: only let others run */
 
-/* Above its flags: how often DUNE_GET_GRANULE had given EAGAIN when the process was forked (modulo 1 << 32). */
+/*
+ * Where: a new descriptor (O_CLOEXEC or 0); or DUNE_ATTACH_REPLACE | fd, the descriptor itself on which the call is
+ * made: it keeps its number and its flags.
+ */
+#define DUNE_ATTACH_REPLACE	0x80000000U
+
+/* Above that: how often DUNE_GET_GRANULE had given EAGAIN when the process was forked (modulo 1 << 32). */
 #define DUNE_ATTACH_ROUND_SHIFT	32
 
 #define DUNE_YIELD_MAX		1000
