@@ -141,7 +141,8 @@ static bool in_dune_mode(void)
 	return false;
 }
 
-static const char debug[] = DUNE_DEBUG_VARIABLE "1";
+/* tracee.c puts the number of the process there. */
+static char debug[sizeof(DUNE_DEBUG_VARIABLE) + DUNE_DEBUG_DIGITS] = DUNE_DEBUG_VARIABLE;
 
 /* So many variables go again when the program begins (launch.h). */
 static void add_variables(const char *first, const char *second)
@@ -268,6 +269,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		die(FAILED, "no program\n%sdune-run --help says more", usage);
 	argv++;
+	unsetenv("DUNE_DEBUG");
 	find_program(argv[0], path);
 	inside = in_dune_mode();	/* before the program is opened, for that may take the last descriptor */
 	check_program(path, &program);

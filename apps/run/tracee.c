@@ -698,12 +698,13 @@ void tracee_wait(int fd, struct event *event)
 
 static void run_child(const int go[2], const char *path, char **argv)
 {
-	char c;
+	char *number = getenv("DUNE_DEBUG"), c;
 
 	close(go[1]);
 	if (read(go[0], &c, 1) != 1)
 		_exit(125);
 	close(go[0]);
+	snprintf(number, DUNE_DEBUG_DIGITS + 1, "%d", getpid());
 	execv(path, argv);
 	fprintf(stderr, "dune-run: %s: %s\n", path, strerror(errno));
 	_exit(errno == ENOENT ? 127 : 126);

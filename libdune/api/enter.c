@@ -106,6 +106,15 @@ free:
 	return ret;
 }
 
+/* The first thread that is in the guest has the debugger meet it there. */
+static void meet_debugger(void)
+{
+	if (!__atomic_exchange_n(&__dune_process.debugged, false, __ATOMIC_RELAXED))
+		return;
+	__dune_debug_begin(current_thread());
+	__asm__ volatile("int3" : : : "memory");
+}
+
 PUBLIC int dune_enter(void)
 {
 	struct dune_thread *t;
@@ -114,7 +123,12 @@ PUBLIC int dune_enter(void)
 	if (dune_in_guest())
 		return 0;
 	ret = prepare(&t);
-	return ret ? ret : __dune_enter_guest(t);
+	if (ret)
+		return ret;
+	ret = __dune_enter_guest(t);
+	if (!ret && __dune_process.debugged)
+		meet_debugger();
+	return ret;
 }
 
 int __dune_enter_ring3(const struct guest_regs *regs, bool debugged)

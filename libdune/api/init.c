@@ -124,6 +124,9 @@ static void set_switch_root(void)
 	__dune_process.switch_root = option(DUNE_OPT_STRICT) ? NO_ROOT : __dune_process.root;
 }
 
+/* The C library's, if there is one. */
+extern char **__environ __attribute__((weak, visibility("default")));
+
 /* In every program that is linked with this: dune-run leaves it to enter by itself (base/object.h). */
 __asm__(".pushsection .note.dune, \"a\", @note\n"
 	".balign 4\n"
@@ -171,6 +174,9 @@ PUBLIC int dune_init(bool map_full)
 	__dune_tracking_begins = __dune_track_calls;
 	__dune_trap_entries_choose();
 	__dune_ring3_call_choose();
+	/* Where dune-run's object calls this it has looked itself. */
+	if (!__dune_process.fresh && &__environ && __environ)
+		__dune_process.debugged = __dune_debug_take(__environ);
 	return 0;
 
 unmap:

@@ -62,6 +62,7 @@ static inline bool is_error(long ret)
 /* One for each process; written by dune_init() and by the child of a fork. */
 struct dune_process {
 	bool ready;		/* by dune_init() */
+	bool debugged;		/* dune-run --gdb waits for the first thread that enters */
 	unsigned long region;	/* libdune's own granule: layout.h */
 	unsigned long region_gpa;
 	bool first_page_free;	/* nothing is mapped where the engine's page of the first thread goes */

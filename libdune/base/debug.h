@@ -17,8 +17,12 @@
 /* One more for each change of what is in this file: also of what the words mean. */
 #define DUNE_DEBUG_VERSION	1
 
-/* dune-run has this in the environment of a program that it debugs. */
+/*
+ * dune-run has this in the environment of a program that it debugs, with the number of the process: a child of it that
+ * executes a program before is not debugged.
+ */
 #define DUNE_DEBUG_VARIABLE	"DUNE_DEBUG="
+#define DUNE_DEBUG_DIGITS	10
 
 struct dune_debug {
 	uint64_t magic;

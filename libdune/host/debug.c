@@ -2,6 +2,7 @@
 /*
  * A program under a debugger in another process: base/debug.h.  HR3.
  */
+#include "base/object.h"
 #include "host/host.h"
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
@@ -18,7 +19,53 @@ _Static_assert(sizeof(struct debug_regs) == sizeof(struct guest_regs) &&
 	       offsetof(struct debug_regs, r8) == offsetof(struct guest_regs, r8) &&
 	       offsetof(struct debug_regs, rip) == offsetof(struct guest_regs, rip), "debuggers find the registers");
 
-/* From now on exceptions stop this process for its debugger.  @t: any thread. */
+bool __dune_debug_asked(const char *number)
+{
+	long n = 0;
+
+	while (*number >= '0' && *number <= '9' && n < 1L << 32)
+		n = n * 10 + *number++ - '0';
+	return !*number && n == dune_syscall0(__NR_getpid);
+}
+
+static const char *value_of(const char *string)
+{
+	for (const char *name = DUNE_DEBUG_VARIABLE; *name; name++)
+		if (*string++ != *name)
+			return NULL;
+	return string;
+}
+
+bool __dune_debug_take(char **envp)
+{
+	char **to = envp;
+	bool asked = false;
+
+	for (; *envp; envp++) {
+		const char *value = value_of(*envp);
+
+		if (value)
+			asked = asked || __dune_debug_asked(value);
+		else if (to++ != envp)		/* what stays in its place need not be writable */
+			to[-1] = *envp;
+	}
+	if (to != envp)
+		*to = NULL;
+	return asked;
+}
+
+/*
+ * HR3 executes most of it.  In a program that is linked with libdune.a it does not lie in one place: there only the
+ * loop is guarded.
+ */
+static void set_text(void)
+{
+	const bool alone = __dune_own_object() != OBJECT_PROGRAM;
+
+	debug.text = (unsigned long)(alone ? __ehdr_start : (const char *)__dune_enter_guest);
+	debug.text_end = (unsigned long)(alone ? _end : (const char *)__dune_touch_end);
+}
+
 void __dune_debug_begin(const struct dune_thread *t)
 {
 	debug.region = __dune_process.region;
@@ -26,8 +73,7 @@ void __dune_debug_begin(const struct dune_thread *t)
 	debug.area_size = AREA_SIZE;
 	debug.regs = (unsigned long)t->vcpu.regs - thread_area(t);
 	debug.stop = AREA_THREAD + offsetof(struct dune_thread, debug);
-	debug.text = (unsigned long)__ehdr_start;
-	debug.text_end = (unsigned long)_end;
+	set_text();
 	debug.run_loop = (unsigned long)__dune_run_loop;
 	debug.run_return = (unsigned long)__dune_run_return;
 	debug.site = (unsigned long)__dune_own_site;
@@ -36,7 +82,7 @@ void __dune_debug_begin(const struct dune_thread *t)
 	debug.touch = (unsigned long)__dune_touch_read;
 	debug.touch_end = (unsigned long)__dune_touch_end;
 	debug.lstar_return = __dune_process.lstar_return;
-	debug.pid = dune_syscall0(__NR_getpid);
+	__atomic_store_n(&debug.pid, dune_syscall0(__NR_getpid), __ATOMIC_RELEASE);
 }
 
 bool __dune_debugged(void)

@@ -68,6 +68,11 @@ bool __dune_emulate(struct dune_thread *t, const struct raise *raise);
 
 /* ---- debug.c ---- */
 
+/* HR3: is @number, the value of DUNE_DEBUG_VARIABLE, that of this process? */
+bool __dune_debug_asked(const char *number);
+/* HR3: take that variable out of @envp; returns whether a debugger has started this process. */
+bool __dune_debug_take(char **envp);
+/* From now on exceptions stop this process for its debugger.  @t: any thread in Dune mode. */
 void __dune_debug_begin(const struct dune_thread *t);
 /* Has __dune_debug_begin() been called? */
 bool __dune_debugged(void);

@@ -73,7 +73,9 @@ static bool take_out(char *list)
 static bool stays(char *string, struct wishes *wishes)
 {
 	if (preload_starts_with(string, DUNE_DEBUG_VARIABLE)) {
-		wishes->debugged = true;
+		/* Not in a program that a child of the debugged one executes. */
+		if (__dune_debug_asked(string + sizeof(DUNE_DEBUG_VARIABLE) - 1))
+			wishes->debugged = true;
 		return false;
 	}
 	/* All that the program starts is to be so too. */

@@ -354,10 +354,9 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	map_segments(&image);
 	set_stack_protection(&image, (unsigned long)stack,
 			     preload_string_end((const char *)find_auxv(&s, AT_EXECFN)->a_un.a_val));
+	/* A program that enters by itself is left alone, with all that its environment says. */
 	enters = __dune_program_enters(image.segments, image.header.e_phnum, image.bias);
-	if (enters)
-		preload_leave_alone(s.envp);
-	else
+	if (!enters)
 		wishes = preload_clean_environment(&s);
 	take_out_arguments(&s);
 	set_auxv(&s, &image);

@@ -31,16 +31,13 @@ const char *__dune_set_loaded(int fd);
  * enter.c: enter Dune mode with these registers, in ring 3; @debugged: as __dune_debug_begin().  Returns only -errno.
  */
 int __dune_enter_ring3(const struct guest_regs *regs, bool debugged);
-/* debug.c: from now on exceptions stop this process for its debugger. */
-void __dune_debug_begin(const struct dune_thread *t);
+/* debug.c: is this the process that a debugger has started?  @number: the value of DUNE_DEBUG_VARIABLE. */
+bool __dune_debug_asked(const char *number);
 
 /* ---- of the object ---- */
 
 #define page_down(address)	((address) & -(unsigned long)PGSIZE)
 #define page_up(address)	page_down((address) + PGSIZE - 1)
-
-/* preload.c: the program enters by itself, and the debugger that was asked for cannot meet it. */
-void preload_leave_alone(char **envp);
 
 /* What the kernel has put on the stack of a new program. */
 struct start {

@@ -51,20 +51,20 @@ static void enter_ring0(bool debugged)
 	ret = dune_init(true);
 	if (ret)
 		preload_fail("cannot prepare Dune mode", ret);
+	__dune_process.debugged = debugged;
 	ret = dune_enter();
 	__dune_process.fresh = false;
 	if (ret)
 		preload_fail("cannot enter Dune mode", ret);
-	if (debugged)
-		__dune_debug_begin(current_thread());
 }
 
 void preload_enter(struct wishes wishes)
 {
-	if (wishes.ring0)
+	if (wishes.ring0) {
 		enter_ring0(wishes.debugged);
-	else
-		preload_enter_ring3(wishes.debugged);
+		return;
+	}
+	preload_enter_ring3(wishes.debugged);
 	if (wishes.debugged)		/* have the debugger meet us in the guest */
 		__asm__ volatile("int3" : : : "memory");
 }
@@ -162,17 +162,6 @@ static bool program_enters(char **envp)
 	return segments && __dune_program_enters(segments, count, bias);
 }
 
-void preload_leave_alone(char **envp)
-{
-	for (; *envp; envp++) {
-		if (!preload_starts_with(*envp, DUNE_DEBUG_VARIABLE))
-			continue;
-		__dune_message("dune-run --gdb cannot debug a program that enters Dune mode itself");
-		for (;;)
-			dune_syscall1(__NR_exit_group, LAUNCH_FAILED);
-	}
-}
-
 static void __attribute__((constructor)) enter(int argc, char **argv, char **envp)
 {
 	(void)argc;
@@ -181,8 +170,7 @@ static void __attribute__((constructor)) enter(int argc, char **argv, char **env
 		envp = &__environ ? __environ : NULL;
 	if (&_r_debug)
 		go_last(_r_debug.r_map);
-	if (envp && program_enters(envp))
-		preload_leave_alone(envp);
-	else
+	/* A program that enters by itself is left alone, with all that its environment says. */
+	if (!envp || !program_enters(envp))
 		preload_enter(envp ? clean_up(envp) : (struct wishes){ 0 });
 }

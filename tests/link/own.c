@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* A program that enters Dune mode itself, and starts another: own PROGRAM [ARGUMENT...]. */
+/*
+ * A program that enters Dune mode itself, and starts another: own PROGRAM [ARGUMENT...].  With the argument "before" it
+ * starts that before it enters too.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +26,11 @@ __attribute__((noinline)) static int start(char **argv)
 
 int main(int argc, char **argv)
 {
-	int error = dune_init_and_enter();
+	int error;
 
+	if (argc > 2 && !strcmp(argv[2], "before"))
+		start(argv + 1);
+	error = dune_init_and_enter();
 	printf("entered: %d, in Dune mode: %d, debugged: %d\n", error, dune_in_dune_mode(), !!getenv("DUNE_DEBUG"));
 	fflush(stdout);
 	return argc < 2 || error ? 1 : start(argv + 1) != 0;
