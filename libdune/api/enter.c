@@ -55,17 +55,23 @@ static int map_first_granules(void)
 /* A forked child that was not in Dune mode still has its parent's engine. */
 static int follow_fork(void)
 {
+	static bool others_left;	/* what the parent's threads had could not be dropped yet */
 	int ret;
 
-	if (!__dune_engine_is_parents())
+	if (__dune_engine_is_parents()) {
+		/* A thread that is not here was changing the page tables. */
+		if (READ_ONCE(*__dune_memory_mutex) && !region_state()->forking)
+			return -EBUSY;
+		ret = __dune_engine_adopt();
+		if (ret)
+			return ret;
+	} else if (!others_left) {
 		return 0;
-	/* A thread that is not here was changing the page tables. */
-	if (READ_ONCE(*__dune_memory_mutex) && !region_state()->forking)
-		return -EBUSY;
-	ret = __dune_engine_adopt();
+	}
+	ret = __dune_threads_drop_others(NULL);
+	others_left = ret;
 	if (ret)
 		return ret;
-	__dune_threads_drop_others(NULL);
 	if (region_state()->forking) {
 		region_state()->forking = false;
 		mutex_unlock();

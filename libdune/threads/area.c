@@ -200,53 +200,88 @@ bool __dune_thread_in(uint64_t gpa)
 }
 
 /* Without mmap, which a filter may forbid: the page of a vCPU that is given up at once. */
-static void fill_hole_by_vcpu(unsigned int slot)
+static int fill_hole_by_vcpu(unsigned int slot)
 {
 	const struct vcpu_config config = { 0 };
 	struct vcpu v = { .page = slot_area(slot) + AREA_ENGINE };
+	int ret = __dune_engine_create(&v, &config);
 
-	if (!__dune_engine_create(&v, &config))
+	if (!ret)
 		__dune_engine_destroy(&v);
+	return ret;
 }
 
-static void fill_hole(unsigned long start, unsigned long end)
+static bool fill_hole(unsigned long start, unsigned long end)
 {
-	if (start >= end)
-		return;
-	dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	long ret;
+
+	if (__dune_process.filtered)
+		return false;
+	ret = dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	if (is_error(ret))
+		return false;
 	if (end - start > PAGE_SIZE)
 		__dune_dump_memory(start, end, false);
+	return true;
+}
+
+/*
+ * The first area is kept, for the tables are in it. Others go back to what they were at the beginning. If that cannot
+ * be, they stay, and their holes alone are plugged; the engine tells a want of memory from a limit.
+ */
+static int drop_first(void)
+{
+	if (!fill_hole(slot_area(0) + AREA_ENGINE, slot_area(0) + AREA_ENGINE + PAGE_SIZE)) {
+		int ret = fill_hole_by_vcpu(0);
+
+		if (ret)
+			return ret;
+	}
+	slots[0] = SLOT_CLEAN;
+	return 0;
+}
+
+/* Those from @slot to @end - 1. */
+static int drop_slots(unsigned int slot, unsigned int end)
+{
+	bool whole = slot >= end || fill_hole(slot_area(slot), slot_area(end));
+
+	for (; slot < end; slot++) {
+		int ret = whole || slots[slot] == SLOT_NEW ? 0 : fill_hole_by_vcpu(slot);
+
+		if (ret)
+			return ret;
+		if (slots[slot] != SLOT_NEW)
+			slots[slot] = whole ? SLOT_NEW : SLOT_CLEAN;
+	}
+	return 0;
 }
 
 /*
  * In the child of a fork the other threads do not exist.  Nor do the pages that they shared with
- * the kernel: plug the holes, or something of the program's may be put there.  All areas but the first, in which are
- * the tables too, go back to what they were at the beginning, if they are there at all.
+ * the kernel: plug the holes, or something of the program's may be put there.  0 or -errno: -ENOMEM if there may be
+ * memory later, -EAGAIN if RLIMIT_AS has no room; to be called again then, before the child uses any of it.
  */
-HOT void __dune_threads_drop_others(struct dune_thread *t)
+HOT int __dune_threads_drop_others(struct dune_thread *t)
 {
 	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
 	bool gone = __dune_region_forked(t);
-	uint8_t free = __dune_process.filtered && !gone ? SLOT_CLEAN : SLOT_NEW;
+	int ret = 0;
 
-	for (unsigned int slot = 0; slot < end; slot++) {
-		if (t && slot == own)
-			continue;
-		if (__dune_process.filtered && !(slot && gone))
-			fill_hole_by_vcpu(slot);
-		if (slots[slot] != SLOT_NEW)
-			slots[slot] = slot ? free : SLOT_CLEAN;
+	if (end && (!t || own))
+		ret = drop_first();
+	if (gone) {
+		for (unsigned int slot = 1; slot < end; slot++)
+			if (slot != own && slots[slot] != SLOT_NEW)
+				slots[slot] = SLOT_NEW;
+	} else if (!ret) {
+		ret = drop_slots(1, own);
+		if (!ret)
+			ret = drop_slots(own + 1, end);
 	}
-	if (!__dune_process.filtered) {
-		if (end && (!t || own))
-			fill_hole(slot_area(0) + AREA_ENGINE, slot_area(0) + AREA_ENGINE + PAGE_SIZE);
-		if (!gone) {
-			if (own)
-				fill_hole(slot_area(1), slot_area(own));
-			fill_hole(slot_area(own + 1), slot_area(end));
-		}
-	}
+	if (ret)
+		return ret;
 	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
 	for (unsigned int index = 0; index < vcpus_seen; index++)
 		if (vcpu_slots[index] && !(t && vcpu_slots[index] == own + 1))
@@ -254,4 +289,5 @@ HOT void __dune_threads_drop_others(struct dune_thread *t)
 	/* Mostly it is so: write nothing. */
 	if (__dune_nr_threads != (t ? 1 : 0))
 		__dune_nr_threads = t ? 1 : 0;
+	return 0;
 }

@@ -294,7 +294,7 @@ void __dune_threads_inherit(void);
 bool __dune_thread_in(uint64_t gpa);
 /* How many areas are in use: no more threads can be in the guest.  Atomic. */
 extern uint32_t __dune_nr_threads;
-void __dune_threads_drop_others(struct dune_thread *t);
+int __dune_threads_drop_others(struct dune_thread *t);
 /* vCPU @index is that of @t's area from now on; was it a dead thread's, whose area is free now? */
 bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t);
 bool __dune_has_vcpu(const struct dune_thread *t);

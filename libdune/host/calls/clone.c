@@ -9,6 +9,7 @@
  * guest's registers are kept on the host stack meanwhile.  What it needs besides it can only get itself; where the
  * kernel has no memory for that, it waits, as it would outside with the first page that it writes.
  */
+#include <linux/resource.h>
 #include <linux/sched.h>
 
 #include "host/calls.h"
@@ -83,32 +84,62 @@ static bool sighand_is_elsewhere(const struct dune_thread *t)
 	return t->sighand != &__dune_sighand && t->sighand != own_sighand(t);
 }
 
-/* The kernel has no memory, or no file: wait a moment for more.  Anything else is the end. */
-static void wait_or_die(int error)
+struct lifted {
+	struct { uint64_t soft, hard; } old;
+	bool done;
+};
+
+/*
+ * The program may have lowered RLIMIT_AS below what it has.  It can fork then, but not map anything; where the limit
+ * can be raised, it is until the child has what it needs.
+ */
+static bool lift_limit(struct lifted *limit)
 {
+	uint64_t more[2] = { RLIM64_INFINITY, RLIM64_INFINITY };
+
+	if (limit->done || dune_syscall4(__NR_prlimit64, 0, RLIMIT_AS, NULL, &limit->old))
+		return false;
+	limit->done = !dune_syscall4(__NR_prlimit64, 0, RLIMIT_AS, more, NULL);
+	if (!limit->done && limit->old.soft < limit->old.hard) {
+		more[0] = more[1] = limit->old.hard;
+		limit->done = !dune_syscall4(__NR_prlimit64, 0, RLIMIT_AS, more, NULL);
+	}
+	return limit->done;
+}
+
+/* The kernel has no memory, or no file: wait a moment for more.  Anything else is the end. */
+static void wait_or_die(int error, struct lifted *limit)
+{
+	if (error == -EAGAIN && lift_limit(limit))
+		return;
 	if (error != -ENOMEM && error != -ENFILE)
-		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: %s (error %d)",
-			     __dune_error_name(-error), -error);
+		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: %s (error %d)%s",
+			     __dune_error_name(-error), -error,
+			     error == -EAGAIN ? ": it has more address space than RLIMIT_AS allows" : "");
 	__dune_engine_yield(ENGINE_YIELD_MAX);
 }
 
 static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state, uint64_t flags)
 {
+	struct lifted limit = { 0 };
 	int ret;
 
 	while ((ret = __dune_engine_fork_child(flags & CLONE_FILES)))
-		wait_or_die(ret);
+		wait_or_die(ret, &limit);
 	if (sighand_is_elsewhere(t))
 		t->sighand = own_sighand(t);
 	__dune_faults_forked(t->sighand);
 	if (flags & CLONE_CLEAR_SIGHAND)
 		memset(t->sighand, 0, sizeof(*t->sighand));
-	__dune_threads_drop_others(t);
+	while ((ret = __dune_threads_drop_others(t)))
+		wait_or_die(ret, &limit);
 	__dune_dispatch_clear(t);
 	t->nr_pending = 0;		/* its parent's */
 	t->vfork_child = false;
 	while ((ret = __dune_vcpu_create(t, false)))
-		wait_or_die(ret);
+		wait_or_die(ret, &limit);
+	if (limit.done)
+		dune_syscall4(__NR_prlimit64, 0, RLIMIT_AS, &limit.old, NULL);
 	resume_guest(t, state);
 }
 
