@@ -59,6 +59,18 @@ static struct dune_run *run_of(const struct vcpu *v)
 
 /* ---- the process ---- */
 
+/* Anything else that does not match would be an errno without a reason, at some later call. */
+static int check_version(const struct dune_info *info)
+{
+	if (info->version == DUNE_ABI_VERSION && info->run_size <= PGSIZE)
+		return 0;
+	__dune_message("the module has version %u of the interface of " DUNE_DEVICE ", this libdune version %u: %s",
+		       info->version, DUNE_ABI_VERSION,
+		       info->version < DUNE_ABI_VERSION ? "build, install and load the module of this libdune" :
+		       "use the libdune of that module, or load the module of this libdune");
+	return -EPROTO;
+}
+
 static int open_device(struct engine_info *engine, const struct fd_limits *limits)
 {
 	struct dune_info info;
@@ -68,8 +80,8 @@ static int open_device(struct engine_info *engine, const struct fd_limits *limit
 	if (is_error(fd))
 		return fd;
 	ret = dune_syscall3(__NR_ioctl, fd, DUNE_GET_INFO, &info);
-	if (!ret && (info.version != DUNE_ABI_VERSION || info.run_size > PGSIZE))
-		ret = -EPROTO;
+	if (!ret)
+		ret = check_version(&info);
 	if (ret) {
 		dune_syscall1(__NR_close, fd);
 		return ret;

@@ -14,6 +14,10 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
+/*
+ * Raised when a new user would go wrong with an older module, or an old one with a newer module: libdune refuses any
+ * version but its own, and says so.
+ */
 #define DUNE_ABI_VERSION	2
 
 /* Bytes of virtual and of guest-physical address space in one granule. */
