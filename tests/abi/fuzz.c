@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Random calls with random arguments, from four threads in each of two processes for some seconds, from a
- * seed that is printed: each ends with a result that it can have.
+ * Random calls with random arguments, from four threads in each of two processes, from a seed that is printed: each
+ * ends with a result that it can have.  For some seconds, and until enough of them were made on a slow machine.
  *
  *	fuzz [SECONDS [SEED]]
  */
@@ -17,6 +17,8 @@
 
 #define THREADS		4
 #define RUN_PAGES	4
+#define CALLS		500
+#define GOOD_RUNS	50	/* in which a guest came to something */
 
 static struct raw_vm vm;
 static struct dune_run *run_pages[RUN_PAGES];
@@ -280,7 +282,7 @@ static int attack_for(double seconds)
 	map_scratch_only();
 	for (unsigned long i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, attack, (void *)(i + 1));
-	while (check_seconds() < end) {
+	while (check_seconds() < end || calls <= CALLS || good_runs <= GOOD_RUNS) {
 		usleep(5000);
 		for (unsigned int i = 0; i < THREADS; i++)
 			pthread_kill(threads[i], SIGUSR1);
@@ -293,7 +295,6 @@ static int attack_for(double seconds)
 			usleep(1000);
 		}
 	printf("seed %lu: %lu calls, %lu runs of a guest\n", (unsigned long)base_seed, calls, good_runs);
-	CHECK(calls > 500 && good_runs > 50, "too little happened");
 	return check_result();
 }
 
