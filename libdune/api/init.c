@@ -100,6 +100,7 @@ static int open_engine(void)
 static int fill_region(void)
 {
 	unsigned long region = __dune_process.region;
+	struct region_state *state = (struct region_state *)(region + REGION_STATE);
 	long ret;
 
 	ret = dune_syscall3(__NR_mprotect, region + AREA_TRAP, REGION_TABLES_END - AREA_TRAP,
@@ -110,6 +111,9 @@ static int fill_region(void)
 	if (is_error(ret))
 		return ret;
 	__dune_process.region_gpa = ret;
+	*state = *region_state();
+	__dune_process.state = state;
+	__dune_threads_begin();
 	__dune_fill_idt();
 	__dune_granule_set(region, __dune_process.region_gpa);
 	__dune_process.full = true;
@@ -139,6 +143,7 @@ _Static_assert(sizeof(DUNE_NOTE_NAME) == 5 && DUNE_NOTE_ENTERS == 1, "the note h
 
 PUBLIC int dune_init(bool map_full)
 {
+	struct region_state *before = region_state();
 	int ret;
 
 	if (__dune_process.ready)
@@ -180,6 +185,8 @@ PUBLIC int dune_init(bool map_full)
 	return 0;
 
 unmap:
+	*before = *region_state();
+	__dune_process.state = before;
 	__dune_process.areas_left_out = false;
 	dune_syscall2(__NR_munmap, __dune_process.region, GRANULE_SIZE);
 close:

@@ -45,7 +45,7 @@ PUBLIC int dune_threads_outside(void)
 	long inside, all, ret;
 
 	/* A thread that is made meanwhile counts as one outside, rather than hiding one. */
-	inside = __atomic_load_n(&__dune_nr_threads, __ATOMIC_SEQ_CST);
+	inside = __atomic_load_n(&region_state()->nr_threads, __ATOMIC_SEQ_CST);
 	ret = read_text("/proc/self/stat", text);
 	if (ret)
 		return ret;

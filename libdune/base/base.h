@@ -59,10 +59,37 @@ static inline bool is_error(long ret)
 
 /* ---- the process ---- */
 
-/* One for each process; written by dune_init() and by the child of a fork. */
+/*
+ * What changes as the process runs.  It lies in libdune's own granule, which is the same in all address spaces:
+ * libdune's data may be a copy in one of them, with the program's, and HR3 has those of the process.  It is in a page
+ * that each fork copies anyway.  Before dune_init() it lies in libdune's data.
+ */
+struct region_state {
+	uint32_t mutex;		/* lock.c */
+	uint32_t actions;	/* the lock of the actions of SIGSEGV and SIGBUS: host/signals/actions.c */
+	bool forking;		/* ... is held by a thread that forks, and changes nothing */
+	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
+	bool pool_reserved;	/* memory/page.c: the addresses are the pool's */
+	bool granules_stale;	/* engine/dune.c: page tables may have granules that the kernel has taken back */
+	uint32_t granule_round;	/* how often it has taken some back */
+	unsigned long kept;	/* the area that is there although the state is incomplete, or 0 */
+	uint32_t free_pages;	/* memory/page.c: linked by next: index + 1 */
+	uint32_t never_used;	/* no page from here on ever was */
+	uint32_t used;		/* pages */
+	/* ---- seldom written: in a cache line of their own ---- */
+	uint64_t nr_pages __attribute__((aligned(64)));	/* of the pool */
+	uint32_t nr_threads;	/* areas in use: no more threads can be in the guest; atomic */
+	uint32_t slots_seen;	/* threads/area.c: no slot from here on was ever used; atomic */
+	uint32_t vcpus_seen;	/* ... nor a vCPU */
+	bool filtered;		/* a seccomp filter of the program's may be in force */
+	const uint32_t *owners;	/* the kernel's table of granules, where it is mapped */
+};
+
+/* One for each process; written by dune_init() and by the child of a fork, and the same in all address spaces. */
 struct dune_process {
 	bool ready;		/* by dune_init() */
 	bool debugged;		/* dune-run --gdb waits for the first thread that enters */
+	struct region_state *state;
 	unsigned long region;	/* libdune's own granule: layout.h */
 	unsigned long region_gpa;
 	bool first_page_free;	/* nothing is mapped where the engine's page of the first thread goes */
@@ -82,11 +109,8 @@ struct dune_process {
 	long (*fill)(struct space *s, uint64_t va);
 	bool areas_left_out;	/* a fork leaves out the areas of other threads, and more: region.c */
 	bool guard_mapped;	/* ... and the guard page of the first thread, a mapping of its own */
-	bool filtered;		/* a seccomp filter of the program's may be in force */
 	ptent_t *switch_root;	/* root, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* of the first address space */
-	struct page *pages;	/* of the pool, and how many */
-	uint64_t nr_pages;
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
 	bool ring3;		/* the program is in ring 3, and all that it starts: design/ring3.md */
 	uint64_t cr4;		/* bits of CR4 that its threads begin with */
@@ -95,6 +119,11 @@ struct dune_process {
 };
 
 extern struct dune_process __dune_process;
+
+static inline struct region_state *region_state(void)
+{
+	return __dune_process.state;
+}
 
 static inline bool option(unsigned int number)
 {

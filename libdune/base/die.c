@@ -51,7 +51,7 @@ void __dune_die_by(int signo, const siginfo_t *info)
 	uint64_t mask = 1UL << (signo - 1);
 	long pid, tid;
 
-	if (__dune_process.filtered)
+	if (region_state()->filtered)
 		die_by_exception(signo);
 	pid = dune_syscall0(__NR_getpid);
 	tid = dune_syscall0(__NR_gettid);

@@ -24,10 +24,10 @@ void __dune_fd_limit_raise(struct fd_limits *limits)
 {
 	struct fd_limit *own = &limits->own, *raised = &limits->raised;
 
-	if (__dune_process.filtered || set_limit(NULL, own))
+	if (region_state()->filtered || set_limit(NULL, own))
 		own->soft = own->hard = FD_HIGHEST;
 	*raised = *own;
-	if (__dune_process.filtered || own->soft > FD_HIGHEST)
+	if (region_state()->filtered || own->soft > FD_HIGHEST)
 		return;
 	raised->hard += own->soft == own->hard;		/* for which a privilege is needed */
 	raised->soft = raised->hard;

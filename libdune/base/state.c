@@ -6,4 +6,6 @@
  */
 #include "base/base.h"
 
-struct dune_process __dune_process;
+static struct region_state before_init;
+
+struct dune_process __dune_process = { .state = &before_init };

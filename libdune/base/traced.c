@@ -37,7 +37,7 @@ bool __dune_traced(void)
 	char text[512];
 	long fd, n;
 
-	if (!READ_ONCE(maybe) || __dune_process.filtered)
+	if (!READ_ONCE(maybe) || region_state()->filtered)
 		return false;
 	fd = dune_syscall4(__NR_openat, AT_FDCWD, "/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
 	n = is_error(fd) ? 0 : dune_syscall3(__NR_read, fd, text, sizeof(text) - 1);

@@ -12,10 +12,23 @@ PUBLIC uintptr_t dune_compat_phys_limit, dune_compat_mmap_base, dune_compat_stac
 PUBLIC struct page *dune_compat_pages;
 PUBLIC int dune_compat_num_pages;
 
+/*
+ * With the lock of the page tables held nothing may fault: a copy that is not made yet goes without, and so does one in
+ * another address space.
+ */
+static bool may_write(const void *at)
+{
+	int level;
+
+	return !dune_in_guest() || READ_ONCE(*walk_find(__dune_current_root(), (uint64_t)at, &level)) & PTE_W;
+}
+
 static void pool_grown(void)
 {
-	dune_compat_pages = __dune_process.pages;
-	__atomic_store_n(&dune_compat_num_pages, __dune_process.nr_pages, __ATOMIC_RELEASE);
+	if (!may_write(&dune_compat_pages) || !may_write(&dune_compat_num_pages))
+		return;
+	dune_compat_pages = region_state()->nr_pages ? page_by_index(0) : NULL;
+	__atomic_store_n(&dune_compat_num_pages, region_state()->nr_pages, __ATOMIC_RELEASE);
 }
 
 void __dune_compat_publish(uint64_t area, uint64_t stack)

@@ -24,9 +24,6 @@
 struct engine_fds __dune_engine_fds;
 
 static unsigned long gate_return;	/* RIP of an exit by the gate */
-static uint32_t granule_round;		/* how often the kernel has taken granules back */
-static bool granules_stale;		/* ... and page tables may have them still */
-static const uint32_t *owners;		/* the kernel's table of granules, where it is mapped */
 
 _Static_assert(GRANULE_SHIFT == DUNE_GRANULE_SHIFT, "granules are the module's");
 _Static_assert(SEL_KERNEL_CS == DUNE_SEL_KERNEL_CS && SEL_KERNEL_DS == DUNE_SEL_KERNEL_DS && SEL_TSS == DUNE_SEL_TSS &&
@@ -126,7 +123,7 @@ void __dune_engine_close(void)
 static HOT long attach(uint32_t where)
 {
 	return own_syscall3(__NR_ioctl, device(), DUNE_ATTACH,
-			    (uint64_t)granule_round << DUNE_ATTACH_ROUND_SHIFT | where);
+			    (uint64_t)region_state()->granule_round << DUNE_ATTACH_ROUND_SHIFT | where);
 }
 
 /* The table is the child's own: no other number is needed, which there might not be. */
@@ -153,8 +150,8 @@ static int attach_elsewhere(void)
 /* Mostly nothing is mapped: write nothing, which would copy a page. */
 static void forget_owners(void)
 {
-	if (owners)
-		owners = NULL;
+	if (region_state()->owners)
+		region_state()->owners = NULL;
 }
 
 HOT int __dune_engine_fork_child(bool same_fds)
@@ -217,16 +214,17 @@ static long request(uint64_t va)
  */
 long __dune_engine_granule(uint64_t va, int (*drop)(void))
 {
+	struct region_state *state = region_state();
 	long ret;
 
 	do {
-		if (granules_stale && drop())
+		if (state->granules_stale && drop())
 			return -ENOMEM;
-		granules_stale = false;
+		state->granules_stale = false;
 		ret = request(va);
 		if (ret == -EAGAIN) {
-			granules_stale = true;
-			granule_round++;
+			state->granules_stale = true;
+			state->granule_round++;
 		}
 	} while (ret == -EINTR || ret == -EAGAIN);
 	return ret;
@@ -234,7 +232,7 @@ long __dune_engine_granule(uint64_t va, int (*drop)(void))
 
 bool __dune_engine_looks(void)
 {
-	return owners;
+	return region_state()->owners;
 }
 
 long __dune_engine_look(unsigned long at)
@@ -244,13 +242,13 @@ long __dune_engine_look(unsigned long at)
 
 	if (is_error(ret))
 		return ret;
-	owners = (const uint32_t *)at;
+	region_state()->owners = (const uint32_t *)at;
 	return 0;
 }
 
 uint32_t __dune_engine_granule_owner(uint64_t gpa)
 {
-	return READ_ONCE(owners[gpa >> GRANULE_SHIFT]);
+	return READ_ONCE(region_state()->owners[gpa >> GRANULE_SHIFT]);
 }
 
 /* HR3: the kernel has flushed what it took back, and no CPU can have loaded it again. */

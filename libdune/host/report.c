@@ -60,7 +60,7 @@ void __dune_report_death(const struct dune_thread *t, const siginfo_t *info, con
 	const unsigned long rip = t->vcpu.regs->rip;
 	struct dune_tf tf;
 
-	if (option(DUNE_OPT_QUIET) || __dune_process.filtered)
+	if (option(DUNE_OPT_QUIET) || region_state()->filtered)
 		return;
 	if (why && *why)
 		__dune_message("fatal: %s, at %#lx; signal %d", why, rip, info->si_signo);

@@ -290,6 +290,9 @@ long dune_vm_merge(ptent_t *root, void *va, size_t len);
  * Until then dirty and accessed bits are common to both.  Writable pages stay writable in both: for
  * copies on write give both PERM_COW without PERM_W.
  *
+ * The program's own data may be copied too.  Then handlers that are registered where they are a copy are those of the
+ * address spaces that have it.
+ *
  * Return: its root, or NULL: @root is none, or no memory, or called where it may not be.
  */
 ptent_t *dune_vm_clone(ptent_t *root);

@@ -114,7 +114,7 @@ static int drop_stale(void)
 	if (__dune_granules_look())
 		return -ENOMEM;
 	drop_from_root(&s, root());
-	for (uint64_t i = 0; i < __dune_process.nr_pages; i++)
+	for (uint64_t i = 0; i < region_state()->nr_pages; i++)
 		if (page_by_index(i)->ref && is_root_page(page_by_index(i)))
 			drop_from_root(&s, (ptent_t *)page_address(page_by_index(i)));
 	/* In HR3 no CPU can have loaded it again. */
@@ -139,7 +139,7 @@ uint64_t __dune_process_address(uint64_t gpa, uint64_t va)
 	if (gpa >> GRANULE_SHIFT >= __dune_process.nr_granules)
 		return 0;
 	/* A filter of the program's might forbid what it takes to look. */
-	if (__dune_process.filtered && !__dune_engine_looks()) {
+	if (region_state()->filtered && !__dune_engine_looks()) {
 		at = __dune_granule_get(va);
 		return is_error(at) || (uint64_t)at + (va & (GRANULE_SIZE - 1)) == gpa ? va : 0;
 	}

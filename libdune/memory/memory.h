@@ -2,8 +2,9 @@
 /*
  * Pages and page tables.
  *
- * One lock is for all of it (base.h).  Whoever holds it must not meet an exception that GR0 handles: libdune's
- * granule, its data and the pool are mapped in every address space, and the stack is touched before.
+ * One lock is for all of it (threads.h).  Whoever holds it must not meet an exception that GR0 handles: libdune's
+ * granule and the pool are mapped in every address space, and the stack is touched before.  Libdune's data are the
+ * program's, which may have them copied on write: of these it only reads what never changes (struct dune_process).
  */
 #ifndef LIBDUNE_MEMORY_H
 #define LIBDUNE_MEMORY_H
@@ -57,7 +58,10 @@ extern long __dune_page_credit;
 
 static inline bool page_of_pool(physaddr_t pa)
 {
-	return pa - PAGEBASE < __dune_process.nr_pages << PGSHIFT;
+	const uint64_t offset = pa - PAGEBASE;
+
+	/* Mostly it is memory of the process, far from there. */
+	return offset < MAX_PAGES << PGSHIFT && offset < region_state()->nr_pages << PGSHIFT;
 }
 
 /* ---- entries ---- */
@@ -75,20 +79,20 @@ static inline bool is_root_page(const struct page *pg)
 	return pg->next == PAGE_ROOT || pg->next == PAGE_FULL;
 }
 
-static inline struct page *page_of(ptent_t v)
-{
-	return &__dune_process.pages[PPN((v & PTE_ADDRESS) - PAGEBASE)];
-}
-
-/* By number, and back; where one begins. */
+/* By number, by address, and back; where one begins. */
 static inline struct page *page_by_index(uint64_t index)
 {
-	return &__dune_process.pages[index];
+	return (struct page *)(__dune_process.region + REGION_PAGES) + index;
+}
+
+static inline struct page *page_of(ptent_t v)
+{
+	return page_by_index(PPN((v & PTE_ADDRESS) - PAGEBASE));
 }
 
 static inline uint64_t page_index(const struct page *pg)
 {
-	return pg - __dune_process.pages;
+	return pg - page_by_index(0);
 }
 
 static inline physaddr_t page_address(const struct page *pg)
@@ -109,8 +113,7 @@ static inline struct page *page_linked(uint32_t next)
 
 static inline bool is_page(const struct page *pg)
 {
-	return pg && __dune_process.nr_pages && pg >= __dune_process.pages &&
-	       pg < page_by_index(__dune_process.nr_pages);
+	return pg >= page_by_index(0) && pg < page_by_index(region_state()->nr_pages);
 }
 
 /* ---- walk.c; with the lock held ---- */
@@ -210,7 +213,7 @@ static inline ptent_t *walk_quickly(const ptent_t *root, uint64_t va)
 static inline bool vm_alone(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return READ_ONCE(__dune_nr_threads) <= 1;
+	return READ_ONCE(region_state()->nr_threads) <= 1;
 }
 
 /* With the lock held: after a change in [va, va + len), flush it and free the garbage. */

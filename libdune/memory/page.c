@@ -17,9 +17,6 @@
 
 void (*__dune_pool_grown)(void);
 
-static bool reserved;		/* the addresses are the pool's */
-static struct page *free_pages;	/* linked by next: index + 1 */
-static unsigned int used;
 long __dune_page_credit = -1;
 
 _Static_assert(sizeof(struct page) * MAX_PAGES <= REGION_PAGES_SIZE, "there is room for all struct pages");
@@ -43,14 +40,14 @@ static long open_memory(unsigned long base, unsigned long first, unsigned long e
 
 long __dune_pool_extend(unsigned long nr_pages)
 {
-	unsigned long first = __dune_process.nr_pages;
+	unsigned long first = region_state()->nr_pages;
 	long ret;
 
-	if (!reserved) {
+	if (!region_state()->pool_reserved) {
 		ret = __dune_reserve(PAGEBASE, PAGEBASE + POOL_SIZE);
 		if (ret)
 			return ret;
-		reserved = true;
+		region_state()->pool_reserved = true;
 	}
 	ret = __dune_region_hold_pool();
 	if (ret)
@@ -79,7 +76,7 @@ static long map_pool(void)
 
 static long grow(void)
 {
-	const unsigned long before = __dune_process.nr_pages;
+	const unsigned long before = region_state()->nr_pages;
 	unsigned long step = before, size;
 	long ret;
 
@@ -99,9 +96,8 @@ static long grow(void)
 		ret = map_pool();
 		if (ret)
 			return ret;
-		__dune_process.pages = (struct page *)(__dune_process.region + REGION_PAGES);
 	}
-	__atomic_store_n(&__dune_process.nr_pages, size, __ATOMIC_RELEASE);
+	__atomic_store_n(&region_state()->nr_pages, size, __ATOMIC_RELEASE);
 	if (__dune_pool_grown)
 		__dune_pool_grown();
 	return 0;
@@ -109,30 +105,30 @@ static long grow(void)
 
 int __dune_pool_ready(void)
 {
-	return __dune_process.nr_pages ? 0 : grow();
+	return region_state()->nr_pages ? 0 : grow();
 }
 
 /* ---- taking and giving back ---- */
 
 struct page *__dune_page_take(void)
 {
-	static unsigned int never_used;		/* no page from here on ever was */
-	struct page *pg = free_pages;
+	struct region_state *state = region_state();
+	struct page *pg = page_linked(state->free_pages);
 
 	if (!__dune_page_credit)
 		return NULL;
 	if (pg) {
-		free_pages = page_linked(pg->next);
+		state->free_pages = pg->next;
 	} else {
-		if (never_used == __dune_process.nr_pages && grow())
+		if (state->never_used == state->nr_pages && grow())
 			return NULL;
-		pg = page_by_index(never_used++);
+		pg = page_by_index(state->never_used++);
 	}
 	if (__dune_page_credit > 0)
 		__dune_page_credit--;
 	pg->next = 0;
 	pg->pcid = 0;
-	used++;
+	state->used++;
 	__atomic_store_n(&pg->ref, 1, __ATOMIC_RELEASE);
 	return pg;
 }
@@ -142,9 +138,9 @@ void __dune_page_give(struct page *pg)
 {
 	pg->ref = 0;
 	pg->pcid = 0;
-	pg->next = page_link(free_pages);
-	free_pages = pg;
-	used--;
+	pg->next = region_state()->free_pages;
+	region_state()->free_pages = page_link(pg);
+	region_state()->used--;
 }
 
 /* ---- for programs ---- */
@@ -214,6 +210,6 @@ PUBLIC bool dune_page_isfrompool(physaddr_t pa)
 
 PUBLIC void dune_page_stats(void)
 {
-	dune_printf("page pool: %u of %lu pages in use, %lu at most\n", READ_ONCE(used),
-		    READ_ONCE(__dune_process.nr_pages), MAX_PAGES);
+	dune_printf("page pool: %u of %lu pages in use, %lu at most\n", READ_ONCE(region_state()->used),
+		    READ_ONCE(region_state()->nr_pages), MAX_PAGES);
 }

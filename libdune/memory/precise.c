@@ -206,7 +206,7 @@ static void make_again_everywhere(uint64_t va, uint64_t end, ptent_t leaf, enum 
 	if (va >= end)
 		return;
 	make_again(__dune_process.root, va, end, leaf, what);
-	for (uint64_t i = 0; i < __dune_process.nr_pages; i++)
+	for (uint64_t i = 0; i < region_state()->nr_pages; i++)
 		if (page_by_index(i)->ref && page_by_index(i)->next == PAGE_FULL)
 			make_again((ptent_t *)page_address(page_by_index(i)), va, end, leaf, what);
 }

@@ -12,9 +12,6 @@
 #define CR4_PCIDE	(1UL << 17)
 
 #define PCID_NONE	1
-#define NR_PCIDS	4096
-
-static uint64_t pcids[NR_PCIDS / 64] = { 3 };	/* in use: 0 and 1 */
 
 /* ---- the CPU; GR0 ---- */
 
@@ -64,9 +61,17 @@ PUBLIC ptent_t *dune_vm_root(void)
 	return __dune_process.root;
 }
 
+static uint64_t *pcids_in_use(void)
+{
+	return (uint64_t *)(__dune_process.region + REGION_PCIDS);
+}
+
 static uint16_t pcid_alloc(void)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(pcids); i++) {
+	uint64_t *pcids = pcids_in_use();
+
+	pcids[0] |= 1UL << 0 | 1UL << PCID_NONE;
+	for (unsigned int i = 0; i < PCIDS_SIZE / sizeof(*pcids); i++) {
 		unsigned int bit;
 
 		if (pcids[i] == ~0UL)
@@ -214,7 +219,7 @@ PUBLIC int dune_vm_switch(ptent_t *root)
 	} else {
 		uint64_t index = root_index(root), pcid;
 
-		if (index >= __dune_process.nr_pages || !(pcid = __dune_process.pages[index].pcid))
+		if (index >= region_state()->nr_pages || !(pcid = page_by_index(index)->pcid))
 			return switch_slowly(root);
 		t = current_thread();
 		if (t->pcid != PCID_ON)
@@ -315,7 +320,7 @@ PUBLIC int dune_vm_free(ptent_t *root)
 	__dune_space_close(&s, 0, 0);
 	/* By now nothing is left of it in any TLB. */
 	if (pcid)
-		pcids[pcid / 64] &= ~(1UL << pcid % 64);
+		pcids_in_use()[pcid / 64] &= ~(1UL << pcid % 64);
 unlock:
 	memory_unlock(state);
 	return ret;

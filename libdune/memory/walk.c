@@ -20,7 +20,7 @@ int __dune_space_open(struct space *s, ptent_t *root)
 {
 	if (!__dune_process.ready)
 		return -EINVAL;
-	if (!dune_in_guest() && READ_ONCE(__dune_nr_threads))
+	if (!dune_in_guest() && READ_ONCE(region_state()->nr_threads))
 		return -EPERM;
 	*s = (struct space){ .root = root };
 	if (root == __dune_process.root) {

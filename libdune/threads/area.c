@@ -6,21 +6,35 @@
 
 #include "threads/threads.h"
 
-static uint8_t slots[MAX_THREADS] = { SLOT_ZERO };	/* SLOT_*, atomic */
-static unsigned int slots_seen;		/* no slot from here on was ever used; atomic */
-uint32_t __dune_nr_threads;
-
 /*
- * Whose vCPU each is: slot + 1, or 0. Atomic. The engine hands out no vCPU of a thread that lives. So when it hands
- * out one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area is free.
- * Beside slots, in pages that a fork does not write and copy.
+ * In the region, beside the tables: a fork does not write and copy it.  The first page has all that a program with few
+ * threads needs.
  */
-static uint16_t vcpu_slots[MAX_THREADS] __attribute__((section(".data")));
-static unsigned int vcpus_seen;		/* all from here on are 0; atomic */
+struct thread_slots {
+	uint8_t state[MAX_THREADS];		/* SLOT_*, atomic */
+	/*
+	 * Whose vCPU each is: slot + 1, or 0. Atomic. The engine hands out no vCPU of a thread that lives. So when it
+	 * hands out one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area
+	 * is free.
+	 */
+	uint16_t vcpu[MAX_THREADS];
+};
 
-static void raise_to(unsigned int *seen, unsigned int value)
+_Static_assert(sizeof(struct thread_slots) <= SLOTS_SIZE, "there is room for them");
+
+static struct thread_slots *slots(void)
 {
-	unsigned int old = READ_ONCE(*seen);
+	return (struct thread_slots *)(__dune_process.region + REGION_SLOTS);
+}
+
+void __dune_threads_begin(void)
+{
+	slots()->state[0] = SLOT_ZERO;
+}
+
+static void raise_to(uint32_t *seen, uint32_t value)
+{
+	uint32_t old = READ_ONCE(*seen);
 
 	while (old < value)
 		if (__atomic_compare_exchange_n(seen, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
@@ -39,13 +53,13 @@ static unsigned int thread_slot(const struct dune_thread *t)
 
 uint8_t *__dune_thread_slot(struct dune_thread *t)
 {
-	return &slots[thread_slot(t)];
+	return &slots()->state[thread_slot(t)];
 }
 
 static void area_free(unsigned int slot)
 {
-	__atomic_fetch_sub(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&slots[slot], SLOT_CLEAN, __ATOMIC_RELEASE);
+	__atomic_fetch_sub(&region_state()->nr_threads, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&slots()->state[slot], SLOT_CLEAN, __ATOMIC_RELEASE);
 }
 
 /* vCPU @index belongs to the area @slot from now on.  Returns whether that of a dead thread became free. */
@@ -54,10 +68,10 @@ static HOT bool vcpu_taken(unsigned int index, unsigned int slot)
 	unsigned int before;
 
 	/* In the child of a fork it is so: write nothing, which would copy a page. */
-	if (index >= ARRAY_SIZE(vcpu_slots) || READ_ONCE(vcpu_slots[index]) == slot + 1)
+	if (index >= MAX_THREADS || READ_ONCE(slots()->vcpu[index]) == slot + 1)
 		return false;
-	raise_to(&vcpus_seen, index + 1);
-	before = __atomic_exchange_n(&vcpu_slots[index], slot + 1, __ATOMIC_ACQ_REL);
+	raise_to(&region_state()->vcpus_seen, index + 1);
+	before = __atomic_exchange_n(&slots()->vcpu[index], slot + 1, __ATOMIC_ACQ_REL);
 	if (before)
 		area_free(before - 1);
 	return before;
@@ -70,29 +84,29 @@ HOT bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t)
 
 HOT bool __dune_has_vcpu(const struct dune_thread *t)
 {
-	return t->vcpu.index < ARRAY_SIZE(vcpu_slots) && READ_ONCE(vcpu_slots[t->vcpu.index]) == thread_slot(t) + 1;
+	return t->vcpu.index < MAX_THREADS && READ_ONCE(slots()->vcpu[t->vcpu.index]) == thread_slot(t) + 1;
 }
 
 void __dune_vcpu_given_up(unsigned int index)
 {
-	if (index < ARRAY_SIZE(vcpu_slots))
-		__atomic_store_n(&vcpu_slots[index], 0, __ATOMIC_RELEASE);
+	if (index < MAX_THREADS)
+		__atomic_store_n(&slots()->vcpu[index], 0, __ATOMIC_RELEASE);
 }
 
 /* Returns what @slot was before, SLOT_BUSY if it cannot be had. */
 static uint8_t slot_claim(unsigned int slot)
 {
-	uint8_t state = READ_ONCE(slots[slot]);
+	uint8_t state = READ_ONCE(slots()->state[slot]);
 
 	if (state == SLOT_BUSY ||
-	    !__atomic_compare_exchange_n(&slots[slot], &state, SLOT_BUSY, false,
+	    !__atomic_compare_exchange_n(&slots()->state[slot], &state, SLOT_BUSY, false,
 					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return SLOT_BUSY;
 	if (state == SLOT_NEW && __dune_region_open_area(slot_area(slot))) {
-		__atomic_store_n(&slots[slot], SLOT_NEW, __ATOMIC_RELEASE);
+		__atomic_store_n(&slots()->state[slot], SLOT_NEW, __ATOMIC_RELEASE);
 		return SLOT_BUSY;
 	}
-	raise_to(&slots_seen, slot + 1);
+	raise_to(&region_state()->slots_seen, slot + 1);
 	return state;
 }
 
@@ -147,7 +161,7 @@ struct dune_thread *__dune_area_alloc(void)
 	t->trap_top = area + AREA_TRAP_END;
 	t->cr3 = __dune_process.region_gpa + REGION_ROOT;
 	/* Before it enters: whoever changes a page table then flushes its TLB too. */
-	__atomic_fetch_add(&__dune_nr_threads, 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&region_state()->nr_threads, 1, __ATOMIC_SEQ_CST);
 	return t;
 }
 
@@ -160,14 +174,14 @@ void __dune_thread_free(struct dune_thread *t)
 void __dune_thread_reserve(unsigned int nr)
 {
 	for (unsigned int slot = 0; nr && slot < MAX_THREADS; slot++) {
-		uint8_t state = READ_ONCE(slots[slot]);
+		uint8_t state = READ_ONCE(slots()->state[slot]);
 
 		if (state == SLOT_BUSY)
 			continue;
 		if (state == SLOT_NEW) {
 			if (slot_claim(slot) == SLOT_BUSY)
 				return;
-			__atomic_store_n(&slots[slot], SLOT_ZERO, __ATOMIC_RELEASE);
+			__atomic_store_n(&slots()->state[slot], SLOT_ZERO, __ATOMIC_RELEASE);
 		}
 		nr--;
 	}
@@ -175,26 +189,26 @@ void __dune_thread_reserve(unsigned int nr)
 
 void __dune_threads_inherit(void)
 {
-	__dune_region_inherit(READ_ONCE(slots_seen));
+	__dune_region_inherit(READ_ONCE(region_state()->slots_seen));
 }
 
 /* Is no other thread in Dune mode? */
 bool __dune_thread_alone(struct dune_thread *t)
 {
-	unsigned int end = READ_ONCE(slots_seen);
+	unsigned int end = READ_ONCE(region_state()->slots_seen);
 
 	for (unsigned int slot = 0; slot < end; slot++)
-		if (READ_ONCE(slots[slot]) == SLOT_BUSY && &slots[slot] != __dune_thread_slot(t))
+		if (READ_ONCE(slots()->state[slot]) == SLOT_BUSY && &slots()->state[slot] != __dune_thread_slot(t))
 			return false;
 	return true;
 }
 
 bool __dune_thread_in(uint64_t gpa)
 {
-	unsigned int end = READ_ONCE(slots_seen);
+	unsigned int end = READ_ONCE(region_state()->slots_seen);
 
 	for (unsigned int slot = 0; slot < end; slot++)
-		if (READ_ONCE(slots[slot]) == SLOT_BUSY && READ_ONCE(area_thread(slot_area(slot))->cr3) == gpa)
+		if (READ_ONCE(slots()->state[slot]) == SLOT_BUSY && READ_ONCE(area_thread(slot_area(slot))->cr3) == gpa)
 			return true;
 	return false;
 }
@@ -215,7 +229,7 @@ static bool fill_hole(unsigned long start, unsigned long end)
 {
 	long ret;
 
-	if (__dune_process.filtered)
+	if (region_state()->filtered)
 		return false;
 	ret = dune_syscall6(__NR_mmap, start, end - start, PROT_NONE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -238,7 +252,7 @@ static int drop_first(void)
 		if (ret)
 			return ret;
 	}
-	slots[0] = SLOT_CLEAN;
+	slots()->state[0] = SLOT_CLEAN;
 	return 0;
 }
 
@@ -248,12 +262,12 @@ static int drop_slots(unsigned int slot, unsigned int end)
 	bool whole = slot >= end || fill_hole(slot_area(slot), slot_area(end));
 
 	for (; slot < end; slot++) {
-		int ret = whole || slots[slot] == SLOT_NEW ? 0 : fill_hole_by_vcpu(slot);
+		int ret = whole || slots()->state[slot] == SLOT_NEW ? 0 : fill_hole_by_vcpu(slot);
 
 		if (ret)
 			return ret;
-		if (slots[slot] != SLOT_NEW)
-			slots[slot] = whole ? SLOT_NEW : SLOT_CLEAN;
+		if (slots()->state[slot] != SLOT_NEW)
+			slots()->state[slot] = whole ? SLOT_NEW : SLOT_CLEAN;
 	}
 	return 0;
 }
@@ -265,7 +279,7 @@ static int drop_slots(unsigned int slot, unsigned int end)
  */
 HOT int __dune_threads_drop_others(struct dune_thread *t)
 {
-	unsigned int own = t ? thread_slot(t) : 0, end = slots_seen;
+	unsigned int own = t ? thread_slot(t) : 0, end = region_state()->slots_seen;
 	bool gone = __dune_region_forked(t);
 	int ret = 0;
 
@@ -273,8 +287,8 @@ HOT int __dune_threads_drop_others(struct dune_thread *t)
 		ret = drop_first();
 	if (gone) {
 		for (unsigned int slot = 1; slot < end; slot++)
-			if (slot != own && slots[slot] != SLOT_NEW)
-				slots[slot] = SLOT_NEW;
+			if (slot != own && slots()->state[slot] != SLOT_NEW)
+				slots()->state[slot] = SLOT_NEW;
 	} else if (!ret) {
 		ret = drop_slots(1, own);
 		if (!ret)
@@ -283,11 +297,11 @@ HOT int __dune_threads_drop_others(struct dune_thread *t)
 	if (ret)
 		return ret;
 	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
-	for (unsigned int index = 0; index < vcpus_seen; index++)
-		if (vcpu_slots[index] && !(t && vcpu_slots[index] == own + 1))
+	for (unsigned int index = 0; index < region_state()->vcpus_seen; index++)
+		if (slots()->vcpu[index] && !(t && slots()->vcpu[index] == own + 1))
 			__dune_vcpu_given_up(index);
 	/* Mostly it is so: write nothing. */
-	if (__dune_nr_threads != (t ? 1 : 0))
-		__dune_nr_threads = t ? 1 : 0;
+	if (region_state()->nr_threads != (t ? 1 : 0))
+		region_state()->nr_threads = t ? 1 : 0;
 	return 0;
 }

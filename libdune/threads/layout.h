@@ -7,7 +7,8 @@
  *	256 KiB		the interrupt descriptor table from vector 32 on; the others are in that area
  *	260 KiB		the root of the page table
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
- *	1288 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c)
+ *	1288 KiB	which thread areas are in use
+ *	1300 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c)
  *	2 MiB		struct page of each page of the pool
  *	18 MiB		what the engine looks at to find granules that are gone, mapped when it is needed
  *	20 MiB		more thread areas, each aligned to its size
@@ -25,10 +26,14 @@
 
 #define REGION_IDT	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE)
 #define REGION_STATE	(REGION_IDT - STATE_SIZE)	/* struct region_state */
-#define STATE_SIZE	64
+#define STATE_SIZE	128
+#define REGION_PCIDS	(REGION_IDT + 256 * GATE_SIZE)	/* which are in use: memory/space.c */
+#define PCIDS_SIZE	(4096 / 8)
 #define REGION_ROOT	(AREA_SIZE + PAGE_SIZE)
 #define REGION_PDPT	(REGION_ROOT + PAGE_SIZE)
-#define REGION_TABLES_END	(REGION_PDPT + 256 * PAGE_SIZE)
+#define REGION_SLOTS	(REGION_PDPT + 256 * PAGE_SIZE)	/* struct thread_slots */
+#define SLOTS_SIZE	(3 * PAGE_SIZE)
+#define REGION_TABLES_END	(REGION_SLOTS + SLOTS_SIZE)
 #define REGION_IMAGE	REGION_TABLES_END
 #define REGION_PAGES	0x200000
 #define REGION_PAGES_SIZE	0x1000000
@@ -58,7 +63,7 @@
 #define AREA_SPARE_END	(AREA_COPIES_END + 0x4000)
 #define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
 #define AREA_THREAD	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE - THREAD_MAX)
-#define THREAD_MAX	1024
+#define THREAD_MAX	1088
 
 /* Frames leave these stacks at once. */
 #define IST_SIZE	512

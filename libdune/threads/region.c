@@ -28,7 +28,7 @@ static long advise(unsigned long start, unsigned long end, int advice)
 /* gcore reads, and writes, gigabytes of what is only reserved.  A filter of the program's need not let that pass. */
 void __dune_dump_memory(unsigned long start, unsigned long end, bool on)
 {
-	if (!__dune_process.filtered)
+	if (!region_state()->filtered)
 		advise(start, end, on ? MADV_DODUMP : MADV_DONTDUMP);
 }
 

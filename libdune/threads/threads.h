@@ -116,22 +116,6 @@ static inline void memory_unlock(uint64_t state)
 	__dune_signals_restore(state);
 }
 
-/* ---- the process ---- */
-
-/* What a fork writes, in a page that is copied anyway. */
-struct region_state {
-	uint32_t mutex;		/* lock.c */
-	uint32_t actions;	/* the lock of the actions of SIGSEGV and SIGBUS: host/signals/actions.c */
-	bool forking;		/* ... is held by a thread that forks, and changes nothing */
-	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
-	unsigned long kept;	/* but for this one, or 0 */
-};
-
-static inline struct region_state *region_state(void)
-{
-	return (struct region_state *)(__dune_process.region + REGION_STATE);
-}
-
 /* ---- threads ---- */
 
 /* SDM, "64-Bit Task-State Segment" */
@@ -292,8 +276,8 @@ void __dune_thread_reserve(unsigned int nr);
 void __dune_threads_inherit(void);
 /* Is a thread in the address space with its root at @gpa? */
 bool __dune_thread_in(uint64_t gpa);
-/* How many areas are in use: no more threads can be in the guest.  Atomic. */
-extern uint32_t __dune_nr_threads;
+/* dune_init() has reserved the region: the area of the first thread is memory. */
+void __dune_threads_begin(void);
 int __dune_threads_drop_others(struct dune_thread *t);
 /* vCPU @index is that of @t's area from now on; was it a dead thread's, whose area is free now? */
 bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t);

@@ -16,7 +16,7 @@ static void before(void **state)
 	__dune_process.ready = 0;
 	assert_null(dune_page_alloc());		/* before dune_init() */
 	stub_begin();
-	assert_int_equal(__dune_process.nr_pages, 0);
+	assert_int_equal(region_state()->nr_pages, 0);
 	assert_false(dune_page_isfrompool(PAGEBASE));
 	dune_page_free(NULL);
 	dune_page_put(NULL);
@@ -59,7 +59,7 @@ static void one(void **state)
 	assert_ptr_equal(dune_pa2page((uintptr_t)p + 4095), pg);
 	assert_true(dune_page_isfrompool((uintptr_t)p));
 	assert_false(dune_page_isfrompool(PAGEBASE - 1));
-	assert_false(dune_page_isfrompool(PAGEBASE + ((uint64_t)__dune_process.nr_pages << 12)));
+	assert_false(dune_page_isfrompool(PAGEBASE + ((uint64_t)region_state()->nr_pages << 12)));
 	memset(p, 0xaa, 4096);
 	assert_ptr_equal(dune_page_get(pg), pg);
 	dune_page_put(pg);
@@ -86,7 +86,7 @@ static void many(void **state)
 	for (int i = 0; i < 300000; i++) {
 		got[i] = dune_page_alloc();
 		assert_non_null(got[i]);
-		assert_true(got[i] < __dune_process.pages + __dune_process.nr_pages);
+		assert_true(got[i] < page_by_index(region_state()->nr_pages));
 		*(int *)dune_page2pa(got[i]) = i;
 	}
 	for (int i = 0; i < 300000; i++) {
@@ -116,10 +116,10 @@ static void all(void **state)
 	(void)state;
 	while ((pg = __dune_page_take()))
 		n++;
-	assert_int_equal(__dune_process.nr_pages, MAX_PAGES);
+	assert_int_equal(region_state()->nr_pages, MAX_PAGES);
 	assert_true(n > MAX_PAGES - 100);
-	__dune_page_give(&__dune_process.pages[5]);
-	assert_ptr_equal(__dune_page_take(), &__dune_process.pages[5]);
+	__dune_page_give(page_by_index(5));
+	assert_ptr_equal(__dune_page_take(), page_by_index(5));
 	assert_null(__dune_page_take());
 }
 

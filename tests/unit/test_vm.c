@@ -430,7 +430,7 @@ static void bad_arguments(void **state)
 		{ __dune_process.region - 4096, 8192 },
 		{ __dune_process.region + GIB - 4096, 4096 },
 	};
-	struct page *pg = page(), *unused = &__dune_process.pages[__dune_process.nr_pages - 1];
+	struct page *pg = page(), *unused = page_by_index(region_state()->nr_pages - 1);
 	unsigned int before = pages_in_use();
 	uint64_t sum = cpu_checksum(dune_vm_root());
 
@@ -475,15 +475,15 @@ static void bad_arguments(void **state)
 	assert_int_equal(dune_vm_map_phys(dune_vm_root(), P(0), MIB2, (void *)PAGEBASE, PERM_R | PERM_BIG), -EINVAL);
 	assert_int_equal(dune_vm_map_pages(dune_vm_root(), P(0), 4096, PERM_R | PERM_BIG), -EINVAL);
 	assert_int_equal(dune_vm_insert_page(dune_vm_root(), P(0), NULL, PERM_R), -EINVAL);
-	assert_int_equal(dune_vm_insert_page(dune_vm_root(), P(0), __dune_process.pages + __dune_process.nr_pages,
+	assert_int_equal(dune_vm_insert_page(dune_vm_root(), P(0), page_by_index(region_state()->nr_pages),
 					     PERM_R), -EINVAL);
 	assert_int_equal(dune_vm_insert_page(dune_vm_root(), P(0), unused, PERM_R), -EEXIST);
 	assert_int_equal(cpu_checksum(dune_vm_root()), sum);
 	assert_int_equal(pages_in_use(), before);
 	/* With threads in Dune mode there would be TLBs to flush. */
-	__dune_nr_threads = 1;
+	region_state()->nr_threads = 1;
 	assert_int_equal(dune_vm_mprotect(dune_vm_root(), P(1), 4096, PERM_R), -EPERM);
-	__dune_nr_threads = 0;
+	region_state()->nr_threads = 0;
 	dune_page_free(pg);
 }
 

@@ -70,7 +70,7 @@ static void check_page(unsigned int r, unsigned int page)
 
 	if (m->kind == OWN && is == ~0UL) {
 		assert_true(roots[r] == dune_vm_root() ||
-			    __dune_process.pages[PPN((uint64_t)roots[r] - PAGEBASE)].next == PAGE_FULL);
+			    page_by_index(PPN((uint64_t)roots[r] - PAGEBASE))->next == PAGE_FULL);
 		return;
 	}
 	absent = m->kind == NOTHING || !(perm & PERM_R);

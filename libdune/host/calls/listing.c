@@ -106,7 +106,7 @@ void __dune_hide_descriptor(struct dune_thread *t)
 	struct guest_regs *r = t->vcpu.regs;
 	long size = r->rax, left;
 
-	if (__dune_process.filtered)
+	if (region_state()->filtered)
 		return;
 	while (size > 0) {
 		left = hide(t, (char *)args->rsi, size);

@@ -26,7 +26,7 @@ static void programs(const struct dune_procmap_entry *entry, struct range parts[
 
 	parts[0] = (struct range){ begin, end < ours.begin ? end : ours.begin };
 	parts[1] = (struct range){ begin > ours.end ? begin : ours.end, end };
-	if ((long)begin < 0 || (__dune_process.nr_pages && __dune_pool_touches(begin, end)))
+	if ((long)begin < 0 || (region_state()->nr_pages && __dune_pool_touches(begin, end)))
 		parts[0] = parts[1] = (struct range){ 0, 0 };
 }
 
@@ -60,8 +60,8 @@ static void unlock_ours(void)
 	const struct range ours = region();
 
 	dune_syscall2(__NR_munlock, ours.begin, ours.end - ours.begin);
-	if (__dune_process.nr_pages)
-		dune_syscall2(__NR_munlock, PAGEBASE, __dune_process.nr_pages * PAGE_SIZE);
+	if (region_state()->nr_pages)
+		dune_syscall2(__NR_munlock, PAGEBASE, region_state()->nr_pages * PAGE_SIZE);
 }
 
 #define MCL_ALL	(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
@@ -78,7 +78,7 @@ long __dune_sys_mlockall(struct dune_thread *t, struct guest_regs *r)
 	long ret;
 
 	(void)t;
-	if (flags & ~MCL_ALL || !(flags & MCL_CURRENT) || __dune_process.filtered)
+	if (flags & ~MCL_ALL || !(flags & MCL_CURRENT) || region_state()->filtered)
 		return FORWARD_CALL;
 	/* Nothing is reserved any more where the kernel locks what is mapped. */
 	__dune_region_complete();

@@ -133,11 +133,11 @@ static void write_prefix(struct sock_filter to[PREFIX])
 static void prepare(struct dune_thread *t)
 {
 	__dune_faults_keep(t->sighand);
-	if (!__dune_process.filtered) {
+	if (!region_state()->filtered) {
 		__dune_thread_reserve(SPARE_AREAS);
 		__dune_threads_inherit();
 	}
-	__atomic_store_n(&__dune_process.filtered, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&region_state()->filtered, true, __ATOMIC_SEQ_CST);
 }
 
 /* The call in @r, with what is at *@arg in place of the program's struct sock_fprog. */

@@ -31,7 +31,7 @@ static bool ours(unsigned long start, unsigned long length)
 
 	if (__builtin_add_overflow(start, length, &end))
 		return false;		/* for the kernel to refuse */
-	if (__dune_process.nr_pages && __dune_pool_touches(start, end))
+	if (region_state()->nr_pages && __dune_pool_touches(start, end))
 		return true;
 	return end > region && start < region + GRANULE_SIZE;
 }
@@ -144,7 +144,7 @@ static long sys_shmat(struct dune_thread *t, struct guest_regs *r)
 
 	(void)t;
 	if (r->rdx & shm_remap) {
-		if (__dune_process.filtered)
+		if (region_state()->filtered)
 			return -EPERM;
 		ret = dune_syscall3(__NR_shmctl, r->rdi, IPC_STAT, ds);
 		if (ret)

@@ -215,7 +215,7 @@ static bool new_chunk(struct call_state *s, uint64_t need)
 	struct chunk *chunk;
 	long ret;
 
-	if (__dune_process.filtered)
+	if (region_state()->filtered)
 		return false;
 	ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -253,7 +253,7 @@ void __dune_call_state_clear(struct dune_thread *t)
 
 	for (struct chunk *chunk = s->chunks, *next; chunk; chunk = next) {
 		next = chunk->next;
-		if (!__dune_process.filtered)
+		if (!region_state()->filtered)
 			dune_syscall2(__NR_munmap, chunk, chunk->size);
 	}
 	for (unsigned int i = 0; i < s->nr_held; i++)

@@ -28,7 +28,7 @@ HOT void __dune_call_begin(struct dune_thread *t)
 {
 	uint64_t mask = ~(1UL << (SIGSYS - 1)), old;
 
-	if (!__dune_process.filtered)
+	if (!region_state()->filtered)
 		mask = ALL_SIGNALS;
 	set_mask(SIG_SETMASK, &mask, &old);
 	t->calling_mask = t->deferred ? t->deferred_mask : old;
@@ -417,7 +417,7 @@ long __dune_sys_sigaltstack(struct dune_thread *t, struct guest_regs *r)
 	long ret;
 
 	/* Nothing is asked of the kernel but what a filter says. */
-	if (__dune_process.filtered) {
+	if (region_state()->filtered) {
 		ret = dune_syscall2(__NR_sigaltstack, NULL, NULL);
 		if (ret)
 			return ret;

@@ -351,7 +351,7 @@ static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int si
 	struct ucontext uc;
 
 	__dune_report_death(t, info, why);
-	if (__dune_process.filtered)
+	if (region_state()->filtered)
 		__dune_die_by(signo, info);
 	__dune_signals_block();
 	__dune_signal_default(signo);
@@ -418,7 +418,7 @@ static void reset_action(struct sighand *sighand, int signo, const struct sigact
 		return;
 	if (signo == SIGSEGV || signo == SIGBUS)
 		__dune_signal_reset(sighand, signo);
-	else if (kept->handler == action->handler && (__dune_process.filtered || __dune_signal_is_default(signo)))
+	else if (kept->handler == action->handler && (region_state()->filtered || __dune_signal_is_default(signo)))
 		*kept = (struct sigaction_kernel){ 0 };
 }
 
@@ -539,7 +539,7 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 
 	if (signo != SIGSEGV && signo != SIGBUS) {
 		/* Taken away by another thread meanwhile: now it is the kernel's, at the end of the host handler. */
-		if (!__dune_process.filtered && action->handler == (unsigned long)SIG_DFL &&
+		if (!region_state()->filtered && action->handler == (unsigned long)SIG_DFL &&
 		    __dune_signal_is_default(signo))
 			dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid),
 				      signo, info);
@@ -641,7 +641,7 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 		__dune_restart_loop(t, host, in_force);
 		return;
 	}
-	if (!is_handler(&action) && what == ACTION_FAULT && __dune_process.filtered) {
+	if (!is_handler(&action) && what == ACTION_FAULT && region_state()->filtered) {
 		/* Make the access again, with the signal blocked: the kernel kills. */
 		host->uc_sigmask = ALL_SIGNALS;
 		return;

@@ -12,8 +12,8 @@
 void abort(void);
 long syscall(long nr, ...);
 
-struct dune_process __dune_process;
-uint32_t __dune_nr_threads;
+static struct region_state state;
+struct dune_process __dune_process = { .state = &state };
 uint32_t stub_owners[STUB_GRANULES];	/* by guest-physical granule: the process's + 1 */
 bool (*stub_mapped)(uint64_t va);	/* has the process something in this granule?  NULL: always */
 unsigned long stub_calls[512];

@@ -85,7 +85,7 @@ unsigned int pages_in_use(void)
 {
 	unsigned int n = 0;
 
-	for (uint64_t i = 0; i < __dune_process.nr_pages; i++)
+	for (uint64_t i = 0; i < region_state()->nr_pages; i++)
 		n += page_by_index(i)->ref != 0;
 	return n;
 }
