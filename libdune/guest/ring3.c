@@ -17,32 +17,6 @@
 #define CR4_SMEP	(1UL << 20)
 #define CR4_SMAP	(1UL << 21)
 
-static unsigned long rdfsbase(void)
-{
-	unsigned long base;
-
-	__asm__ volatile("rdfsbase %0" : "=r"(base));
-	return base;
-}
-
-static void wrfsbase(unsigned long base)
-{
-	__asm__ volatile("wrfsbase %0" : : "r"(base) : "memory");
-}
-
-static unsigned long rdgsbase(void)
-{
-	unsigned long base;
-
-	__asm__ volatile("rdgsbase %0" : "=r"(base));
-	return base;
-}
-
-static void wrgsbase(unsigned long base)
-{
-	__asm__ volatile("wrgsbase %0" : : "r"(base) : "memory");
-}
-
 static uint64_t interrupts_off(void)
 {
 	uint64_t flags;

@@ -77,18 +77,6 @@ static void read_instruction(struct instruction *i, unsigned long rip)
 		i->size = here;
 }
 
-/* In HR3 the bases are the guest's. */
-static unsigned long segment_base(uint8_t prefix)
-{
-	unsigned long base;
-
-	if (prefix == 0x64)
-		__asm__ volatile("rdfsbase %0" : "=r"(base));
-	else
-		__asm__ volatile("rdgsbase %0" : "=r"(base));
-	return base;
-}
-
 /* Up to the first byte of the opcode, which is returned; 0: it is not one of ours. */
 static uint8_t decode_prefixes(struct instruction *i)
 {
@@ -104,7 +92,7 @@ static uint8_t decode_prefixes(struct instruction *i)
 			break;
 		case 0x64:
 		case 0x65:
-			i->base = segment_base(byte);
+			i->base = byte == 0x64 ? rdfsbase() : rdgsbase();
 			break;
 		case 0x26:
 		case 0x2e:
