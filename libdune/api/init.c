@@ -103,7 +103,7 @@ static int fill_region(void)
 	struct region_state *state = (struct region_state *)(region + REGION_STATE);
 	long ret;
 
-	ret = dune_syscall3(__NR_mprotect, region + AREA_TRAP, REGION_TABLES_END - AREA_TRAP,
+	ret = dune_syscall3(__NR_mprotect, trap_low(region), region + REGION_TABLES_END - trap_low(region),
 			    PROT_READ | PROT_WRITE);
 	if (ret)
 		return ret;
@@ -217,5 +217,16 @@ PUBLIC int dune_set_option(unsigned int number, bool on)
 	if (number == DUNE_OPT_SMAP && __dune_process.ready)
 		__dune_fill_idt();
 	set_switch_root();
+	return 0;
+}
+
+/* The layout of all areas depends on it, and the first one is made by dune_init(). */
+PUBLIC int dune_set_handler_stack(size_t size)
+{
+	if (size < TRAP_MIN || size > TRAP_MAX || size & PGMASK)
+		return -EINVAL;
+	if (__dune_process.region)
+		return -EBUSY;
+	__dune_process.trap_size = size;
 	return 0;
 }

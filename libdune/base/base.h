@@ -92,6 +92,7 @@ struct dune_process {
 	struct region_state *state;
 	unsigned long region;	/* libdune's own granule: layout.h */
 	unsigned long region_gpa;
+	unsigned long trap_size;	/* of each thread's trap stack; region.c chooses it if the program has not */
 	bool first_page_free;	/* nothing is mapped where the engine's page of the first thread goes */
 	uint64_t nr_granules;	/* of guest-physical memory */
 	unsigned long lstar;	/* where SYSCALL goes in ring 0, or of a program in ring 3 */
@@ -108,7 +109,7 @@ struct dune_process {
 	/* how a first touch does it, if not by whole granules: walk.c */
 	long (*fill)(struct space *s, uint64_t va);
 	bool areas_left_out;	/* a fork leaves out the areas of other threads, and more: region.c */
-	bool guard_mapped;	/* ... and the guard page of the first thread, a mapping of its own */
+	bool guard_mapped;	/* ... and the guard of the first thread, a mapping of its own */
 	ptent_t *switch_root;	/* root, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* of the first address space */
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */

@@ -452,7 +452,9 @@ static void die_too_deep(struct dune_tf *tf, unsigned int vector)
 {
 	struct raise raise = { SIGSEGV, SI_KERNEL, 0, vector, tf, true };
 
-	__dune_message("no stack left for an exception in a handler (vector %u at %#lx)", vector, tf->rip);
+	__dune_message("no stack left for an exception in a handler (vector %u at %#lx), of %lu KiB: "
+		       "dune_set_handler_stack() can make it larger", vector, tf->rip,
+		       __dune_process.trap_size / 1024);
 	__dune_process.gate(PRIVATE_RAISE, (unsigned long)&raise, 0, 0);
 }
 

@@ -153,12 +153,30 @@ static void touch_or_die(struct dune_thread *t, const struct engine_fault *f)
 		unresolved(t, f);
 }
 
+/* The guard below the trap stack, of which the engine's page is none. */
+static bool is_trap_guard(const struct dune_thread *t, unsigned long address)
+{
+	return address >= thread_area(t) + PAGE_SIZE && address < t->trap_low;
+}
+
+/* A handler of the program's has used more than there is: no other one can run there. */
+static void __attribute__((noreturn)) handler_stack_overflow(struct dune_thread *t, const struct engine_fault *f)
+{
+	__dune_message("a handler of exceptions has used more than its stack of %lu KiB, at %#lx: "
+		       "dune_set_handler_stack() can make it larger", __dune_process.trap_size / 1024,
+		       (unsigned long)t->vcpu.regs->rip);
+	t->trap_err = error_code(t, f);
+	__dune_die_in_guest(t, SIGSEGV, SEGV_ACCERR);
+}
+
 static void host_fault(struct dune_thread *t)
 {
 	struct engine_fault f;
 	bool repeated;
 
 	__dune_engine_fault(&t->vcpu, &f);
+	if (is_trap_guard(t, f.process))
+		handler_stack_overflow(t, &f);
 	repeated = fault_repeated(t, &f);
 	if (t->vcpu.regs->rip == (unsigned long)__dune_ring3_entry && !t->session)
 		return __dune_ring3_entry_fault(t);

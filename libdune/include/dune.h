@@ -171,12 +171,24 @@ int dune_threads_outside(void);
  */
 int dune_set_option(unsigned int option, bool on);
 
+/**
+ * dune_set_handler_stack - choose the size of the stack that handlers of exceptions run on
+ * @size: bytes for each thread, a multiple of 4096, from 32 KiB to 128 KiB; 64 KiB where this is not called
+ *
+ * To be called before dune_init().  Handlers of exceptions in handlers run on the same stack, and about 4 KiB go for
+ * each: what the CPU has interrupted, and vector registers.  Where less than 12 KiB is left the process dies with a
+ * message, and so it does where a handler uses more than there is.
+ *
+ * Return: 0, or -errno: -EINVAL for another size; -EBUSY: dune_init() has been called.
+ */
+int dune_set_handler_stack(size_t size);
+
 /* ---- exceptions ---- */
 
 /**
  * dune_register_intr_handler - call @cb for exceptions and interrupts of @vec
  * @vec: 0 to 255
- * @cb: called in ring 0 with interrupts off, on a stack of libdune's; NULL to
+ * @cb: called in ring 0 with interrupts off, on a stack of libdune's (dune_set_handler_stack()); NULL to
  *	have the exception become the signal that it is outside Dune mode
  *
  * Vector registers are saved and restored around @cb.  An exception in

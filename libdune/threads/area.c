@@ -156,7 +156,7 @@ struct dune_thread *__dune_area_alloc(void)
 		memset(t, 0, sizeof(*t));
 	t->vcpu.page = area + AREA_ENGINE;
 	t->host_top = area + AREA_HOST_END;
-	t->trap_low = area + AREA_TRAP;
+	t->trap_low = trap_low(area);
 	t->trap_high = area + AREA_TRAP_END;
 	t->trap_top = area + AREA_TRAP_END;
 	t->cr3 = __dune_process.region_gpa + REGION_ROOT;

@@ -42,10 +42,10 @@
 #define MAX_THREADS	4017		/* as many as there is room for */
 
 /*
- * A thread area: the engine's page, which it shares with the kernel, a page that is never accessible, the trap
+ * A thread area: the engine's page, which it shares with the kernel, pages that are never accessible, the trap
  * stack, the IST stack of nested traps, signals that wait, the thread's signal actions if they are its own, what is
  * known of its system call, with copies of memory for it, a spare stack of ring 0's, the host stack, the IST stack of
- * double faults, and struct dune_thread. The guard page is below the stack that runs handlers of the program.
+ * double faults, and struct dune_thread. The guard is below the stack that runs handlers of the program.
  *
  * What every system call uses, the struct and the beginning of the host stack, is in one page, because each fork
  * copies it. That of the first thread has what a fork writes besides (struct region_state).
@@ -53,7 +53,7 @@
 #define AREA_SIZE	0x40000
 #define AREA_ENGINE	0
 #define AREA_TRAP	(2 * PAGE_SIZE)
-#define AREA_TRAP_END	(AREA_TRAP + 0x10000)
+#define AREA_TRAP_END	(AREA_TRAP + TRAP_MAX)
 #define AREA_NESTED_END	(AREA_TRAP_END + IST_SIZE)
 #define AREA_PENDING	AREA_NESTED_END
 #define AREA_SIGHAND	(AREA_PENDING + 0x400)
@@ -64,6 +64,11 @@
 #define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
 #define AREA_THREAD	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE - THREAD_MAX)
 #define THREAD_MAX	1088
+
+/* The trap stack ends there, and begins where dune_set_handler_stack() says (trap_low()); bytes. */
+#define TRAP_MAX	0x20000
+#define TRAP_MIN	0x8000
+#define TRAP_DEFAULT	0x10000
 
 /* Frames leave these stacks at once. */
 #define IST_SIZE	512

@@ -5,7 +5,7 @@
  * All of it is reserved, so that nothing of the program's gets into it. But a process that ends goes through each of
  * the 511 empty entries of such a reservation, twice, and each mapping costs 5,000 instructions; and most children of
  * a fork end, or exec, at once. So where the kernel puts nothing by itself, a child does without all that is only
- * reserved, until it makes a thread, or maps something: the guard page of the first thread, what is behind the
+ * reserved, until it makes a thread, or maps something: the guard of the first thread, what is behind the
  * tables, and the areas of other threads.  HR3.
  */
 #include <linux/mman.h>
@@ -95,13 +95,13 @@ static unsigned long region_end(void)
 static void reserve_guard(void)
 {
 	if (__dune_process.guard_mapped)
-		__dune_reserve(__dune_process.region + PAGE_SIZE, __dune_process.region + AREA_TRAP);
+		__dune_reserve(__dune_process.region + PAGE_SIZE, trap_low(__dune_process.region));
 }
 
 static void advise_guard(int advice)
 {
 	if (__dune_process.guard_mapped)
-		advise(__dune_process.region + PAGE_SIZE, __dune_process.region + AREA_TRAP, advice);
+		advise(__dune_process.region + PAGE_SIZE, trap_low(__dune_process.region), advice);
 }
 
 /* The area is one of those that forks leave out; else 0. */
@@ -182,10 +182,12 @@ long __dune_region_complete(void)
 /* RLIMIT_AS may have room for an area, but none for all of them. */
 long __dune_region_open_area(unsigned long area)
 {
+	unsigned long low = trap_low(area), size = area + AREA_SIZE - low;
+
 	if (__dune_region_complete() && __dune_reserve(area, area + AREA_SIZE))
 		return -ENOMEM;
-	__dune_dump_memory(area + AREA_TRAP, area + AREA_SIZE, true);
-	return dune_syscall3(__NR_mprotect, area + AREA_TRAP, AREA_SIZE - AREA_TRAP, PROT_READ | PROT_WRITE);
+	__dune_dump_memory(low, area + AREA_SIZE, true);
+	return dune_syscall3(__NR_mprotect, low, size, PROT_READ | PROT_WRITE);
 }
 
 long __dune_region_hold_pool(void)
@@ -226,16 +228,16 @@ static unsigned long next_place(void)
 }
 
 /*
- * The region is reserved but for its first two pages. The kernel goes from high addresses to low ones, so if it has
- * got below already, it does not come back for these; else they must not be left. And areas may be left out in
- * children as long as it is far.
+ * The region is reserved but for what lies below the first trap stack. The kernel goes from high addresses to low ones,
+ * so if it has got below already, it does not come back for that; else it must not be left. And areas may be left out
+ * in children as long as it is far.
  */
 static void look_where_the_kernel_is(unsigned long region)
 {
 	unsigned long next = next_place();
 
 	__dune_process.first_page_free = next < region ||
-				     __dune_reserve(region, region + AREA_TRAP);
+				     __dune_reserve(region, trap_low(region));
 	__dune_dump_memory(pages_begin(), region_end(), false);
 	if (next < region || next - region > 2 * GRANULE_SIZE)
 		__dune_process.areas_left_out = !advise(pages_begin(), region_end(), MADV_DONTFORK);
@@ -254,15 +256,20 @@ long __dune_region_reserve(void)
 	const unsigned long size = GRANULE_SIZE;
 	unsigned long stack = (unsigned long)__builtin_frame_address(0);
 	unsigned long region = (stack & -size) - STACK_DISTANCE;
-	long ret = map_none(region + AREA_TRAP, size - AREA_TRAP, 0);
+	unsigned long low;
+	long ret;
 
-	if (ret == (long)(region + AREA_TRAP)) {
+	if (!__dune_process.trap_size)
+		__dune_process.trap_size = TRAP_DEFAULT;
+	low = trap_low(region);
+	ret = map_none(low, region + size - low, 0);
+	if (ret == (long)low) {
 		__dune_process.region = region;
 		look_where_the_kernel_is(region);
 		return 0;
 	}
 	if (!is_error(ret)) {
-		dune_syscall2(__NR_munmap, ret, size - AREA_TRAP);
+		dune_syscall2(__NR_munmap, ret, region + size - low);
 		ret = reserve_anywhere();
 	}
 	if (is_error(ret))

@@ -226,6 +226,12 @@ static inline struct dune_thread *current_thread(void)
 	return area_thread(__dune_process.region + current_area() * AREA_SIZE);
 }
 
+/* Where the trap stack of @area begins, and the guard ends. */
+static inline unsigned long trap_low(unsigned long area)
+{
+	return area + AREA_TRAP_END - __dune_process.trap_size;
+}
+
 static inline unsigned long thread_area(const struct dune_thread *t)
 {
 	return (unsigned long)t - AREA_THREAD;

@@ -36,11 +36,13 @@ static void parts(void **state)
 {
 	(void)state;
 	assert_true(AREA_ENGINE + PAGE_SIZE < AREA_TRAP);
-	assert_true(AREA_TRAP_END - AREA_TRAP > 2 * TRAP_RESERVE);
+	assert_true(AREA_TRAP_END - AREA_TRAP == TRAP_MAX && TRAP_MAX >= TRAP_DEFAULT);
+	assert_true(TRAP_DEFAULT >= TRAP_MIN && TRAP_MIN > 2 * TRAP_RESERVE);
+	assert_int_equal((TRAP_MAX | TRAP_DEFAULT | TRAP_MIN) % PAGE_SIZE, 0);
 	assert_true(AREA_TRAP_END < AREA_HOST_END);
 	assert_int_equal(AREA_HOST_END % 16, 0);
 	assert_int_equal(AREA_HOST_END + IST_SIZE, AREA_THREAD);
-	assert_true(AREA_COPIES_END < AREA_HOST_END - 0x10000);
+	assert_true(AREA_SPARE_END < AREA_HOST_END - 0xf000);
 	assert_int_equal(AREA_CALL % PAGE_SIZE, 0);
 	assert_int_equal(AREA_NESTED_END % 16, 0);
 	/* The first 32 gates end where a page does, the others follow. */
