@@ -172,7 +172,11 @@ static inline long call_anywhere(long nr, long a, long b, long c)
 extern const char __dune_syscall_site[], __dune_own_site[];
 #define SYSCALL_LENGTH	2
 
-/* copy.c: memory of the program's at an address that may be bad; 0 or -EFAULT. */
+/*
+ * copy.c: memory of the program's at an address that may be bad; 0 or -EFAULT.  In HR3 the kernel looks at it by
+ * writing COPY_OUT_MIN bytes: fewer cannot be written, but by __dune_copy_safely() (host/calls.h).
+ */
+#define COPY_OUT_MIN	sizeof(uint64_t)
 int __dune_copy_in(void *to, unsigned long from, size_t size);
 bool __dune_can_write(unsigned long to, size_t size);
 int __dune_copy_out(unsigned long to, const void *from, size_t size);

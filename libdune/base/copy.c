@@ -30,11 +30,16 @@ int __dune_copy_in(void *to, unsigned long from, size_t size)
 	return __dune_copy(to, (const void *)from, size) ? 0 : -EFAULT;
 }
 
-/* Can so many bytes be written there?  At least a mask of signals, which is written to each page of it.  HR3. */
+/*
+ * Can so many bytes be written there?  A mask of signals is written to each page of it.  Fewer bytes than that has are
+ * refused: those beside them are somebody else's, and may be in a page that cannot be written.  HR3.
+ */
 bool __dune_can_write(unsigned long to, size_t size)
 {
-	unsigned long at = to, end = to + size - sizeof(uint64_t);
+	unsigned long at = to, end = to + size - COPY_OUT_MIN;
 
+	if (size < COPY_OUT_MIN)
+		return false;
 	/* NULL would be no place. */
 	while (at && own_syscall4(__NR_rt_sigprocmask, SIG_BLOCK, NULL, at, sizeof(uint64_t)) != -EFAULT) {
 		if (at == end || (at ^ (to + size - 1)) < PGSIZE)

@@ -669,14 +669,14 @@ static long pass_sendmmsg(struct dune_thread *t, const long call[7])
 	if (!n)
 		return pass(t, call);
 	for (unsigned int i = 0; i < n; i++, at += sizeof(m)) {
-		/* No fewer bytes than 8 can be copied out. */
 		ret = __dune_copy_in(&m, at, sizeof(m));
 		if (!ret)
 			ret = copy_message(&m.message, controls, at);
 		if (!ret)
 			ret = pass(t, (const long[7]){ call[0], call[1], (long)&m, 1, call[4] });
 		if (ret == 1)
-			ret = __dune_copy_out(at + sizeof(m.message), &m.length, sizeof(m) - sizeof(m.message));
+			ret = __dune_copy_out(at + offsetof(struct counted_message, length), &m.length,
+					      sizeof(m.length));
 		if (ret)
 			return i ? i : ret;
 	}

@@ -99,6 +99,8 @@ long __dune_place_string(struct access *a, uint64_t *va, uint64_t max);
 long __dune_refuse_elsewhere(struct access *a, uint64_t va, uint64_t n);
 /* Can all of it be read? */
 bool __dune_may_read(const struct access *a, uint64_t va, uint64_t n);
+/* Copy between libdune's memory and the process's, where an access may fail: false.  No other byte is touched. */
+bool __dune_copy_safely(struct dune_thread *t, void *to, const void *from, uint64_t n);
 /* Copy @n bytes from the guest's @va, or to it. */
 long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n, bool write);
 /* Copy back the first @n bytes of what lies at @offset in a copy. */

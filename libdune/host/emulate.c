@@ -3,6 +3,7 @@
  * What the kernel does for programs at exceptions of ring 3, and so libdune where the program is in ring 3 of the
  * guest: the instructions that UMIP forbids, and the vsyscall page.  HR3.
  */
+#include "host/calls.h"
 #include "host/host.h"
 #include "host/signals.h"
 
@@ -192,7 +193,7 @@ static bool emulate_store(struct dune_thread *t)
 		memcpy(&registers[register_of(&i, i.modrm & 7, REX_B)], value, size);
 	} else if (!decode_address(&i, registers, &address)) {
 		return false;
-	} else if (__dune_copy_out(address, value, size)) {
+	} else if (!__dune_copy_safely(t, (void *)address, value, size)) {
 		__dune_signal_fault(t, SIGSEGV, SEGV_MAPERR, address, PF_WRITE | PF_USER);
 		return true;
 	}

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -60,11 +61,22 @@ static bool kernel_has_umip(void)
 	return found;
 }
 
+/* Behind a page that can be written comes one that cannot. */
+static uint16_t *page_end(void)
+{
+	char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	mprotect(p + 4096, 4096, PROT_NONE);
+	return (uint16_t *)(p + 4096);
+}
+
 static void descriptor_tables(void)
 {
 	struct table_register t;
 	static struct table_register at[2];
-	uint64_t word;
+	static const uint16_t constant[4] = { 1 };
+	uint16_t *end = page_end();
+	uint64_t word, words[2];
 	uint16_t half;
 
 	TRY("sgdt", __asm__ volatile("sgdt %0" : "=m"(t)); printf("%x %lx\n", t.limit, t.base));
@@ -80,6 +92,15 @@ static void descriptor_tables(void)
 	TRY("smsw, r10", __asm__ volatile("mov $-1, %%r10; smsw %%r10; mov %%r10, %0" : "=r"(word) : : "r10");
 	    printf("%lx\n", word));
 	TRY("smsw, memory", half = 0; __asm__ volatile("smsw %0" : "+m"(half)); printf("%x\n", half));
+	words[0] = -1;
+	words[1] = -1;
+	TRY("smsw beside others", __asm__ volatile("smsw (%0)" : : "r"(words) : "memory");
+	    printf("%lx %lx\n", words[0], words[1]));
+	TRY("sldt, str at a page's end", __asm__ volatile("sldt %0; str %1" : "=m"(end[-1]), "=m"(end[-2]));
+	    printf("%x %x\n", end[-1], end[-2]));
+	TRY("sgdt across it", __asm__ volatile("sgdt (%0)" : : "r"(end - 2) : "memory"));
+	TRY("smsw to a constant", __asm__ volatile("smsw (%0)" : : "r"(constant) : "memory"));
+	TRY("smsw, not canonical", __asm__ volatile("smsw (%0)" : : "r"(1L << 62) : "memory"));
 	TRY("smsw, nowhere", __asm__ volatile("smsw (%0)" : : "r"(64L) : "memory"));
 	TRY("sgdt, FS", __asm__ volatile("sgdt %%fs:(%0)" : : "r"(-4096L * 4096) : "memory"));
 }

@@ -379,7 +379,7 @@ static void private_copy(struct dune_thread *t)
 	struct guest_regs *r = t->vcpu.regs;
 	long ret;
 
-	if (__dune_tracking)
+	if (__dune_tracking || r->rdx < COPY_OUT_MIN)
 		ret = __dune_copy_for_guest(t, r->rdi, r->rsi, r->rdx);
 	else if (r->rax == PRIVATE_COPY_IN)
 		ret = __dune_copy_in((void *)r->rdi, r->rsi, r->rdx);

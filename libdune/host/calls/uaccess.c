@@ -135,7 +135,7 @@ bool __dune_may_read(const struct access *a, uint64_t va, uint64_t n)
 /* ---- copying ---- */
 
 /* Another thread may take the memory away in this very moment: false. */
-static bool copy_safely(struct dune_thread *t, void *to, const void *from, uint64_t n)
+bool __dune_copy_safely(struct dune_thread *t, void *to, const void *from, uint64_t n)
 {
 	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
 	uint64_t old;
@@ -181,8 +181,8 @@ long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n
 			leaf.at = va;
 		if (!leaf.at)
 			return UNKNOWN_PLACE;
-		done = write ? copy_safely(a->t, (void *)leaf.at, buffer, piece) :
-			       copy_safely(a->t, buffer, (const void *)leaf.at, piece);
+		done = write ? __dune_copy_safely(a->t, (void *)leaf.at, buffer, piece) :
+			       __dune_copy_safely(a->t, buffer, (const void *)leaf.at, piece);
 		dune_page_put(page);
 		if (!done)
 			return -EFAULT;
