@@ -4,8 +4,6 @@
  * in the faults of a guest fails once: the first one of a call, the second one, until the call has no more. The call
  * then fails with a plain errno, or does without; the same call made again does all that it should. What is lost on
  * the way is found when the machine ends (scripts/testbed.d/leaks.c).
- *
- * On the debug kernel: /proc/thread-self/fail-nth counts the calls of its fault injection in this thread.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,65 +14,10 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "fail-nth.h"
 #include "raw.h"
 
 #define POINTS_MAX	400	/* more than any call has */
-
-/* ---- the kernel's fault injection ---- */
-
-static int nth_fd = -1;
-
-static void set_number(const char *path, const char *number)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	DIE_UNLESS(fd >= 0 && write(fd, number, strlen(number)) > 0, path);
-	close(fd);
-}
-
-/* All sorts of memory, of every size, and copies; and nothing in the kernel's log. */
-static void inject_all(void)
-{
-	static const char *const kinds[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
-	static const char *const settings[][2] = {
-		{ "failslab/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
-		{ "fail_page_alloc/min-order", "0" },
-	};
-	char path[128];
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose", kinds[i]);
-		set_number(path, "0");
-	}
-	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
-		set_number(path, settings[i][1]);
-	}
-	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	DIE_UNLESS(nth_fd >= 0, "/proc/thread-self/fail-nth");
-}
-
-static void arm(unsigned int nth)
-{
-	char text[16];
-	int length = snprintf(text, sizeof(text), "%u", nth);
-
-	DIE_UNLESS(pwrite(nth_fd, text, length, 0) == length, "fail-nth");
-}
-
-/* Has the point been met? To read and to write the number are copies too, and may be the one that fails. */
-static bool disarm(void)
-{
-	char text[16];
-	ssize_t length = pread(nth_fd, text, sizeof(text), 0);
-	bool met = length > 0 && text[0] == '0';
-
-	while (pwrite(nth_fd, "0", 1, 0) != 1)
-		;
-	return met;
-}
 
 /* ---- what is done ---- */
 
@@ -580,6 +523,150 @@ static void check_hypercall(const char *name)
 	check_granule(name);
 }
 
+/* The other hypercalls: none needs memory, and none must fail for want of it. */
+static void load_hypercall(uint64_t number)
+{
+	raw_load(&vcpu, VMCALL "\x90", VMCALL_LENGTH + 1, 0);
+	vcpu.run->regs.rax = number;
+	vcpu.run->regs.rdi = number == DUNE_HC_FAULT ? (uintptr_t)area : 0;
+	vcpu.run->regs.rsi = DUNE_FAULT_READ;
+}
+
+static void prepare_flush(void)
+{
+	prepare_guest();
+	load_hypercall(DUNE_HC_FLUSH_TLB);
+}
+
+static void prepare_yield(void)
+{
+	prepare_guest();
+	load_hypercall(DUNE_HC_YIELD);
+}
+
+static void check_zero(const char *name)
+{
+	check_ran(name);
+	CHECK_EQUAL(vcpu.run->regs.rax, 0, name);
+}
+
+static void prepare_fault(void)
+{
+	prepare_guest();
+	prepare_anonymous();
+	raw_load(&vcpu, "\x90", 1, 0);
+	raw_run(&vcpu);
+	load_hypercall(DUNE_HC_FAULT);
+}
+
+static long call_fault(void)
+{
+	raw_outcome(&vcpu, &outcome);
+	return outcome.kind == RAW_ERROR ? outcome.result : 0;
+}
+
+static void check_fault(const char *name)
+{
+	char text[80];
+
+	CHECK(outcome.kind == RAW_FAULT, "%s: %s", name, raw_name(&outcome, text));
+	CHECK_EQUAL(vcpu.run->fault.hva, (uintptr_t)area, name);
+}
+
+/* The first entry of a vCPU: the CPU walks page tables of the guest's that the second-level table does not have. */
+static void prepare_first_run(void)
+{
+	prepare_guest();
+	raw_load(&vcpu, "\x90", 1, 0);
+}
+
+/* For a thread that is still to be made. */
+static void prepare_for_child(void)
+{
+	prepare_config();
+	config.flags = DUNE_VCPU_FOR_CHILD;
+}
+
+static void prepare_huge_read(void)
+{
+	prepare_guest();
+	prepare_anonymous();
+	madvise(area, AREA, MADV_HUGEPAGE);
+	LOAD(read_code);
+}
+
+/* Huge pages of hugetlbfs; there is one. */
+static void prepare_hugetlb(void)
+{
+	prepare_guest();
+	area = mmap((void *)(AREAS + (next_area++ << DUNE_GRANULE_SHIFT)), AREA / 2, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_HUGETLB, -1, 0);
+	DIE_UNLESS(area != MAP_FAILED, "mmap of a huge page");
+	LOAD(write_code);
+}
+
+static void drop_hugetlb(void)
+{
+	munmap(area, AREA / 2);
+	drop_guest();
+}
+
+/* Pages without a struct page of the kernel's own kind: those of the vDSO's data. */
+static void prepare_special(void)
+{
+	unsigned long start = 0;
+	char line[256];
+	FILE *maps = fopen("/proc/self/maps", "re");
+
+	DIE_UNLESS(maps, "/proc/self/maps");
+	while (fgets(line, sizeof(line), maps))
+		if (strstr(line, "[vvar]"))
+			start = strtoul(line, NULL, 16);
+	fclose(maps);
+	DIE_UNLESS(start, "[vvar]");
+	prepare_guest();
+	area = (char *)start;
+	LOAD(read_code);
+}
+
+/* What the process does to memory that the guest has: a call of the kernel's, which tells the module. */
+static void prepare_change(void)
+{
+	prepare_write();
+	raw_run(&vcpu);
+	LOAD(read_code);
+}
+
+static long call_protect(void)
+{
+	return mprotect(area + RAW_PAGE, RAW_PAGE, PROT_READ) ? -errno : 0;
+}
+
+static long call_unmap(void)
+{
+	return munmap(area + RAW_PAGE, RAW_PAGE) ? -errno : 0;
+}
+
+static long call_move(void)
+{
+	void *to = area + (DUNE_GRANULE_SIZE / 2);
+
+	return mremap(area + RAW_PAGE, RAW_PAGE, RAW_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to ? 0 : -errno;
+}
+
+static void check_changed(const char *name)
+{
+	call_run();
+	check_read(name);
+	CHECK_EQUAL(*(volatile uint64_t *)area, 0x55, name);
+}
+
+static void drop_moved(void)
+{
+	munmap(area + DUNE_GRANULE_SIZE / 2, RAW_PAGE);
+	drop_guest_and_area();
+}
+
 static const struct subject on_file[] = {
 	{ "DUNE_GET_INFO", 1, clear_info, call_info, check_info, nothing },
 	{ "DUNE_YIELD", 0, nothing, call_yield, check_nothing, nothing },
@@ -587,6 +674,7 @@ static const struct subject on_file[] = {
 
 static const struct subject with_file[] = {
 	{ "DUNE_CREATE_VCPU", 6, prepare_config, call_create, check_created, forget_vcpu },
+	{ "DUNE_CREATE_VCPU for a child", 6, prepare_for_child, call_create, check_created, forget_vcpu },
 	{ "DUNE_CREATE_VCPU of one that was used", 1, prepare_used, call_create, check_created, forget_vcpu },
 	{ "mmap of the run page", 1, prepare_vcpu, call_map_run, check_created, forget_vcpu },
 	{ "DUNE_DESTROY_VCPU", 0, prepare_vcpu, call_destroy, check_destroyed, forget_vcpu },
@@ -594,6 +682,10 @@ static const struct subject with_file[] = {
 	{ "a fault at the granules", 1, prepare_granules, call_touch_granules, check_granules, unmap_granules },
 	{ "DUNE_GET_GRANULE", 3, prepare_granule, call_granule, check_granule, drop_granule },
 	{ "DUNE_HC_GET_GRANULE", 1, prepare_hypercall, call_hypercall, check_hypercall, drop_guest_and_area },
+	{ "DUNE_HC_FLUSH_TLB", 0, prepare_flush, call_run, check_zero, drop_guest },
+	{ "DUNE_HC_YIELD", 0, prepare_yield, call_run, check_zero, drop_guest },
+	{ "DUNE_HC_FAULT", 0, prepare_fault, call_fault, check_fault, drop_guest_and_area },
+	{ "the first DUNE_RUN", 1, prepare_first_run, call_run, check_ran, drop_guest },
 	{ "DUNE_RUN", 0, prepare_run, call_run, check_ran, drop_guest },
 	{ "DUNE_RUN by lseek", 0, prepare_run, call_seek, check_ran, drop_guest },
 	{ "a read", 3, prepare_read, call_run, check_read, drop_guest_and_area },
@@ -605,6 +697,12 @@ static const struct subject with_file[] = {
 	{ "a write to a file", 3, prepare_file_write, call_run, check_written, drop_file_pages },
 	{ "a write to a private copy of a file", 3, prepare_private_write, call_run, check_written, drop_file_pages },
 	{ "a fetch", 3, prepare_call, call_run, check_ran, drop_guest_and_area },
+	{ "a read, huge", 3, prepare_huge_read, call_run, check_read, drop_guest_and_area },
+	{ "a write to a page of hugetlbfs", 3, prepare_hugetlb, call_run, check_written, drop_hugetlb },
+	{ "a read of the vDSO's data", 3, prepare_special, call_run, check_ran, drop_guest },
+	{ "mprotect of what the guest has", 1, prepare_change, call_protect, check_changed, drop_guest_and_area },
+	{ "munmap of what the guest has", 1, prepare_change, call_unmap, check_changed, drop_guest_and_area },
+	{ "mremap of what the guest has", 1, prepare_change, call_move, check_changed, drop_moved },
 };
 
 /* ---- a forked child ---- */
@@ -639,6 +737,7 @@ int main(void)
 
 	signal(SIGBUS, on_bus_error);
 	inject_all();
+	set_number("/proc/sys/vm/nr_hugepages", "1");
 	memory_file = memfd_create("file", MFD_CLOEXEC);
 	DIE_UNLESS(memory_file >= 0 && !ftruncate(memory_file, AREA), "memfd_create");
 	try_all(&opening);
@@ -649,5 +748,6 @@ int main(void)
 	raw_close(&vm);
 	for (size_t i = 0; i < sizeof(with_file) / sizeof(with_file[0]); i++)
 		try_all(&with_file[i]);
+	set_number("/proc/sys/vm/nr_hugepages", "0");
 	return check_result();
 }
