@@ -195,6 +195,18 @@ $(T)/fuzz/calls $(T)/bench/rings: $(T)/%: tests/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $<
 
+# One program with sanitizers, with musl, and statically linked.
+THREADS_TESTS := $(addprefix $(T)/threads/,glibc-static-pie musl musl-static address thread)
+GUEST_TESTS += $(THREADS_TESTS)
+$(T)/threads/%: LINK = $(CC) -fsanitize=$*
+$(T)/threads/glibc-static-pie: LINK = $(CC) -static-pie -fPIE
+$(T)/threads/musl: LINK = musl-gcc
+$(T)/threads/musl-static: LINK = musl-gcc -static
+$(THREADS_TESTS): $(T)/threads/%: tests/realworld/threads.c
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) -g -O1 -Wall -Wextra -pthread -o $@ $<
+
 SHOW_TESTS := $(T)/link/show $(addprefix $(T)/link/show,-static -static-pie -musl -musl-shared)
 GUEST_TESTS += $(SHOW_TESTS)
 $(T)/link/show: LINK = $(CC)
