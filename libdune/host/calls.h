@@ -125,6 +125,18 @@ void __dune_track_calls(void);
 /* listing.c */
 void __dune_hide_descriptor(struct dune_thread *t);
 
+/* mappings.c: of ranges with a hole where libdune's memory is */
+long __dune_sys_range_through(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_range_up_to(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_range_whole(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_munmap(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_mprotect(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_mmap(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_mremap(struct dune_thread *t, struct guest_regs *r);
+long __dune_sys_shmat(struct dune_thread *t, struct guest_regs *r);
+long __dune_set_mm(const struct guest_regs *r);
+long __dune_set_vma(const struct guest_regs *r);
+
 /* mlock.c */
 long __dune_sys_mlockall(struct dune_thread *t, struct guest_regs *r);
 

@@ -51,6 +51,7 @@ int __dune_pool_ready(void);
 /* HR3: reserve the pool's addresses, and have so many pages in it. */
 long __dune_pool_extend(unsigned long nr_pages);
 /* Does [start, end) touch the pool? */
+#define POOL_SIZE	(MAX_PAGES << PGSHIFT)
 bool __dune_pool_touches(uint64_t start, uint64_t end);
 
 /* For tests: so many pages can still be had before all fail; negative: no limit. */

@@ -9,8 +9,6 @@
 
 #include "memory/memory.h"
 
-#define POOL_SIZE	(MAX_PAGES << PGSHIFT)
-
 /* The pool grows by as many pages as it has, between these. */
 #define GROW_MIN	64
 #define GROW_MAX	8192

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
  * System calls that are not simply forwarded: those about the thread itself are
- * elsewhere; here are those that would take libdune's memory or descriptor away, and those that
+ * elsewhere, and those about mappings; here are those that would take libdune's descriptor away, and those that
  * cannot work.  HR3.
  */
 #include <asm/prctl.h>
 #include <linux/fcntl.h>
-#include <linux/ipc.h>
-#include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 
@@ -15,145 +13,14 @@
 #include "host/host.h"
 #include "host/signals.h"
 
-/* ---- helpers ---- */
+#ifndef PR_SET_VMA	/* newer than the headers of the oldest system that this builds on */
+#define PR_SET_VMA	0x53564d41
+#endif
 
 /* The guest's call as it is, with something to do behind it.  A signal waits until then. */
 long __dune_forward(const struct guest_regs *r)
 {
 	return dune_syscall6(r->rax, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
-}
-
-/* Does [start, start + length) touch libdune's granule, or the page pool?  Page-aligned as the kernel does it. */
-static bool ours(unsigned long start, unsigned long length)
-{
-	unsigned long region = __dune_process.region;
-	unsigned long end;
-
-	if (__builtin_add_overflow(start, length, &end))
-		return false;		/* for the kernel to refuse */
-	if (region_state()->nr_pages && __dune_pool_touches(start, end))
-		return true;
-	return end > region && start < region + GRANULE_SIZE;
-}
-
-/*
- * ---- memory ----
- *
- * Where the program's memory may be put, libdune's is reserved first.
- */
-
-/* At libdune's memory.  What the kernel refuses in any case is said as it says it. */
-static long refuse_mmap(const struct guest_regs *r)
-{
-	long ret = dune_syscall6(__NR_mmap, r->rdi, r->rsi, r->rdx, (r->r10 & ~(long)MAP_FIXED) | MAP_FIXED_NOREPLACE,
-				 r->r8, r->r9);
-
-	if (!is_error(ret))	/* what is left out in the child of a fork */
-		dune_syscall2(__NR_munmap, ret, r->rsi);
-	else if (ret != -EEXIST)
-		return ret;
-	return r->r10 & MAP_FIXED_NOREPLACE ? -EEXIST : -EPERM;
-}
-
-static long sys_mmap(struct dune_thread *t, struct guest_regs *r)
-{
-	long ret;
-
-	(void)t;
-	if (r->r10 & (MAP_FIXED | MAP_FIXED_NOREPLACE) && ours(r->rdi, r->rsi))
-		return refuse_mmap(r);
-	__dune_region_complete();
-	ret = __dune_forward(r);
-	if (!is_error(ret) && r->r10 & MAP_FIXED)
-		__dune_precise_changed(ret, r->rsi, PROT_NONE);
-	return ret;
-}
-
-/* madvise, mseal, ...: (start, length, ...) */
-static long sys_range(struct dune_thread *t, struct guest_regs *r)
-{
-	long ret;
-
-	(void)t;
-	if (!ours(r->rdi, r->rsi))
-		return FORWARD_CALL;
-	if (r->rax == __NR_munmap)
-		return r->rdi & (PAGE_SIZE - 1) ? -EINVAL : -EPERM;
-	/* What the kernel refuses in any case it refuses of no memory at all. */
-	ret = dune_syscall6(r->rax, r->rdi, 0, r->rdx, r->r10, r->r8, r->r9);
-	return is_error(ret) ? ret : -EPERM;
-}
-
-/* The same, of those with something to do behind them. */
-static long forward_range(struct dune_thread *t, struct guest_regs *r)
-{
-	long ret = sys_range(t, r);
-
-	return ret == FORWARD_CALL ? __dune_forward(r) : ret;
-}
-
-static long sys_munmap(struct dune_thread *t, struct guest_regs *r)
-{
-	long ret = forward_range(t, r);
-
-	if (!ret)
-		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
-	return ret;
-}
-
-/* mprotect and pkey_mprotect(start, length, prot, ...) */
-static long sys_mprotect(struct dune_thread *t, struct guest_regs *r)
-{
-	long ret = forward_range(t, r);
-
-	if (!ret)
-		__dune_precise_changed(r->rdi, r->rsi, r->rdx & (PROT_READ | PROT_WRITE | PROT_EXEC));
-	return ret;
-}
-
-/* mremap(old, old_size, new_size, flags, new) */
-static long sys_mremap(struct dune_thread *t, struct guest_regs *r)
-{
-	long ret;
-
-	(void)t;
-	if (ours(r->rdi, r->rsi) || (r->r10 & MREMAP_FIXED && ours(r->r8, r->rdx)))
-		return -EPERM;
-	__dune_region_complete();
-	ret = __dune_forward(r);
-	if (!is_error(ret)) {
-		__dune_precise_changed(r->rdi, r->rsi, PROT_NONE);
-		__dune_precise_changed(ret, r->rdx, PROT_NONE);
-	}
-	return ret;
-}
-
-/* Of struct shmid64_ds, in words. */
-#define SHM_DS_WORDS	14
-#define SHM_DS_SIZE	6
-
-/*
- * shmat(id, address, flags): only with SHM_REMAP does it replace mappings, as many as the segment is long.  Who may not
- * be told how long may not attach it either; where a filter of the program's might forbid to ask, it is refused.
- */
-static long sys_shmat(struct dune_thread *t, struct guest_regs *r)
-{
-	const unsigned long shm_remap = 040000;
-	unsigned long ds[SHM_DS_WORDS];
-	long ret;
-
-	(void)t;
-	if (r->rdx & shm_remap) {
-		if (region_state()->filtered)
-			return -EPERM;
-		ret = dune_syscall3(__NR_shmctl, r->rdi, IPC_STAT, ds);
-		if (ret)
-			return ret;
-		if (ours(r->rsi & -PAGE_SIZE, ds[SHM_DS_SIZE]))
-			return -EPERM;
-	}
-	__dune_region_complete();
-	return FORWARD_CALL;
 }
 
 /*
@@ -205,44 +72,6 @@ static long sys_close_range(struct dune_thread *t, struct guest_regs *r)
 	return ret;
 }
 
-/* ---- the break ---- */
-
-/* brk() takes away what is mapped up to where the kernel believes that the break is: not beyond libdune's memory. */
-static bool break_crosses(unsigned long to)
-{
-	unsigned long now = dune_syscall1(__NR_brk, 0);
-
-	return to < now ? ours(to, now - to) : ours(now, to - now);
-}
-
-/* prctl(PR_SET_MM, PR_SET_MM_MAP, map, size, 0): with the map that was looked at. */
-static long set_mm_map(const struct guest_regs *r)
-{
-	struct prctl_mm_map map;
-	long ret;
-
-	if (r->r10 != sizeof(map))
-		return FORWARD_CALL;		/* for the kernel to refuse */
-	ret = __dune_copy_in(&map, r->rdx, sizeof(map));
-	if (ret)
-		return ret;
-	if (map.brk > map.start_brk && ours(map.start_brk, map.brk - map.start_brk))
-		return -EPERM;
-	return dune_syscall5(__NR_prctl, r->rdi, r->rsi, &map, r->r10, r->r8);
-}
-
-static long set_mm(const struct guest_regs *r)
-{
-	switch ((int)r->rsi) {
-	case PR_SET_MM_START_BRK:
-	case PR_SET_MM_BRK:
-		return break_crosses(r->rdx) ? -EPERM : FORWARD_CALL;
-	case PR_SET_MM_MAP:
-		return set_mm_map(r);
-	}
-	return FORWARD_CALL;
-}
-
 /* ---- the thread ---- */
 
 static long sys_ptrace(struct dune_thread *t, struct guest_regs *r)
@@ -278,7 +107,9 @@ static long sys_prctl(struct dune_thread *t, struct guest_regs *r)
 			return __dune_set_strict(t);
 		return r->rsi == SECCOMP_MODE_FILTER ? __dune_set_filter(t, r, &r->rdx) : FORWARD_CALL;
 	case PR_SET_MM:
-		return set_mm(r);
+		return __dune_set_mm(r);
+	case PR_SET_VMA:
+		return __dune_set_vma(r);
 	case 59:		/* PR_SET_SYSCALL_USER_DISPATCH */
 		return __dune_sys_dispatch(t, r);
 	}
