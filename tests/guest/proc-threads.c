@@ -299,6 +299,39 @@ static void restartable_sequences(void)
 	CHECK_ERRNO(syscall(SYS_rseq, NULL, 0, 0, 0), proc_inside || world_has_run_page() ? ENOSYS : EINVAL, "rseq");
 }
 
+/* What is longer than the kernel knows must be 0 there. */
+static void clone3_sizes(void)
+{
+	const size_t page = 4096, size = 300;
+	char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long *args = (unsigned long *)(pages + page - 400);	/* exit_signal is word 4, stack 5, its size 6 */
+	pid_t pid;
+
+	mprotect(pages + page, page, PROT_NONE);
+	args[4] = SIGCHLD;
+	pid = syscall(SYS_clone3, args, size);
+	if (!pid)
+		_exit(3);
+	CHECK(pid > 0 && proc_wait(pid) == EXITED(3), "clone3 with zeros behind: %s", strerror(errno));
+	CHECK_ERRNO(syscall(SYS_clone3, args, 500), EFAULT, "clone3, and not all is there");
+	((char *)args)[size - 1] = 1;
+	CHECK_ERRNO(syscall(SYS_clone3, args, size), E2BIG, "clone3 with something behind");
+	CHECK_ERRNO(syscall(SYS_clone3, args, 500), E2BIG, "the same, and not all is there");
+	CHECK_ERRNO(syscall(SYS_clone3, args, page + 1), E2BIG, "clone3 of more than a page");
+	CHECK_ERRNO(syscall(SYS_clone3, pages + page - 88 - sizeof(long), 200), EFAULT, "clone3, and not all is there");
+	pages[page - 1] = 1;
+	CHECK_ERRNO(syscall(SYS_clone3, pages + page - 88 - sizeof(long), 200), E2BIG, "the same, and not zeros");
+	args[5] = 0x7ffffffff000;
+	args[6] = 2;
+	CHECK_ERRNO(syscall(SYS_clone3, args, 88), EINVAL, "clone3 with a stack that ends too high");
+	args[5] = -8192;
+	args[6] = 4096;
+	CHECK_ERRNO(syscall(SYS_clone3, args, 88), EINVAL, "clone3 with a stack that is nowhere");
+	args[6] = 8192;
+	CHECK_ERRNO(syscall(SYS_clone3, args, 88), EINVAL, "clone3 with a stack that wraps");
+	munmap(pages, 2 * page);
+}
+
 static void raw_clone(void)
 {
 	static char stack[SMALL_STACK] __attribute__((aligned(16)));
@@ -324,6 +357,7 @@ static void raw_clone(void)
 	CHECK_ERRNO(syscall(SYS_clone, CLONE_SIGHAND, 0, 0, 0, 0), EINVAL, "clone with impossible flags");
 	CHECK_ERRNO(syscall(SYS_clone3, NULL, 64), EFAULT, "clone3 of nothing");
 	CHECK_ERRNO(syscall(SYS_clone3, &value, 8), EINVAL, "clone3 of too little");
+	clone3_sizes();
 }
 
 static volatile int handled;

@@ -235,6 +235,29 @@ long __dune_sys_vfork(struct dune_thread *t, struct guest_regs *r)
 /* More than any kernel knows; what is beyond the known must be 0, which the kernel checks. */
 #define CLONE_ARGS_MAX	256
 
+/* Where a stack may end, as the kernel looks at it. */
+#define USER_STACK_MAX	((1UL << 47) - PAGE_SIZE)
+
+/* And so must what is beyond that: 0, -E2BIG or -EFAULT, whatever comes first. */
+static long check_zeros(unsigned long at, unsigned long end)
+{
+	char piece[CLONE_ARGS_MAX];
+
+	while (at < end) {
+		unsigned long room = PAGE_SIZE - (at & (PAGE_SIZE - 1)), n = end - at;
+
+		n = n < room ? n : room;
+		n = n < sizeof(piece) ? n : sizeof(piece);
+		if (__dune_copy_in(piece, at, n))
+			return -EFAULT;
+		for (unsigned long i = 0; i < n; i++)
+			if (piece[i])
+				return -E2BIG;
+		at += n;
+	}
+	return 0;
+}
+
 long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 {
 	union {
@@ -242,21 +265,29 @@ long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 		char bytes[CLONE_ARGS_MAX];
 	} u;
 	unsigned long size = r->rsi, stack;
-	const long fork_args[5] = { (long)&u, size };
+	long fork_args[5] = { (long)&u };
 	struct dune_thread *child;
-	long ret;
+	long ret = 0;
 
-	if (size > sizeof(u))
+	if (size > PAGE_SIZE)
 		return -E2BIG;
 	if (size < CLONE_ARGS_SIZE_VER0)
 		return -EINVAL;
-	ret = __dune_copy_in(&u, r->rdi, size);
-	if (ret)
-		return ret;
-	/* Half a stack is an error of the caller's: let the kernel say so. */
-	if (!u.args.stack != !u.args.stack_size)
+	if (size > sizeof(u)) {
+		ret = check_zeros(r->rdi + sizeof(u), r->rdi + size);
+		size = sizeof(u);
+	}
+	if (!ret)
+		ret = __dune_copy_in(&u, r->rdi, size);
+	if (ret)	/* all that is known of begins with this much, and the kernel looks first at what is behind */
+		return check_zeros(r->rdi + CLONE_ARGS_SIZE_VER2, r->rdi + r->rsi) ?: ret;
+	fork_args[1] = size;
+	/* Half a stack, or one that is nowhere, is an error of the caller's: let the kernel say so. */
+	if (!u.args.stack != !u.args.stack_size || __builtin_add_overflow(u.args.stack, u.args.stack_size, &stack) ||
+	    stack > USER_STACK_MAX) {
+		u.args.stack = ~0UL;
 		return dune_syscall2(__NR_clone3, &u, size);
-	stack = u.args.stack + u.args.stack_size;
+	}
 	u.args.stack = 0;
 	u.args.stack_size = 0;
 	if (!(u.args.flags & CLONE_VM))
