@@ -146,6 +146,7 @@ int __dune_enter_ring3(const struct guest_regs *regs, bool debugged)
 		return ret;
 	if (debugged)
 		__dune_debug_begin(t);
+	__dune_filter_maps();
 	*t->vcpu.regs = *regs;
 	__dune_engine_set_cpl(&t->vcpu, 3);
 	assert_ring(t);

@@ -137,6 +137,12 @@ long __dune_sys_shmat(struct dune_thread *t, struct guest_regs *r);
 long __dune_set_mm(const struct guest_regs *r);
 long __dune_set_vma(const struct guest_regs *r);
 
+bool __dune_is_ours(unsigned long address);
+
+/* maps.c: once the program is in ring 3, what it opens may be its memory map */
+void __dune_filter_maps(void);
+void __dune_filter_map(const struct dune_thread *t);
+
 /* mlock.c */
 long __dune_sys_mlockall(struct dune_thread *t, struct guest_regs *r);
 

@@ -38,6 +38,16 @@ static struct ours ours(void)
 	return o;
 }
 
+bool __dune_is_ours(unsigned long address)
+{
+	const struct ours o = ours();
+	bool is = false;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(o.all); i++)
+		is |= address >= o.all[i].start && address < o.all[i].end;
+	return is;
+}
+
 /* Where [start, start + length) ends, by pages as the kernel counts. */
 static unsigned long end_of(unsigned long start, unsigned long length)
 {

@@ -718,6 +718,8 @@ void __dune_output_mark(struct dune_thread *t)
 {
 	if (t->output_nr == __NR_getdents64)
 		__dune_hide_descriptor(t);
+	else if (t->output_nr == __NR_open || t->output_nr == __NR_openat || t->output_nr == __NR_openat2)
+		__dune_filter_map(t);
 	if (t->tracked)
 		t->vcpu.regs->rax = track_after(t, t->vcpu.regs->rax);
 }

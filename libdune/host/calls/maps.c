@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+/*
+ * For a program in ring 3 its memory map has no libdune in it: collectors and leak checkers scan whatever they find
+ * there.  After it has opened /proc/self/maps, or its like, its descriptor becomes one of a memfd with the text as it
+ * is at that moment, less libdune's lines.
+ *
+ * All other open()s pay for a look at the end of their path.  HR3.
+ */
+#include <linux/fcntl.h>
+#include <linux/kcmp.h>
+#include <linux/magic.h>
+#include <linux/memfd.h>
+#include <linux/resource.h>
+
+#include "base/procmap.h"
+#include "base/program.h"
+#include "host/calls.h"
+
+#define BUFFER_SIZE	(2 * PROCMAP_LINE_MAX)
+
+/* ---- is it one? ---- */
+
+/* The kernel has just read it. */
+static bool ends_in_maps(unsigned long path)
+{
+	uint32_t last = 0;	/* the last four letters */
+	char piece[64];
+
+	for (;;) {
+		unsigned long room = PAGE_SIZE - (path & (PAGE_SIZE - 1));
+		unsigned long n = room < sizeof(piece) ? room : sizeof(piece);
+
+		if (!__dune_copy(piece, (const void *)path, n))
+			return false;
+		for (unsigned long i = 0; i < n; i++) {
+			if (!piece[i])
+				return last == ('m' << 24 | 'a' << 16 | 'p' << 8 | 's');
+			last = last << 8 | (unsigned char)piece[i];
+		}
+		path += n;
+	}
+}
+
+/* Behind the last '/' that is before @end; *@end becomes that place. */
+static const char *last_part(const char *path, const char **end)
+{
+	const char *p = *end;
+
+	while (p > path && p[-1] != '/')
+		p--;
+	*end = p > path ? p - 1 : path;
+	return p;
+}
+
+static bool is(const char *text, const char *end, const char *what)
+{
+	while (text < end && *what && *text == *what)
+		text++, what++;
+	return text == end && !*what;
+}
+
+/* .../ID/NAME, of a process or a thread that has this memory. */
+static bool is_own(const char *path, const char *end)
+{
+	const char *name_end = end, *name = last_part(path, &end), *id_end = end, *id = last_part(path, &end);
+	int number = 0;
+
+	if (!is(name, name_end, "maps") && !is(name, name_end, "smaps") && !is(name, name_end, "numa_maps"))
+		return false;
+	for (; id < id_end; id++) {
+		if (*id < '0' || *id > '9' || __builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, *id - '0', &number))
+			return false;
+	}
+	return number && !dune_syscall5(__NR_kcmp, dune_syscall0(__NR_getpid), number, KCMP_VM, 0, 0);
+}
+
+static bool is_own_map(int fd)
+{
+	struct {
+		long type, rest[14];
+	} statfs;
+	char link[NUMBER_SIZE], path[256];
+	long ret = dune_syscall3(__NR_fcntl, fd, F_GETFL, 0);
+
+	if (is_error(ret) || ret & (O_PATH | O_ACCMODE))
+		return false;
+	if (dune_syscall2(__NR_fstatfs, fd, &statfs) || statfs.type != PROC_SUPER_MAGIC)
+		return false;
+	ret = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), path, sizeof(path));
+	return ret > 0 && ret < (long)sizeof(path) && is_own(path, path + ret);
+}
+
+/* ---- its lines ---- */
+
+struct filter {
+	int from, to;
+	uint64_t room;		/* so many bytes may be written without a signal */
+	bool hidden;		/* the mapping that is described is libdune's */
+	char buffer[BUFFER_SIZE];
+};
+
+/* A line that begins with an address is about another mapping than the line before. */
+static void look_at_line(struct filter *f, const char *line)
+{
+	unsigned long address = 0;
+	const char *p = line;
+
+	for (;; p++) {
+		if (*p >= '0' && *p <= '9')
+			address = address << 4 | (*p - '0');
+		else if (*p >= 'a' && *p <= 'f')
+			address = address << 4 | (*p - 'a' + 10);
+		else
+			break;
+	}
+	if (p > line && (*p == '-' || *p == ' '))
+		f->hidden = __dune_is_ours(address);
+}
+
+/* Keeps what of the first @size bytes of the buffer, whole lines, is to be seen; how much that is. */
+static size_t keep_lines(struct filter *f, size_t size)
+{
+	size_t kept = 0;
+
+	for (size_t at = 0, end; at < size; at = end) {
+		for (end = at; f->buffer[end++] != '\n';)
+			;
+		look_at_line(f, f->buffer + at);
+		for (size_t i = at; i < end && !f->hidden; i++)
+			f->buffer[kept++] = f->buffer[i];
+	}
+	return kept;
+}
+
+static bool write_all(struct filter *f, size_t size)
+{
+	if (size > f->room)
+		return false;
+	f->room -= size;
+	return !size || dune_syscall3(__NR_write, f->to, f->buffer, size) == (long)size;
+}
+
+/* The descriptor stays at its beginning. */
+static bool copy_lines(struct filter *f)
+{
+	size_t at = 0, have = 0, lines, kept;
+	long ret;
+
+	for (;;) {
+		ret = dune_syscall4(__NR_pread64, f->from, f->buffer + have, BUFFER_SIZE - have, at);
+		if (ret <= 0)
+			return !ret && !have;
+		have += ret;
+		at += ret;
+		for (lines = have; lines && f->buffer[lines - 1] != '\n';)
+			lines--;
+		if (!lines && have == BUFFER_SIZE)
+			return false;
+		/* What follows the lines is kept apart from what is kept of them. */
+		kept = keep_lines(f, lines);
+		if (!write_all(f, kept))
+			return false;
+		for (size_t i = lines; i < have; i++)
+			f->buffer[i - lines] = f->buffer[i];
+		have -= lines;
+	}
+}
+
+/* ---- in its place ---- */
+
+/* @memory is open for writing, which @fd is not. */
+static void put_in_place(int fd, int memory)
+{
+	char link[NUMBER_SIZE];
+	long flags = dune_syscall3(__NR_fcntl, fd, F_GETFD, 0);
+	long again = dune_syscall4(__NR_openat, AT_FDCWD, __dune_name_descriptor(link, "/proc/self/fd/", memory),
+				   O_RDONLY | O_CLOEXEC, 0);
+
+	if (is_error(again))
+		return;
+	dune_syscall3(__NR_dup3, again, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	dune_syscall1(__NR_close, again);
+}
+
+/*
+ * After open(), openat() or openat2(): its result is in RAX.  Where something is missing (a descriptor, memory, the
+ * limit of a file's size) the program gets what it has opened.  So it does under a filter of its own, which may
+ * forbid what is done here.
+ */
+void __dune_filter_map(const struct dune_thread *t)
+{
+	const struct guest_regs *r = t->vcpu.regs;
+	const int fd = r->rax;
+	struct { uint64_t soft, hard; } limit;
+	struct filter f;
+	long memory;
+
+	if (is_error(r->rax) || !ends_in_maps(t->output_nr == __NR_open ? r->rdi : r->rsi) || !is_own_map(fd) ||
+	    dune_syscall4(__NR_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit))
+		return;
+	memory = dune_syscall2(__NR_memfd_create, "maps", MFD_CLOEXEC);
+	if (is_error(memory))
+		return;
+	f.from = fd;
+	f.to = memory;
+	f.room = limit.soft;
+	f.hidden = false;
+	if (copy_lines(&f))
+		put_in_place(fd, f.to);
+	dune_syscall1(__NR_close, f.to);
+}
+
+static long open_looked(struct dune_thread *t, struct guest_regs *r)
+{
+	if (!region_state()->filtered)
+		t->output_nr = r->rax;
+	return FORWARD_CALL;
+}
+
+/* Had this been said in syscalls-table.h, programs in ring 0 would pay for it. */
+void __dune_filter_maps(void)
+{
+	static const unsigned int calls[] = { __NR_open, __NR_openat, __NR_openat2 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++)
+		__dune_syscall_table[calls[i]] = open_looked;
+}
