@@ -65,6 +65,14 @@ $(T)/guest-runner: tests/runner/guest-runner.c
 	$(guest_program)
 GUEST_TESTS += $(T)/guest-runner $(T)/guest/life-reboot
 
+# A copy of the module for process/cpuid.
+NOCPUID := $(B)/modules/6.1/with-nocpuid/dune.ko
+$(NOCPUID): tests/module/nocpuid.c scripts/module kern/Kbuild $(wildcard kern/*.[chS] kern/*/*.[chS] kern/uapi/linux/*.h) | modules
+	$(call say,MODULE)
+	$(Q)scripts/module --with $< 6.1 >/dev/null
+	@touch $@
+GUEST_TESTS += $(NOCPUID)
+
 # The testbed's clock, and the runner's limits by it.
 $(T)/limit: tests/runner/limit.c scripts/testbed.d/clock.c
 	$(guest_program)
