@@ -2,7 +2,8 @@
 /*
  * Flushing translations when the process has several threads.  Those that wait are on no CPU: what they cost is
  * being there.  Those that run, each on a CPU of its own, are interrupted: that the flush reached them is shown by
- * a page that is exchanged under their eyes.
+ * a page that is exchanged under their eyes.  Those that change pages of their own share one CPU: whoever has the lock
+ * of the page tables may not be on it.
  */
 #include <dune.h>
 #include <pthread.h>
@@ -25,6 +26,8 @@ static struct runner {
 	volatile unsigned char seen;
 	char pad[48];
 } runners[THREADS_MAX];
+
+static unsigned char *own_pages;	/* one for each of those that change them */
 
 static unsigned int nr_others;
 static bool others_run;
@@ -190,10 +193,44 @@ static uint64_t make_readable(unsigned int i)
 	return end - start;
 }
 
+/* ---- the same while the others do, on one CPU ---- */
+
+static int protect_page(unsigned char *page, bool writable)
+{
+	if (bench_side == SIDE_LINUX)
+		return mprotect(page, PAGE, writable ? PROT_READ | PROT_WRITE : PROT_READ);
+	return dune_vm_mprotect(bench_root, page, PAGE, writable ? PERM_R | PERM_W : PERM_R);
+}
+
+static void *change_own_page(void *arg)
+{
+	struct runner *runner = arg;
+
+	for (;;)
+		must(!protect_page(own_pages + (runner - runners) * 2 * PAGE, runner->rounds++ % 2));
+	return NULL;
+}
+
+static void begin_changing(void)
+{
+	pthread_t thread;
+
+	must(!sched_getaffinity(0, sizeof(allowed), &allowed));
+	stay_on(0);
+	map_pages();
+	own_pages = mmap(NULL, 2 * THREADS_MAX * PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	must(own_pages != MAP_FAILED && bench_current->threads <= THREADS_MAX);
+	for (unsigned int i = 1; i < bench_current->threads; i++)
+		must(!pthread_create(&thread, NULL, change_own_page, &runners[i]));
+}
+
 #define FLUSH(n, how, begin)	\
 	{ "flush, others " how, WHERE_DUNE, 40, 1, begin, exchange_page, flush, .threads = n }
 #define PROTECT(n, how, begin)	\
 	{ "protect a page, others " how, WHERE_BOTH, 40, 1, begin, make_writable, make_readable, .threads = n }
+#define CHANGE(n, how, begin)	\
+	{ "protect a page, others " how, WHERE_BOTH, 800, 1, begin, make_writable, make_readable, .threads = n }
 #define KIND(one, how, begin)	one(1, how, begin), one(2, how, begin), one(4, how, begin), one(8, how, begin)
 
 static const struct bench_case cases[] = {
@@ -201,6 +238,7 @@ static const struct bench_case cases[] = {
 	KIND(FLUSH, "run", begin_running_flush),
 	KIND(PROTECT, "wait", begin_waiting),
 	KIND(PROTECT, "run", begin_running),
+	KIND(CHANGE, "change theirs on one CPU", begin_changing),
 };
 
 BENCH_GROUP(flush, false);
