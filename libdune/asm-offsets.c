@@ -131,8 +131,6 @@ void offsets(void)
 	DEFINE(PROCESS_XSAVE_MASK, offsetof(struct dune_process, xsave_mask));
 	DEFINE(PROCESS_XSAVE_SIZE, offsetof(struct dune_process, xsave_size));
 	DEFINE(PROCESS_LSTAR, offsetof(struct dune_process, lstar));
-	DEFINE(PROCESS_STATE, offsetof(struct dune_process, state));
-	DEFINE(STATE_NR_THREADS, offsetof(struct region_state, nr_threads));
 	DEFINE(PROCESS_GATE, offsetof(struct dune_process, gate));
 }
 

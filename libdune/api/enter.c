@@ -102,6 +102,7 @@ static int prepare(struct dune_thread **thread)
 	if (ret)
 		goto destroy;
 	rseq_off();
+	t->tid_word = TID_WORD_UNKNOWN;
 	*thread = t;
 	return 0;
 

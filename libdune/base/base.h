@@ -76,6 +76,8 @@ struct region_state {
 	uint32_t free_pages;	/* memory/page.c: linked by next: index + 1 */
 	uint32_t never_used;	/* no page from here on ever was */
 	uint32_t used;		/* pages */
+	uint32_t nr_clones;	/* memory/space.c: address spaces beside the first */
+	uint32_t words_cleared;	/* how often a word was, in all of them: host/calls/tid.c */
 	/* ---- seldom written: in a cache line of their own ---- */
 	uint64_t nr_pages __attribute__((aligned(64)));	/* of the pool */
 	uint32_t nr_threads;	/* areas in use: no more threads can be in the guest; atomic */

@@ -161,6 +161,14 @@ void __dune_watch(struct dune_thread *t);
 
 long __dune_forward(const struct guest_regs *r);
 
+/*
+ * tid.c: clear the word by which others wait for the end of @t: nothing of it is used any more but its host stack.
+ * And the flags by which the kernel is to make @child, for which @t has asked with @flags and @va.
+ */
+void __dune_tid_word_end(struct dune_thread *t);
+uint64_t __dune_tid_word_for_child(struct dune_thread *t, struct dune_thread *child, uint64_t flags, uint64_t va);
+long __dune_sys_set_tid_address(struct dune_thread *t, struct guest_regs *r);
+
 /* clone.c */
 void __dune_thread_main(struct dune_thread *t);
 long __dune_sys_clone(struct dune_thread *t, struct guest_regs *r);

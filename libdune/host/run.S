@@ -314,8 +314,6 @@ __dune_resume_host:
 __dune_exit_thread:
 	.cfi_startproc
 	lea	exit_stack_top(%rip), %rsp
-	mov	__dune_process+PROCESS_STATE(%rip), %rax
-	lock decl STATE_NR_THREADS(%rax)
 	movb	$SLOT_CLEAN, (%rsi)
 	mov	$NR_EXIT, %eax
 	call	__dune_syscall_site

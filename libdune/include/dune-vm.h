@@ -115,7 +115,7 @@ struct page {
 			struct page *sle_next;
 		} link;		/* the program's, while the page is: an SLIST_ENTRY() of <sys/queue.h> */
 	};
-	uint64_t ref;		/* references; changed atomically.  0: free */
+	uint64_t ref;		/* references; changed atomically.  0: free.  Bits 32 on: how many are system calls' */
 };
 
 /**
@@ -199,9 +199,10 @@ enum {
  * not allowed is a page fault first, for the program's handler, and -EFAULT if that does not help.
  *
  * The range may have the caller's own stack: what the caller then does there is a page fault of the program's, as
- * anywhere.  But a stack with a dune_jump_to_user() that has not returned keeps PERM_W: -EINVAL in a handler of ring
- * 3's calls.  Where the stack is copied on write, handlers of signals need an alternate one (sigaltstack()) that is
- * not: the kernel and libdune write their frames to the process's memory.
+ * anywhere.  A thread whose stack is copied ends, and is joined, like any other.  But a stack with a
+ * dune_jump_to_user() that has not returned keeps PERM_W: -EINVAL in a handler of ring 3's calls.  Where the stack is
+ * copied on write, handlers of signals need an alternate one (sigaltstack()) that is not: the kernel and libdune write
+ * their frames to the process's memory.
  *
  * Return: 0 or -errno: -ENOENT a part of the range is not mapped.
  */

@@ -34,20 +34,24 @@ static int prepare_copy(struct space *s, uint64_t va, uint64_t fec, ptent_t **e,
 	return ret;
 }
 
-/* The lock is not held while the page is copied: that can fault. */
+/*
+ * The lock is not held while the page is copied: that can fault.  What is to be cleared in all address spaces meanwhile
+ * (host/calls/tid.c) must not be in the copy: it is made again.
+ */
 static int copy_on_write(uint64_t va, uint64_t fec)
 {
 	struct page *pg = NULL;
 	ptent_t *e, old, again;
 	struct space s;
 	uint64_t state;
+	uint32_t cleared;
 	int ret;
 
 	state = memory_lock();
 	ret = prepare_copy(&s, va, fec, &e, &old);
 	if (ret || !old)
 		goto close;
-	if (page_of_pool(old & PTE_ADDRESS) && READ_ONCE(page_of(old)->ref) == 1) {
+	if (page_of_pool(old & PTE_ADDRESS) && page_users(page_of(old)) == 1) {
 		__atomic_fetch_or(e, PTE_W, __ATOMIC_RELAXED);
 		__atomic_fetch_and(e, ~(ptent_t)PTE_COW, __ATOMIC_RELAXED);
 		s.unflushed = true;
@@ -58,13 +62,16 @@ static int copy_on_write(uint64_t va, uint64_t fec)
 		ret = -ENOMEM;
 		goto close;
 	}
-	__dune_space_close(&s, va, PGSIZE);
-	memory_unlock(state);
+	do {
+		cleared = region_state()->words_cleared;
+		__dune_space_close(&s, va, PGSIZE);
+		memory_unlock(state);
 
-	memcpy((void *)page_address(pg), (void *)va, PGSIZE);
+		memcpy((void *)page_address(pg), (void *)va, PGSIZE);
 
-	state = memory_lock();
-	ret = prepare_copy(&s, va, fec, &e, &again);
+		state = memory_lock();
+		ret = prepare_copy(&s, va, fec, &e, &again);
+	} while (!ret && again && cleared != region_state()->words_cleared);
 	if (!ret && again && !((again ^ old) & ~(ptent_t)PTE_NOTED)) {
 		__dune_walk_set(&s, e, page_address(pg) | (PTE_FLAGS(old) & ~(ptent_t)PTE_COW) | PTE_W | PTE_D,
 				LEVEL_PT);

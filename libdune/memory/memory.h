@@ -75,6 +75,20 @@ static inline ptent_t *table_of(ptent_t v)
 	return (ptent_t *)(offset < GRANULE_SIZE ? __dune_process.region + offset : pa);
 }
 
+/*
+ * Added to the references of a page for one of them that is a system call's: the kernel has the page's address, of a
+ * futex, and who waits there must be found there.
+ */
+#define PAGE_HELD	(1UL << 32)
+
+/* How many others there are: entries, and what the program has taken. */
+static inline uint64_t page_users(const struct page *pg)
+{
+	uint64_t ref = READ_ONCE(pg->ref);
+
+	return (uint32_t)ref - ref / PAGE_HELD;
+}
+
 static inline bool is_root_page(const struct page *pg)
 {
 	return pg->next == PAGE_ROOT || pg->next == PAGE_FULL;
@@ -238,6 +252,9 @@ static inline void space_end(struct space *s, uint64_t va, uint64_t len)
 	__dune_space_close(s, va, len);
 	memory_unlock(s->lock_state);
 }
+
+/* With the lock held: for each address space there is. */
+void __dune_each_root(void (*each)(ptent_t *root, void *arg), void *arg);
 
 /* More pages than this are flushed by flushing all. */
 #define FLUSH_MAX	32

@@ -265,6 +265,21 @@ static void drop_root(struct space *s, struct page *pg)
 	__dune_space_put(s, pg);
 }
 
+void __dune_each_root(void (*each)(ptent_t *root, void *arg), void *arg)
+{
+	uint32_t left = region_state()->nr_clones;
+
+	each(__dune_process.root, arg);
+	for (uint64_t i = 0; left && i < region_state()->nr_pages; i++) {
+		struct page *pg = page_by_index(i);
+
+		if (!pg->ref || !is_root_page(pg))
+			continue;
+		each((ptent_t *)page_address(pg), arg);
+		left--;
+	}
+}
+
 PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 {
 	uint64_t state = memory_lock();
@@ -291,6 +306,7 @@ PUBLIC ptent_t *dune_vm_clone(ptent_t *root)
 		goto unlock;
 	}
 	pg->next = s.full ? PAGE_FULL : PAGE_ROOT;
+	region_state()->nr_clones++;
 	/* Without one dune_vm_switch() takes the long way, which refuses it. */
 	pg->pcid = vm_may_load_cr3() ? pcid_alloc() : 0;
 unlock:
@@ -315,6 +331,8 @@ PUBLIC int dune_vm_free(ptent_t *root)
 		goto unlock;
 	pg = page_of((uint64_t)root);
 	pcid = pg->pcid;
+	if (is_root_page(pg))
+		region_state()->nr_clones--;
 	s.flush_all = true;
 	drop_root(&s, pg);
 	__dune_space_close(&s, 0, 0);

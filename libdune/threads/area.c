@@ -165,6 +165,12 @@ struct dune_thread *__dune_area_alloc(void)
 	return t;
 }
 
+void __dune_thread_out(struct dune_thread *t)
+{
+	WRITE_ONCE(t->cr3, 0);
+	__atomic_fetch_sub(&region_state()->nr_threads, 1, __ATOMIC_SEQ_CST);
+}
+
 void __dune_thread_free(struct dune_thread *t)
 {
 	area_free(thread_slot(t));

@@ -195,6 +195,7 @@ struct dune_thread {
 	uint32_t output_nr;		/* (h) the system call that operands.c is about */
 	bool tracked;			/* (h) ... and that this call went through the page table (uaccess.c) */
 	bool vfork_child;		/* (i) its parent frees the area */
+	uint64_t tid_word;		/* (h) the kernel clears it at the thread's end: host/calls/tid.c */
 	/* ---- ring 3, the address space ---- */
 	bool ring3_bases;		/* (x) FS and GS base are ring 3's; else those are here: */
 	unsigned long ring3_fs, ring3_gs;
@@ -214,6 +215,9 @@ struct dune_thread {
 	uint64_t nested_mark __attribute__((packed, aligned(4)));	/* likewise */
 	uint64_t boot_mask;		/* (h) and its signal mask */
 };
+
+/* tid_word of a thread that was made elsewhere; no address of a word. */
+#define TID_WORD_UNKNOWN	1UL
 
 static inline struct dune_thread *area_thread(unsigned long area)
 {
@@ -276,6 +280,8 @@ void __dune_region_inherit(unsigned int nr_areas);
 /* An area and the thread in it, as far as the layout says what it is; NULL. */
 struct dune_thread *__dune_area_alloc(void);
 void __dune_thread_free(struct dune_thread *t);
+/* @t has left the guest for good, and its address space; its area is in use still. */
+void __dune_thread_out(struct dune_thread *t);
 uint8_t *__dune_thread_slot(struct dune_thread *t);
 bool __dune_thread_alone(struct dune_thread *t);
 void __dune_thread_reserve(unsigned int nr);

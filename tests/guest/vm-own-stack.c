@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * The stack that a program runs on loses permissions, is copied on write, scanned and cloned, like any other memory;
- * nothing else is mapped to it.
+ * nothing else is mapped to it.  So does that of a thread, which ends all the same.
  */
 #include <alloca.h>
+#include <pthread.h>
 #include <signal.h>
 
 #include "proc.h"
@@ -118,6 +119,66 @@ static void signals_elsewhere(void)
 	CHECK(!sigaltstack(&stack, NULL) && !sigaction(SIGUSR1, &action, NULL), "an alternate stack");
 }
 
+/* ---- a thread, with what the C library has on its stack ---- */
+
+#define ROUNDS	12
+
+static ptent_t *other;		/* an address space; the thread ends there */
+
+static volatile int in_thread;	/* what it has found; its own failures are counted where that is */
+
+/* All of it: with the word that the kernel clears when the thread has ended, by which pthread_join() waits. */
+static void *thread_copies_its_stack(void *arg)
+{
+	pthread_attr_t attributes;
+	volatile char here[2 * PGSIZE];
+	size_t size;
+	void *low;
+
+	(void)arg;
+	memset((char *)here, 1, sizeof(here));
+	signals_elsewhere();
+	CHECK(!pthread_getattr_np(pthread_self(), &attributes), "pthread_getattr_np");
+	pthread_attr_getstack(&attributes, &low, &size);
+	pthread_attr_destroy(&attributes);
+	faults = 0;
+	if (other) {
+		CHECK_EQUAL(dune_vm_mprotect(other, low, size, PERM_R | PERM_COW), 0, "the clone's");
+		CHECK_EQUAL(dune_vm_switch(other), 0, "switch");
+	}
+	CHECK_EQUAL(dune_vm_mprotect(dune_vm_root(), low, size, PERM_R | PERM_COW), 0, "its own stack");
+	here[5] = 2;
+	errno = EAGAIN;		/* beside the word */
+	CHECK(faults >= 2, "faults after PERM_COW: %d", faults);
+	use_it("a thread's stack");
+	CHECK_EQUAL(here[5] + here[6], 3, "what is there");
+	CHECK_EQUAL(errno, EAGAIN, "what is kept for the thread");
+	in_thread++;
+	return arg;
+}
+
+static void threads(void)
+{
+	int number = 0;
+	pthread_t thread;
+	void *result;
+
+	dune_register_pgflt_handler(copy);
+	for (int round = 0; round < ROUNDS; round++) {
+		/* The later ones have the stacks of those before, with copies. */
+		bool elsewhere = round % 3 == 2;
+
+		other = elsewhere ? dune_vm_clone(dune_vm_root()) : NULL;
+		CHECK_EQUAL(pthread_create(&thread, NULL, thread_copies_its_stack, &number), 0, "pthread_create");
+		if (round % 2)
+			usleep(20000);		/* it may end before it is waited for, or not */
+		CHECK(!pthread_join(thread, &result) && result == &number, "pthread_join");
+		CHECK_EQUAL(in_thread, round + 1, "threads that have got to their end");
+		if (elsewhere)
+			CHECK_EQUAL(dune_vm_free(other), 0, "free");
+	}
+}
+
 /* ---- beside ring 3 ---- */
 
 RING3_CODE(one_call, "mov $100, %eax; syscall; ud2");
@@ -148,6 +209,7 @@ int main(int argc, char **argv)
 	alarm(60);
 	signals_elsewhere();
 	each_way();
+	threads();
 	beside_ring3();
 	return check_result();
 }

@@ -21,7 +21,7 @@ static const int looked_at[] = {
 	__NR_mmap, __NR_munmap, __NR_mprotect, __NR_mremap, __NR_madvise, __NR_pkey_mprotect, __NR_shmat,
 	__NR_close, __NR_dup, __NR_fcntl, __NR_dup2, __NR_dup3, __NR_close_range,
 	__NR_arch_prctl, __NR_prctl, __NR_seccomp, __NR_rseq, __NR_modify_ldt, __NR_iopl, __NR_ioperm,
-	__NR_pkey_alloc,
+	__NR_pkey_alloc, __NR_set_tid_address,
 	/* Some programs try all descriptors by these. */
 	__NR_fstat, __NR_newfstatat, __NR_statx,
 };
@@ -31,7 +31,7 @@ static const int forwarded[] = {
 	__NR_read, __NR_write, __NR_openat, __NR_lseek, __NR_getpid, __NR_gettid, __NR_futex,
 	__NR_rt_sigprocmask, __NR_epoll_wait, __NR_poll, __NR_ppoll, __NR_sendto, __NR_recvfrom, __NR_brk,
 	__NR_exit_group, __NR_wait4, __NR_clock_nanosleep, __NR_sched_yield, __NR_kill, __NR_tgkill,
-	__NR_process_vm_readv, __NR_io_uring_enter, __NR_restart_syscall, __NR_set_tid_address,
+	__NR_process_vm_readv, __NR_io_uring_enter, __NR_restart_syscall,
 	__NR_set_robust_list, __NR_membarrier,
 };
 

@@ -136,6 +136,7 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 	__dune_dispatch_clear(t);
 	t->nr_pending = 0;		/* its parent's */
 	t->vfork_child = false;
+	t->tid_word = TID_WORD_UNKNOWN;
 	while ((ret = __dune_vcpu_create(t, false)))
 		wait_or_die(ret, &limit);
 	if (limit.done)
@@ -193,6 +194,7 @@ static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 		return ret;
 	__dune_call_begin(t);
 	child->boot_mask = t->calling_mask;
+	args[0] = __dune_tid_word_for_child(t, child, flags, args[3]);
 	args[1] = child->host_top - sizeof(long);
 	ret = dune_syscall5(__NR_clone, args[0], args[1], args[2], args[3], args[4]);
 	parent_done(child, flags, ret);
@@ -264,7 +266,7 @@ long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 		struct clone_args args;
 		char bytes[CLONE_ARGS_MAX];
 	} u;
-	unsigned long size = r->rsi, stack;
+	unsigned long size = r->rsi, stack, flags;
 	long fork_args[5] = { (long)&u };
 	struct dune_thread *child;
 	long ret = 0;
@@ -292,15 +294,17 @@ long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 	u.args.stack_size = 0;
 	if (!(u.args.flags & CLONE_VM))
 		return fork_with_memory(t, u.args.flags, stack, __NR_clone3, fork_args);
-	ret = prepare_child(t, u.args.flags, stack, &child);
+	flags = u.args.flags;
+	ret = prepare_child(t, flags, stack, &child);
 	if (ret)
 		return ret;
 	__dune_call_begin(t);
 	child->boot_mask = t->calling_mask;
+	u.args.flags = __dune_tid_word_for_child(t, child, flags, u.args.child_tid);
 	u.args.stack = child->host_top - PAGE_SIZE;
 	u.args.stack_size = PAGE_SIZE - sizeof(long);
 	ret = dune_syscall2(__NR_clone3, &u, size);
-	parent_done(child, u.args.flags, ret);
+	parent_done(child, flags, ret);
 	__dune_call_end(t, DOING_LOOP);
 	return ret;
 }
@@ -314,5 +318,8 @@ long __dune_sys_exit(struct dune_thread *t, struct guest_regs *r)
 	if (t->vfork_child)
 		return __dune_forward(r);
 	__dune_vcpu_destroy(t);
+	__dune_thread_out(t);
+	if (__dune_tracking)
+		__dune_tid_word_end(t);
 	__dune_exit_thread(status, __dune_thread_slot(t));
 }

@@ -295,6 +295,18 @@ struct clone_pointers {
 	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size;
 };
 
+/*
+ * A child reads, and clears, the word where its parent's call puts its number before that call has returned: no copy
+ * that goes back then, if it can be.
+ */
+static long place_tid(struct access *a, uint64_t *va)
+{
+	long ret = __dune_place_word(a, va, true);
+
+	return ret == NEEDS_FAULT || ret == UNKNOWN_PLACE ?
+	       __dune_place(a, va, sizeof(uint32_t), PLACE_WRITE | PLACE_MAYBE) : ret;
+}
+
 static long place_clone_args(struct access *a, uint64_t *pointer, uint64_t size)
 {
 	struct clone_pointers own = { 0 }, *c;
@@ -310,8 +322,8 @@ static long place_clone_args(struct access *a, uint64_t *pointer, uint64_t size)
 	if (!ret && c->flags & CLONE_PIDFD)
 		ret = __dune_place(a, &c->pidfd, sizeof(int), PLACE_WRITE);
 	if (!ret && c->flags & CLONE_PARENT_SETTID)
-		ret = __dune_place(a, &c->parent_tid, sizeof(int), PLACE_WRITE | PLACE_MAYBE);
-	if (!ret && c->flags & (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID))
+		ret = place_tid(a, &c->parent_tid);
+	if (!ret && c->flags & CLONE_CHILD_SETTID)
 		ret = __dune_refuse_elsewhere(a, c->child_tid, sizeof(int));
 	if (!ret && size >= sizeof(own) && c->set_tid_size <= 32)
 		ret = __dune_place(a, &c->set_tid, c->set_tid_size * sizeof(int), 0);
@@ -411,6 +423,11 @@ static void keep_length(const struct access *a, const struct operand *o, uint64_
 		*(uint32_t *)at = a->length;
 }
 
+static long place_word(struct access *a, uint64_t *va, const struct operand *o)
+{
+	return o->maybe ? place_tid(a, va) : __dune_place_word(a, va, o->kind == WORD_WRITTEN);
+}
+
 static long place_operand(struct access *a, const struct operand *o, struct arguments *args)
 {
 	uint64_t *pointer = &args->value[o->arg], n = count_of(o, args), size;
@@ -421,7 +438,7 @@ static long place_operand(struct access *a, const struct operand *o, struct argu
 		return 0;
 	if (o->kind == WORD || o->kind == WORD_WRITTEN)
 		return *pointer == arguments_of(a->t->vcpu.regs).value[o->arg] ?
-		       __dune_place_word(a, pointer, o->kind == WORD_WRITTEN) : 0;
+		       place_word(a, pointer, o) : 0;
 	if (o->kind == MASK_AT)
 		return place_mask_at(a, pointer, o->bytes);
 	if (o->maybe)

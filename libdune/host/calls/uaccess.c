@@ -256,8 +256,10 @@ void __dune_call_state_clear(struct dune_thread *t)
 		if (!region_state()->filtered)
 			dune_syscall2(__NR_munmap, chunk, chunk->size);
 	}
-	for (unsigned int i = 0; i < s->nr_held; i++)
+	for (unsigned int i = 0; i < s->nr_held; i++) {
+		__atomic_fetch_sub(&s->held[i]->ref, PAGE_HELD, __ATOMIC_RELAXED);
 		dune_page_put(s->held[i]);
+	}
 	s->chunks = NULL;
 	s->copies = NULL;
 	s->nr_held = 0;
@@ -349,6 +351,16 @@ long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
 	return a->moving ? move(a, va, n, how) : 0;
 }
 
+/* With the lock held: @page, which may be NULL, until the call is over. */
+static struct page *hold(struct call_state *s, struct page *page)
+{
+	if (page) {
+		__atomic_fetch_add(&page->ref, PAGE_HELD, __ATOMIC_RELAXED);
+		s->held[s->nr_held++] = page;
+	}
+	return page;
+}
+
 long __dune_place_word(struct access *a, uint64_t *va, bool write)
 {
 	struct call_state *s = call_state(a->t);
@@ -362,7 +374,7 @@ long __dune_place_word(struct access *a, uint64_t *va, bool write)
 	state = memory_lock();
 	reach = look(a->t, *va, write, &leaf);
 	if (reach == ELSEWHERE && a->moving && s->nr_held < ARRAY_SIZE(s->held))
-		page = get_page(leaf.at);
+		page = hold(s, get_page(leaf.at));
 	memory_unlock(state);
 	if (reach == FAULT) {
 		a->va = *va;
@@ -378,8 +390,6 @@ long __dune_place_word(struct access *a, uint64_t *va, bool write)
 		return 0;
 	if (!leaf.at || (page_of_pool(leaf.at) && !page))
 		return UNKNOWN_PLACE;
-	if (page)
-		s->held[s->nr_held++] = page;
 	*va = leaf.at;
 	return 0;
 }
