@@ -22,6 +22,8 @@ struct file_status {
 
 _Static_assert(sizeof(struct file_status) == 144, "struct stat of the kernel");
 
+#define EXECUTE	1	/* what faccessat2() is asked */
+
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
@@ -81,6 +83,15 @@ static bool is_privileged(int fd, const struct file_status *status)
 	if ((status->mode & setgid) == setgid && status->gid != gid)
 		return true;
 	return uid && dune_syscall4(__NR_fgetxattr, fd, "security.capability", NULL, 0) > 0;
+}
+
+/*
+ * What libdune starts in the kernel's place is started only if the kernel would: its permissions, and noexec of its
+ * mount.  Where a filter forbids to ask, exec() of the interpreter or the loader is all that is judged.
+ */
+static bool may_execute(int fd)
+{
+	return dune_syscall4(__NR_faccessat2, fd, "", EXECUTE, AT_EMPTY_PATH | AT_EACCESS) != -EACCES;
 }
 
 static long read_at(int fd, void *to, size_t size, uint64_t offset)
@@ -205,6 +216,10 @@ void __dune_program(struct program *p, int dirfd, const char *path, int flags)
 		/* A script that is reached by a descriptor has no name to give to its interpreter. */
 		path = look_at(p, fd, &status, path,
 			       depth < SCRIPT_DEPTH && dirfd == AT_FDCWD ? p->lines[depth] : NULL);
+		if ((path || p->kind == PROGRAM_STATIC) && !may_execute(fd)) {
+			p->kind = PROGRAM_OTHER;
+			path = NULL;
+		}
 		if (p->kind == PROGRAM_STATIC) {
 			p->fd = fd;
 			return;
