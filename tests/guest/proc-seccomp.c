@@ -76,6 +76,9 @@ static void filter_all_but(unsigned int action, const int *good)
 
 /* ---- what a filter can answer ---- */
 
+/* Numbers that no kernel gives to a call. */
+static const int unknown[] = { 1000, 5000, 0x3fffffff, -1 };
+
 static void actions(void)
 {
 	CHECK_EQUAL(IN_CHILD(
@@ -111,6 +114,16 @@ static void actions(void)
 		CHECK_ERRNO(syscall(SYS_execve, "/proc/self/exe", NULL, NULL), 74, "execve");
 		CHECK_ERRNO(syscall(SYS_fork), 75, "fork")
 	), EXITED(0), "calls that libdune looks at");
+	/* Calls that nobody knows. */
+	for (unsigned int i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+		CHECK_ERRNO(syscall(unknown[i]), ENOSYS, "an unknown call");
+		CHECK_EQUAL(IN_CHILD(
+			filter(unknown[i], ERROR(76));
+			CHECK_ERRNO(syscall(unknown[i]), 76, "an unknown call");
+		), EXITED(0), "an unknown call that a filter answers");
+		CHECK_EQUAL(IN_CHILD(filter(unknown[i], SECCOMP_RET_KILL_PROCESS); syscall(unknown[i])) & 0x7f, SIGSYS,
+			    "SECCOMP_RET_KILL_PROCESS for an unknown call");
+	}
 }
 
 /* Those that libdune makes itself all the time are refused to the program. */
@@ -205,7 +218,8 @@ static void trapped(void)
 		trap_of(SYS_vfork, 0, 0, 0, "vfork");
 		trap_of(SYS_clone, SIGCHLD, 0, 0, "clone");
 		trap_of(SYS_clone3, (long)&clone3_args, 88, 0, "clone3");
-		trap_of(SYS_execve, (long)"/proc/self/exe", (long)arguments, 0, "execve")
+		trap_of(SYS_execve, (long)"/proc/self/exe", (long)arguments, 0, "execve");
+		trap_of(5000, 1, 2, 3, "an unknown call")
 	), EXITED(0), "traps");
 	CHECK_EQUAL(IN_CHILD(
 		sigset_t all;
