@@ -4,7 +4,10 @@
  * that makes calls with numbers, pointers, descriptors and sizes of all kinds, and prints the result of each. Run as
  * an ordinary program and by dune-run, it is to print the same (tests/fuzz/differ).
  *
- *	calls SEED FIRST COUNT		rounds FIRST to FIRST + COUNT - 1
+ *	calls SEED FIRST COUNT [all]	rounds FIRST to FIRST + COUNT - 1; all: also the arguments
+ *
+ * In some rounds a second thread makes some of the calls, while the first one waits; in some a third sends signals
+ * all the time, which have a handler and restart calls.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,12 +28,18 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <linux/futex.h>
+#include <linux/sched.h>
 
 #define CALLS		60	/* of a round */
 #define LOG_SIZE	(64 * 1024)
 #define PATIENCE	20	/* s: for a round */
 #define TICK		20000	/* us: what waits is interrupted after this */
+#define STORM		300	/* us: from one signal of a storm to the next */
+#define STORM_SIGNAL	63	/* in no set that is in @content, and none of signal_number() */
 #define NOBODY		65534
 
 /* ---- chance ---- */
@@ -72,18 +81,44 @@ static long pointer(void)
 	return ONE_OF(all);
 }
 
-static long descriptor(void)
-{
-	static const long all[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 99, 299, 1023, 1024, -1, -100, 0x7fffffff,
-				    0x100000003, (long)0xffffffff00000004 };
-
-	return ONE_OF(all);
-}
-
 static long size(void)
 {
 	static const long all[] = { 0, 1, 2, 4, 7, 8, 12, 16, 24, 32, 64, 100, 128, 1000, 4095, 4096, 4097, 8192, 16384,
 				    65536, -1, 0x7fffffff, 0x80000000 };
+
+	return ONE_OF(all);
+}
+
+/* Under dune-run libdune's memory lies there, outside nothing. For ranges only: nothing reads or writes there. */
+#define GIB	(1L << 30)
+
+static char *hole;
+
+static long range_start(void)
+{
+	const long all[] = {
+		(long)hole,	  (long)hole - PAGE,	 (long)hole - 2 * PAGE, (long)hole + PAGE,
+		(long)hole + 100, (long)hole - 100,	 (long)hole + GIB / 2,	(long)hole + GIB - PAGE,
+		(long)hole + GIB, (long)hole + GIB + 10,
+	};
+
+	return below(3) ? ONE_OF(all) : pointer();
+}
+
+static long range_length(void)
+{
+	static const long all[] = {
+		PAGE, PAGE, 2 * PAGE, 3 * PAGE, GIB, GIB + PAGE, GIB + 2 * PAGE, GIB + 5 * PAGE, GIB - 1,
+		1L << 46, 1L << 50, 1L << 62, -PAGE, -1,
+	};
+
+	return below(4) ? ONE_OF(all) : size();
+}
+
+static long descriptor(void)
+{
+	static const long all[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 99, 299, 1023, 2000, -1, -100, 0x7fffffff,
+				    0x100000003, (long)0xffffffff00000004 };
 
 	return ONE_OF(all);
 }
@@ -122,6 +157,12 @@ static long path(void)
 	return below(6) ? (long)ONE_OF(all) : pointer();
 }
 
+/* Are the strings of path() there?  They are constants, near this one. */
+static bool is_path(long address)
+{
+	return address - (long)"" < PAGE && (long)"" - address < PAGE;
+}
+
 static long signal_number(void)
 {
 	static const long all[] = { 0,	1,  9,	10, 11, 12, 14, 15, 17, 18, 19,
@@ -139,7 +180,7 @@ static long who(void)
 
 /* ---- calls ---- */
 
-enum kind { NONE, P = 'p', F = 'f', S = 's', N = 'n', A = 'a', G = 'g', W = 'w' };
+enum kind { NONE, P = 'p', F = 'f', S = 's', N = 'n', A = 'a', G = 'g', W = 'w', R = 'r', L = 'l' };
 
 static long argument(char kind)
 {
@@ -156,15 +197,22 @@ static long argument(char kind)
 		return signal_number();
 	case W:
 		return who();
+	case R:
+		return range_start();
+	case L:
+		return range_length();
 	default:
 		return number();
 	}
 }
 
 /*
- * What may be made by chance. Not rseq, modify_ldt, libdune's descriptor, ranges that
- * contain libdune's memory: these are known to differ (doc/compatibility.md). The
- * result of those with '?' says only whether it is an error. */
+ * What may be made by chance. Not rseq, modify_ldt, libdune's descriptor, what would be mapped over libdune's memory:
+ * these are known to differ (doc/compatibility.md). Nor sched_setaffinity, for QEMU's first CPU.
+ *
+ * '?': the result says only whether it is an error. '~': it may wait, and what ends that is chance. 'c': the call makes
+ * a child, which ends at once.
+ */
 static const struct call {
 	const char *name;
 	int nr;
@@ -172,11 +220,11 @@ static const struct call {
 } calls[] = {
 #define C(name, arguments)	{ #name, SYS_##name, arguments },
 	C(read, "fps") C(write, "fps") C(open, "ann") C(close, "f") C(stat, "ap") C(fstat, "fp") C(lstat, "ap")
-	C(poll, "psn") C(lseek, "fnn") C(mmap, "?psnnfn") C(mprotect, "psn") C(munmap, "ps") C(brk, "?p")
+	C(poll, "~psn") C(lseek, "fnn") C(mmap, "?psnnfn") C(mprotect, "rln") C(munmap, "rl") C(brk, "?p")
 	C(rt_sigaction, "gppn") C(rt_sigprocmask, "nppn") C(ioctl, "fnp") C(pread64, "fpsn") C(pwrite64, "fpsn")
-	C(readv, "fpn") C(writev, "fpn") C(access, "an") C(pipe, "p") C(select, "npppp") C(sched_yield, "")
-	C(mremap, "?pssnp") C(msync, "psn") C(mincore, "psp") C(madvise, "psn") C(dup, "f") C(dup2, "ff")
-	C(nanosleep, "pp") C(getitimer, "np") C(getpid, "?") C(sendfile, "ffps") C(socket, "nnn") C(connect, "fpn")
+	C(readv, "fpn") C(writev, "fpn") C(access, "an") C(pipe, "p") C(select, "~npppp") C(sched_yield, "")
+	C(mremap, "?rllnp") C(msync, "rln") C(mincore, "rlp") C(madvise, "rln") C(dup, "f") C(dup2, "ff")
+	C(nanosleep, "~pp") C(getitimer, "np") C(getpid, "?") C(sendfile, "ffps") C(socket, "nnn") C(connect, "fpn")
 	C(accept, "fpp") C(sendto, "fpsnpn") C(recvfrom, "fpsnpp") C(sendmsg, "fpn") C(recvmsg, "fpn")
 	C(shutdown, "fn") C(bind, "fpn") C(listen, "fn") C(getsockname, "fpp") C(getpeername, "fpp")
 	C(socketpair, "nnnp") C(setsockopt, "fnnpn") C(getsockopt, "fnnpp") C(kill, "wg") C(uname, "p")
@@ -187,25 +235,51 @@ static const struct call {
 	C(getuid, "") C(getgid, "") C(setuid, "n") C(setpgid, "wn") C(getppid, "?") C(getpgrp, "?") C(setsid, "?")
 	C(getgroups, "np") C(getresuid, "ppp") C(getpgid, "?w") C(capget, "pp") C(rt_sigpending, "ps")
 	C(sigaltstack, "pp") C(utime, "ap") C(mknod, "ann") C(statfs, "ap") C(fstatfs, "fp") C(getpriority, "nn")
-	C(sched_getparam, "wp") C(sched_getscheduler, "w") C(mlock, "ps") C(munlock, "ps") C(prctl, "nnppp")
+	C(sched_getparam, "wp") C(sched_getscheduler, "w") C(mlock, "rl") C(munlock, "rl") C(prctl, "nnppp")
 	C(arch_prctl, "np") C(gettid, "?") C(readahead, "fns") C(getxattr, "aaps") C(listxattr, "aps")
-	C(tkill, "wg") C(futex, "pnnppn") C(sched_getaffinity, "wsp") C(io_setup, "np") C(epoll_create, "n")
+	C(tkill, "wg") C(futex, "~pnnppn") C(sched_getaffinity, "wsp") C(io_setup, "np") C(epoll_create, "n")
 	C(getdents64, "fps") C(timer_create, "npp") C(timer_gettime, "np") C(timer_delete, "n") C(clock_gettime, "np")
-	C(clock_getres, "np") C(epoll_wait, "fpnn") C(epoll_ctl, "fnfp") C(tgkill, "wwg") C(utimes, "ap")
+	C(clock_getres, "np") C(epoll_wait, "~fpnn") C(epoll_ctl, "fnfp") C(tgkill, "wwg") C(utimes, "ap")
 	C(openat, "fann") C(mkdirat, "fan") C(newfstatat, "fapn") C(unlinkat, "fan") C(renameat, "fafa")
 	C(linkat, "fafan") C(symlinkat, "afa") C(readlinkat, "faps") C(fchmodat, "fan") C(faccessat, "fan")
-	C(pselect6, "nppppp") C(ppoll, "pnppn") C(set_robust_list, "ps") C(get_robust_list, "wpp") C(splice, "fpfpsn")
-	C(tee, "ffsn") C(vmsplice, "fpnn") C(utimensat, "fapn") C(epoll_pwait, "fpnnpn") C(signalfd, "fps")
-	C(timerfd_create, "nn") C(eventfd, "n") C(fallocate, "fnnn") C(timerfd_gettime, "fp") C(accept4, "fppn")
+	C(pselect6, "~nppppp") C(ppoll, "~pnppn") C(set_robust_list, "ps") C(get_robust_list, "wpp") C(splice, "fpfpsn")
+	C(tee, "ffsn") C(vmsplice, "fpnn") C(utimensat, "fapn") C(epoll_pwait, "~fpnnpn") C(signalfd, "fps")
+	C(timerfd_create, "nn") C(eventfd, "n") C(fallocate, "~fnnn") C(timerfd_gettime, "fp") C(accept4, "fppn")
 	C(signalfd4, "fpsn") C(eventfd2, "nn") C(epoll_create1, "n") C(dup3, "ffn") C(pipe2, "pn") C(inotify_init1, "n")
-	C(preadv, "fpnnn") C(pwritev, "fpnnn") C(rt_tgsigqueueinfo, "wwgp") C(recvmmsg, "fpnnp") C(prlimit64, "wnpp")
+	C(preadv, "fpnnn") C(pwritev, "fpnnn") C(rt_tgsigqueueinfo, "wwgp") C(recvmmsg, "~fpnnp") C(prlimit64, "wnpp")
 	C(sendmmsg, "fpnn") C(getcpu, "?ppp") C(process_vm_readv, "wpnpnn") C(kcmp, "wwnnn") C(renameat2, "fafan")
-	C(getrandom, "?psn") C(memfd_create, "an") C(execveat, "fappn") C(mlock2, "psn") C(copy_file_range, "fpfpsn")
+	C(getrandom, "?psn") C(memfd_create, "an") C(execveat, "fappn") C(mlock2, "rln") C(copy_file_range, "fpfpsn")
 	C(preadv2, "fpnnnn") C(pwritev2, "fpnnnn") C(statx, "fannp") C(pidfd_send_signal, "fgpn")
-	C(close_range, "ffn") C(openat2, "faps") C(faccessat2, "fann") C(execve, "app") C(wait4, "wpnp")
-	C(waitid, "nwpnp") C(rt_sigtimedwait, "ppps") C(rt_sigqueueinfo, "wgp") C(rt_sigsuspend, "ps") C(pause, "")
-	C(alarm, "n") C(clock_nanosleep, "nnpp") C(restart_syscall, "") C(vhangup, "")
+	C(close_range, "ffn") C(openat2, "faps") C(faccessat2, "fann") C(execve, "app") C(wait4, "?wpnp")
+	C(waitid, "nwpnp") C(rt_sigtimedwait, "~ppps") C(rt_sigqueueinfo, "wgp") C(rt_sigsuspend, "ps") C(pause, "")
+	C(alarm, "n") C(clock_nanosleep, "~nnpp") C(restart_syscall, "") C(vhangup, "")
 	C(personality, "n") C(iopl, "n") C(ioperm, "nnn") C(mlockall, "n") C(munlockall, "") C(membarrier, "nnn")
+	C(clone, "cnpppp") C(clone, "cnpppp") C(clone3, "cps") C(fork, "c") C(vfork, "c")
+	C(pkey_mprotect, "rlnn") C(pkey_free, "n") C(mbind, "rlnpnn") C(remap_file_pages, "rlnnn") C(shmat, "?npn")
+	C(set_mempolicy, "npn") C(get_mempolicy, "ppnpn") C(migrate_pages, "wnpp") C(move_pages, "wnpppn")
+	C(process_madvise, "fpnnn") C(process_vm_writev, "wpnpnn") C(setitimer, "npp") C(timer_settime, "nnpp")
+	C(timer_getoverrun, "n") C(timerfd_settime, "fnpp") C(clock_settime, "np") C(settimeofday, "pp")
+	C(adjtimex, "?p") C(clock_adjtime, "?np") C(sched_setparam, "wp") C(sched_setscheduler, "wnp")
+	C(sched_get_priority_max, "n") C(sched_get_priority_min, "n") C(sched_rr_get_interval, "wp")
+	C(sched_setattr, "wpn") C(sched_getattr, "wpsn") C(setpriority, "nwn") C(ioprio_get, "nw") C(ioprio_set, "nwn")
+	C(chown, "ann") C(fchown, "fnn") C(lchown, "ann") C(fchownat, "fannn") C(futimesat, "fap") C(mknodat, "fann")
+	C(setxattr, "aapsn") C(lsetxattr, "aapsn") C(fsetxattr, "fapsn") C(fgetxattr, "faps") C(removexattr, "aa")
+	C(fremovexattr, "fa") C(flistxattr, "fps") C(fadvise64, "fnnn") C(sync_file_range, "fnnn") C(fdatasync, "f")
+	C(name_to_handle_at, "fappn") C(open_by_handle_at, "fpn") C(inotify_init, "") C(inotify_add_watch, "fan")
+	C(inotify_rm_watch, "fn") C(fanotify_init, "nn") C(epoll_pwait2, "~fpnpps") C(io_destroy, "p")
+	C(io_submit, "pnp") C(io_getevents, "~pnnpp") C(io_cancel, "ppp") C(pidfd_open, "wn") C(pidfd_getfd, "ffn")
+	C(setregid, "nn") C(setreuid, "nn") C(setresuid, "nnn") C(setresgid, "nnn") C(setgid, "n") C(setfsuid, "n")
+	C(setfsgid, "n") C(setgroups, "np") C(getresgid, "ppp") C(getsid, "?w") C(capset, "pp") C(chroot, "a")
+	C(mount, "aaanp") C(umount2, "an") C(pivot_root, "aa") C(swapon, "an") C(swapoff, "a") C(acct, "a")
+	C(sethostname, "ps") C(setdomainname, "ps") C(setrlimit, "np") C(set_tid_address, "?p") C(unshare, "n")
+	C(setns, "fn") C(seccomp, "nnp") C(bpf, "nps") C(add_key, "?aapsn") C(request_key, "?aaan") C(keyctl, "?nnnnn")
+	C(userfaultfd, "?n") C(memfd_secret, "n") C(landlock_create_ruleset, "psn") C(landlock_add_rule, "fnpn")
+	C(landlock_restrict_self, "fn") C(open_tree, "fan") C(move_mount, "fafan") C(fsopen, "an") C(fsmount, "fnn")
+	C(fspick, "fan") C(fsconfig, "fnapn") C(mount_setattr, "fanps") C(quotactl, "nanp") C(process_mrelease, "fn")
+	C(get_thread_area, "p") C(set_thread_area, "p") C(time, "?p") C(ustat, "np") C(sysfs, "npp") C(syslog, "?nps")
+	C(mq_open, "annp") C(mq_unlink, "a") C(mq_timedsend, "fpsnp") C(mq_timedreceive, "~fpspp") C(mq_notify, "fp")
+	C(mq_getsetattr, "fpp") C(shmget, "?nsn") C(semop, "npn") C(msgsnd, "npsn") C(msgrcv, "npsnn") C(sync, "")
+	C(syncfs, "f") C(uselib, "a") C(_sysctl, "p") C(nfsservctl, "npp") C(getrandom, "?psn") C(lookup_dcookie, "nps")
 #undef C
 };
 
@@ -219,6 +293,41 @@ static long make(long nr, const long a[6])
 	__asm__ volatile("syscall" : "=a"(ret) : "0"(nr), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
 	return ret;
+}
+
+/* The child ends at once, whatever its stack is. */
+static long make_child(long nr, const long a[6])
+{
+	register long r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
+	long ret;
+
+	__asm__ volatile("syscall\n\t"
+			 "test	%%rax, %%rax\n\t"
+			 "jnz	1f\n\t"
+			 "mov	%8, %%eax\n\t"
+			 "xor	%%edi, %%edi\n\t"
+			 "syscall\n"
+			 "1:"
+			 : "=a"(ret)
+			 : "0"(nr), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9), "i"(SYS_exit)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+/* Flags of clone() and clone3(): no exit signal that could end the round now or later, no tracer, no namespaces. */
+static uint64_t clone_flags(void)
+{
+	static const uint64_t all[] = {
+		CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_VM | CLONE_SIGHAND, CLONE_PIDFD, CLONE_VFORK,
+		CLONE_VM | CLONE_VFORK, CLONE_THREAD, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, CLONE_SYSVSEM,
+		CLONE_SETTLS, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_IO, CLONE_UNTRACED,
+		CLONE_NEWUTS, 0x1000, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+	};
+	uint64_t flags = 0;
+
+	for (unsigned int n = below(4); n; n--)
+		flags |= ONE_OF(all);
+	return flags;
 }
 
 /* ---- a round ---- */
@@ -266,11 +375,17 @@ static void prepare_files(void)
 static void prepare_descriptors(void)
 {
 	int pair[2], null = open("/dev/null", O_RDWR);
+	struct rlimit usual;
 
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
 	for (int fd = 3; fd < 20; fd++)
 		close(fd);
+	/* The table is to be as large as with libdune's. */
+	getrlimit(RLIMIT_NOFILE, &usual);
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 2048, usual.rlim_max });
+	close(dup2(null, 1025));
+	setrlimit(RLIMIT_NOFILE, &usual);
 	open("file", O_RDWR);			/* 3 */
 	open("folder", O_RDONLY | O_DIRECTORY);
 	if (pipe2(pair, O_NONBLOCK) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair))
@@ -279,47 +394,191 @@ static void prepare_descriptors(void)
 	socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 }
 
+static char content[5 * PAGE];
+
 static void prepare_memory(void)
 {
-	pages = mmap((void *)0x10000000, 5 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-		     0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+
+	pages = mmap((void *)0x10000000, 5 * PAGE, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0);
 	for (unsigned int i = 0; i < 5 * PAGE / sizeof(uint32_t); i++)	/* small numbers, and addresses in it */
-		((uint32_t *)pages)[i] = below(4) ? below(16) : 0x10000000 + below(PAGE);
+		((uint32_t *)content)[i] = below(4) ? below(16) : 0x10000000 + below(PAGE);
+	memcpy(pages, content, sizeof(content));
 	mprotect(pages + PAGE, PAGE, PROT_READ);
 	mprotect(pages + 2 * PAGE, PAGE, PROT_NONE);
 	mprotect(pages + 4 * PAGE, PAGE, PROT_NONE);
+	mmap(hole - 2 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+	mmap(hole + GIB, 2 * PAGE, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
 }
+
+/* What the calls have written there is not the same in each run. The kernel writes, where the pages are there. */
+static void restore_memory(void)
+{
+	for (unsigned int i = 0; i < 5; i++) {
+		const struct iovec to = { pages + i * PAGE, PAGE }, from = { content + i * PAGE, PAGE };
+
+		syscall(SYS_process_vm_readv, getpid(), &to, 1, &from, 1, 0);
+	}
+}
+
+/* ---- threads ---- */
+
+static pid_t target;	/* of a storm, or 0 */
 
 static void *beside(void *unused)
 {
+	const struct timespec pace = { 0, STORM * 1000 };
+	sigset_t all;
+
 	(void)unused;
-	for (;;)
-		pause();
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	for (;;) {
+		if (!target)
+			pause();
+		nanosleep(&pace, NULL);
+		syscall(SYS_tgkill, getpid(), target, STORM_SIGNAL);
+	}
 	return NULL;
+}
+
+/* One thread does what another one asks for, which waits with all signals blocked. */
+static struct order {
+	int state;		/* 1: to be done, 2: done */
+	const struct call *call;
+	long nr, a[6], ret;
+} order;
+
+static bool has_worker;
+
+static void futex(long operation, int value)
+{
+	syscall(SYS_futex, &order.state, operation, value, NULL, NULL, 0);
+}
+
+static void set_order(int state)
+{
+	__atomic_store_n(&order.state, state, __ATOMIC_RELEASE);
+	futex(FUTEX_WAKE, 2);
+}
+
+static void wait_for_order(int state)
+{
+	int now;
+
+	while ((now = __atomic_load_n(&order.state, __ATOMIC_ACQUIRE)) != state)
+		futex(FUTEX_WAIT, now);
+}
+
+static void make_it(void)
+{
+	unsigned long all = ~0UL, old = 0;
+
+	if (order.call->arguments[0] != 'c') {
+		order.ret = make(order.nr, order.a);
+		return;
+	}
+	/* Its stack may be no place for a handler. */
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+	order.ret = make_child(order.nr, order.a);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+}
+
+static void *worker(void *unused)
+{
+	for (;;) {
+		wait_for_order(1);
+		make_it();
+		set_order(2);
+	}
+	return unused;
+}
+
+static void have_worker_make_it(void)
+{
+	unsigned long all = ~0UL, old = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+	set_order(1);
+	wait_for_order(2);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+}
+
+/* ---- calls ---- */
+
+static bool verbose;
+
+static void prepare_clone(void)
+{
+	struct clone_args args = { .flags = clone_flags(), .pidfd = pointer(), .child_tid = pointer(),
+				   .parent_tid = pointer(), .exit_signal = below(2) ? SIGCHLD : 0, .stack = pointer(),
+				   .stack_size = size(), .tls = pointer() };
+	const struct iovec to = { pages, sizeof(args) }, from = { &args, sizeof(args) };
+
+	if (order.nr == SYS_clone)
+		order.a[0] = clone_flags() | (below(2) ? SIGCHLD : 0);
+	if (order.nr == SYS_clone3 && below(4)) {
+		if (below(2))
+			args.stack = args.stack_size = 0;
+		syscall(SYS_process_vm_readv, getpid(), &to, 1, &from, 1, 0);
+		if (verbose)
+			say("flags %llx stack %llx + %llx\n", args.flags, args.stack, args.stack_size);
+		order.a[0] = (long)pages;
+		order.a[1] = below(4) ? (long)sizeof(args) : size();
+	}
+}
+
+static bool is_chance(long ret)
+{
+	return !ret || ret == -EINTR || ret == -EAGAIN || ret == -ETIMEDOUT;
 }
 
 static void one_call(unsigned int index)
 {
 	const struct call *call = &calls[below(NR_CALLS)];
-	const char *kinds = call->arguments;
+	const char mark = call->arguments[0], *kinds = call->arguments + !!strchr("?~c", mark);
 	const struct itimerval tick = { { 0, TICK }, { 0, TICK } };
-	bool hide = *kinds == '?';
-	long a[6], nr = call->nr, ret;
+	bool hide = mark == '?' || mark == 'c';
+	long ret;
 
+	restore_memory();
+	order.call = call;
+	order.nr = call->nr;
 	for (unsigned int i = 0; i < 6; i++)
-		a[i] = i < strlen(kinds + hide) ? argument(kinds[i + hide]) : number();
-	if (!below(40)) {	/* a number that is none */
+		order.a[i] = argument(i < strlen(kinds) ? kinds[i] : 'n');
+	if (mark == 'c')
+		prepare_clone();
+	else if (!strchr(kinds, R) && !below(40)) {	/* a number that is none; a range is not the same in each run */
 		static const long none[] = {
 			600, 1000, -1, 0x40000000, 0x40000027, 0x7fffffff, (long)0x8000000000000000
 		};
 
-		nr = ONE_OF(none);
+		order.nr = ONE_OF(none);
 		hide = false;
 	}
-	say("%u %s(%ld)", index, call->name, nr);
+	say("%u %s(%ld)", index, call->name, order.nr);
+	for (unsigned int i = 0; verbose && i < 6; i++) {
+		if (order.a[i] == getpid())
+			say(" self");
+		else if (order.a[i] > (long)hole - GIB && order.a[i] <= (long)hole + 2 * GIB)
+			say(" hole%+ld", order.a[i] - (long)hole);
+		else if (is_path(order.a[i]))
+			say(" \"%s\"", (const char *)order.a[i]);
+		else
+			say(" %lx", order.a[i]);
+	}
 	setitimer(ITIMER_REAL, &tick, NULL);
-	ret = make(nr, a);
-	if (ret < 0 && ret >= -4095)
+	if (has_worker && below(2))
+		have_worker_make_it();
+	else
+		make_it();
+	ret = order.ret;
+	if (mark == 'c' && ret > 0)
+		while (syscall(SYS_wait4, ret, NULL, __WALL, NULL) == -1 && errno == EINTR)
+			;
+	if (mark == '~' && is_chance(ret))
+		say(" waited\n");
+	else if (ret < 0 && ret >= -4095)
 		say(" -%ld\n", -ret);
 	else if (hide || ret > 0xffff || ret < 0)
 		say(" ok\n");
@@ -331,12 +590,14 @@ static void round_of(uint64_t seed)
 {
 	struct sigaction action = { .sa_handler = on_signal };
 	const struct rlimit small = { 1 << 20, 1 << 20 }, tasks = { 200, 200 };
+	struct sigaction storm = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 	pthread_t thread;
 
 	chance_state = seed * 0x9e3779b97f4a7c15ULL | 1;
 	for (int i = 0; i < 8; i++)
 		chance();
 	setpgid(0, 0);
+	syscall(SYS_unshare, CLONE_NEWIPC);	/* there would be what others have left */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prepare_files();
 	prepare_descriptors();
@@ -345,8 +606,13 @@ static void round_of(uint64_t seed)
 			sigaction(signo, &action, NULL);
 	setrlimit(RLIMIT_FSIZE, &small);
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-	if (!below(3))
+	sigaction(STORM_SIGNAL, &storm, NULL);
+	target = below(3) ? 0 : getpid();
+	if (target || !below(3))
 		pthread_create(&thread, NULL, beside, NULL);
+	has_worker = !below(3);
+	if (has_worker)
+		pthread_create(&thread, NULL, worker, NULL);
 	setrlimit(RLIMIT_NPROC, &tasks);
 	if (chown(".", NOBODY, NOBODY) || setgid(NOBODY) || setuid(NOBODY))
 		_exit(105);
@@ -356,6 +622,22 @@ static void round_of(uint64_t seed)
 	_exit(0);
 }
 
+/* Where libdune is if there is room.  If a library is there, or beside it, the next layout is another one. */
+static void find_hole(char **argv)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long begin, end;
+	char line[512];
+
+	hole = (char *)(((unsigned long)__builtin_frame_address(0) & -GIB) - 16 * GIB);
+	while (maps && fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && strchr(line, '/') && !strstr(line, "dune") &&
+		    end > (unsigned long)hole - 2 * PAGE && begin < (unsigned long)hole + GIB + 2 * PAGE)
+			execv("/proc/self/exe", argv);
+	if (maps)
+		fclose(maps);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 3 ? strtoull(argv[1], NULL, 0) : 0;
@@ -363,9 +645,12 @@ int main(int argc, char **argv)
 		      count = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
 
 	if (!count) {
-		fputs("usage: calls SEED FIRST COUNT\n", stderr);
+		fputs("usage: calls SEED FIRST COUNT [all]\n", stderr);
 		return 2;
 	}
+	verbose = argc > 4;
+	find_hole(argv);
+	chmod("/", 0755);	/* a round may go there */
 	output = mmap(NULL, LOG_SIZE + PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	output_size = (size_t *)(output + LOG_SIZE);
 	for (unsigned long i = first; i < first + count; i++) {
