@@ -220,6 +220,7 @@ static bool emulate_vsyscall(struct dune_thread *t)
 	static const unsigned int calls[] = { __NR_gettimeofday, __NR_time, __NR_getcpu };
 	struct guest_regs *r = t->vcpu.regs;
 	unsigned long number = (r->rip - VSYSCALL) / VSYSCALL_SIZE, back;
+	long result;
 
 	if (r->rip - VSYSCALL >= PAGE_SIZE)
 		return false;
@@ -227,11 +228,14 @@ static bool emulate_vsyscall(struct dune_thread *t)
 		dune_procmap_iterate(find_vsyscall, &vsyscall_seen);
 	if (!vsyscall_seen)
 		return false;
-	if (number >= ARRAY_SIZE(calls) || r->rip % VSYSCALL_SIZE || __dune_copy_in(&back, r->rsp, sizeof(back))) {
-		__dune_signal_fault(t, SIGSEGV, SI_KERNEL, 0, 0);
+	result = -EFAULT;
+	if (number < ARRAY_SIZE(calls) && r->rip % VSYSCALL_SIZE == 0 && !__dune_copy_in(&back, r->rsp, sizeof(back)))
+		result = dune_syscall3(calls[number], r->rdi, r->rsi, r->rdx);
+	if (result == -EFAULT) {
+		__dune_signal_forced(t, "a call of the vsyscall page cannot be made");
 		return true;
 	}
-	r->rax = dune_syscall3(calls[number], r->rdi, r->rsi, r->rdx);
+	r->rax = result;
 	r->rip = back;
 	r->rsp += sizeof(back);
 	return true;

@@ -190,8 +190,9 @@ struct dune_thread {
 	bool strict;			/* (h) seccomp's strict mode */
 	int strict_pid, strict_tid;
 	struct dispatch dispatch;
-	uint32_t trapno, trap_err;	/* (h) of the exception that is becoming a signal */
-	unsigned long trap_cr2;
+	/* (h) of the last exception that became a signal, as the kernel keeps them: signals' frames show them */
+	uint32_t trapno, trap_err;
+	unsigned long trap_cr2;		/* ... of the last page fault among these */
 	uint32_t output_nr;		/* (h) the system call that operands.c is about */
 	bool tracked;			/* (h) ... and that this call went through the page table (uaccess.c) */
 	bool vfork_child;		/* (i) its parent frees the area */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Where frames of signals go: many at once, on stacks that are too small for them or not there, and with addresses that
- * are none.  And what of a frame the kernel does not take back from a handler.
+ * are none.  What they say of exceptions.  And what of a frame the kernel does not take back from a handler.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -194,6 +194,7 @@ static const struct {
 };
 
 static volatile unsigned int changed;
+static volatile unsigned long refused_strict;
 static volatile unsigned long refusals, refused_err, refused_trap, refused_selectors;
 
 static void change_selectors(int signo, siginfo_t *info, void *context)
@@ -221,6 +222,7 @@ static void correct_selectors(int signo, siginfo_t *info, void *context)
 	seen_code = info->si_code;
 	refused_err = r[REG_ERR];
 	refused_trap = r[REG_TRAPNO];
+	refused_strict = uc->uc_flags & STRICT_SS;
 	refused_selectors = (r[REG_CSGSFS] & 0xffff) | (unsigned long)r[REG_CSGSFS] >> 48 << 16;
 	r[REG_CSGSFS] = GOOD_CS | (unsigned long)GOOD_SS << 48;
 }
@@ -250,6 +252,7 @@ static void bad_selectors(void)
 		      "CS %#x, SS %#x: error code %#lx, not %#x", selectors[changed].cs, selectors[changed].ss,
 		      refused_err, selectors[changed].refused);
 		CHECK_EQUAL(refused_selectors, both, "selectors in the frame of its signal");
+		CHECK_EQUAL(refused_strict, cs == GOOD_CS ? STRICT_SS : 0, "flags of that frame");
 	}
 	changed = 8;
 	signal(SIGSEGV, SIG_DFL);
@@ -332,6 +335,109 @@ static void bad_vectors(void)
 	munmap(none, PAGE);
 }
 
+/* ---- what frames say of exceptions ---- */
+
+#define ERROR_WRITE	2
+#define ERROR_USER	4	/* which ring 0 does not have */
+#define ERROR_FETCH	0x10
+#define LAST_PAGE	0x7fffffffe000UL	/* of a process; behind it the kernel says that there is something */
+
+static volatile unsigned long said_trap, said_error, said_address, said_rax;
+
+static void listen(int signo, siginfo_t *info, void *context)
+{
+	const greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+
+	said_trap = r[REG_TRAPNO];
+	said_error = r[REG_ERR] & ~ERROR_USER;
+	said_address = r[REG_CR2];
+	said_rax = r[REG_RAX];
+	seen_code = info->si_code;
+	if (signo != SIGUSR1)
+		siglongjmp(back, 1);
+}
+
+static void check_said(unsigned long trap, unsigned long error, unsigned long address, const char *what)
+{
+	CHECK(said_trap == trap && said_error == error && said_address == address,
+	      "%s: exception %lu, error %#lx, address %#lx, not %lu, %#lx, %#lx", what, said_trap, said_error,
+	      said_address, trap, error, address);
+	said_trap = 99;
+}
+
+static void *listen_in_thread(void *arg)
+{
+	raise(SIGUSR1);
+	return arg;
+}
+
+/* A signal that is none's shows the last one, here and in what is made now. */
+#define CHECK_EXCEPTION(trap, error, address, what, ...) do {					\
+	pthread_t thread_;									\
+												\
+	if (!sigsetjmp(back, 1)) {								\
+		__VA_ARGS__;									\
+		CHECK(false, "%s: no exception", what);						\
+	}											\
+	check_said(trap, error, address, what);							\
+	raise(SIGUSR1);										\
+	check_said(trap, error, address, "a signal after " what);				\
+	pthread_create(&thread_, NULL, listen_in_thread, NULL);					\
+	pthread_join(thread_, NULL);								\
+	check_said(trap, error, address, "a signal of a thread made after " what);		\
+	CHECK_EQUAL(IN_CHILD(									\
+		raise(SIGUSR1);									\
+		check_said(trap, error, address, "a signal of a child made after " what)	\
+	), EXITED(0), "a child");								\
+} while (0)
+
+static void call(unsigned long address)
+{
+	((void (*)(void))address)();
+}
+
+static void sigreturn_from(unsigned long stack)
+{
+	__asm__ volatile("mov %0, %%rsp; mov %1, %%eax; syscall; ud2" : : "r"(stack), "i"(SYS_rt_sigreturn)
+			 : "rax", "rcx", "r11", "memory");
+	__builtin_unreachable();
+}
+
+static void exceptions(void)
+{
+	static char alternate[65536];
+	const stack_t stack = { .ss_sp = alternate, .ss_size = sizeof(alternate) };
+	char *pages = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const unsigned long page = (unsigned long)pages;
+
+	*(volatile char *)pages = 0xf;
+	mprotect(pages + PAGE, PAGE, PROT_NONE);
+	munmap(pages + 2 * PAGE, PAGE);
+	sigaltstack(&stack, NULL);
+	set_handler(SIGSEGV, listen, SA_ONSTACK);
+	set_handler(SIGILL, listen, SA_ONSTACK);
+	set_handler(SIGFPE, listen, SA_ONSTACK);
+	set_handler(SIGUSR1, listen, 0);
+	CHECK_EXCEPTION(14, ERROR_WRITE, page + 2 * PAGE + 5, "a store to no page", pages[2 * PAGE + 5] = 1);
+	CHECK_EXCEPTION(6, 0, page + 2 * PAGE + 5, "an undefined instruction", __asm__ volatile("ud2"));
+	CHECK_EXCEPTION(0, 0, page + 2 * PAGE + 5, "a division",
+			__asm__ volatile("div %%ecx" : : "a"(1), "d"(0), "c"(0) : "cc"));
+	CHECK_EXCEPTION(14, ERROR_FETCH, page + PAGE, "a call into a closed page", call(page + PAGE));
+	CHECK_EXCEPTION(14, ERROR_FETCH, page + 2 * PAGE, "a call of no page", call(page + 2 * PAGE));
+	CHECK_EXCEPTION(14, ERROR_FETCH | 1, page, "a call of data", call(page));
+	CHECK_EXCEPTION(14, ERROR_FETCH | 1, LAST_PAGE + PAGE, "a call behind the last page", call(LAST_PAGE + PAGE));
+	CHECK_EXCEPTION(14, 1, LAST_PAGE + PAGE + 1, "a load from there", *(volatile char *)(LAST_PAGE + PAGE + 1));
+	CHECK_EXCEPTION(13, 0, LAST_PAGE + PAGE + 1, "an address that is none",
+			*(volatile char *)NOT_CANONICAL = 1);
+	/* The kernel has no exception for this. */
+	CHECK_EXCEPTION(13, 0, LAST_PAGE + PAGE + 1, "rt_sigreturn without a frame",
+			said_rax = 1; sigreturn_from(page + 2 * PAGE));
+	CHECK_EXCEPTION(6, 0, LAST_PAGE + PAGE + 1, "another", __asm__ volatile("ud2"));
+	CHECK_EXCEPTION(6, 0, LAST_PAGE + PAGE + 1, "rt_sigreturn without a frame",
+			said_rax = 1; sigreturn_from(page + 2 * PAGE));
+	munmap(pages, 2 * PAGE);
+}
+
 int main(int argc, char **argv)
 {
 	proc_begin(argc, argv);
@@ -339,6 +445,7 @@ int main(int argc, char **argv)
 	small_stack();
 	no_stack();
 	not_canonical();
+	exceptions();
 	bad_selectors();
 	bad_stacks();
 	bad_vectors();

@@ -45,6 +45,9 @@ static long prepare_child(struct dune_thread *parent, uint64_t flags, unsigned l
 	if (!child)
 		return -EAGAIN;
 	child->cr3 = parent->cr3;
+	child->trapno = parent->trapno;
+	child->trap_err = parent->trap_err;
+	child->trap_cr2 = parent->trap_cr2;
 	child->vfork_child = flags & CLONE_VFORK;
 	__dune_engine_save(&parent->vcpu, &child->boot);
 	if (stack)

@@ -217,7 +217,7 @@ static void dispatch(struct dune_thread *t)
 	info.si_call_addr = (void *)t->vcpu.regs->rip;
 	info.si_syscall = t->vcpu.regs->rax;
 	info.si_arch = ARCH_X86_64;
-	__dune_signal_forced(t, &info);
+	__dune_signal_dispatched(t, &info);
 }
 
 static void private_copy(struct dune_thread *t)

@@ -155,7 +155,21 @@ static size_t fpstate_size(const struct _fpstate_64 *fp)
 	return fp->sw_reserved.magic1 == FP_XSTATE_MAGIC1 ? fp->sw_reserved.extended_size : sizeof(*fp);
 }
 
-static void fill_context(struct dune_thread *t, struct sigcontext *to, const struct sigcontext *host)
+/* Where the addresses of processes end; the kernel does not say what is present behind that. */
+#define USER_END	((1UL << 47) - PAGE_SIZE)
+
+static void set_trap(struct dune_thread *t, unsigned int vector, uint32_t error, unsigned long address)
+{
+	t->trapno = vector;
+	t->trap_err = error;
+	if (vector != T_PGFLT)
+		return;
+	if (address >= USER_END)
+		t->trap_err |= PF_PRESENT;
+	t->trap_cr2 = address;
+}
+
+static void fill_context(const struct dune_thread *t, struct sigcontext *to, unsigned long oldmask)
 {
 	const struct guest_regs *r = t->vcpu.regs;
 
@@ -166,10 +180,8 @@ static void fill_context(struct dune_thread *t, struct sigcontext *to, const str
 		.rdx = r->rdx, .rax = r->rax, .rcx = r->rcx, .rsp = r->rsp,
 		.rip = r->rip, .eflags = r->rflags,
 		.cs = t->refused_cs ? t->refused_cs : USER_CS, .ss = t->refused_cs ? t->refused_ss : USER_SS,
-		.oldmask = host->oldmask,
-		.err = t->trapno ? t->trap_err : host->err,
-		.trapno = t->trapno ? t->trapno : host->trapno,
-		.cr2 = t->trapno ? t->trap_cr2 : host->cr2,
+		.oldmask = oldmask,
+		.err = t->trap_err, .trapno = t->trapno, .cr2 = t->trap_cr2,
 	};
 }
 
@@ -242,7 +254,10 @@ static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	frame->uc.uc_stack.ss_sp = (void *)t->altstack.sp;
 	frame->uc.uc_stack.ss_flags = t->altstack.flags;
 	frame->uc.uc_stack.ss_size = t->altstack.size;
-	fill_context(t, &frame->uc.uc_mcontext, &host->uc_mcontext);
+	/* The kernel sets this one for 64-bit code, by its selector. */
+	if (t->refused_cs && t->refused_cs != USER_CS)
+		frame->uc.uc_flags &= ~(unsigned long)UC_STRICT_RESTORE_SS;
+	fill_context(t, &frame->uc.uc_mcontext, host->uc_mcontext.oldmask);
 	frame->uc.uc_mcontext.fpstate = fp ? (void *)fpstate : NULL;
 	frame->uc.uc_sigmask = host->uc_sigmask;
 	frame->info = *info;
@@ -272,7 +287,6 @@ void __dune_restart_loop(struct dune_thread *t, struct ucontext *host, uint64_t 
 	c->rdi = (unsigned long)t;
 	c->eflags &= ~RFLAGS_DF;
 	set_doing(t, DOING_LOOP);
-	t->trapno = 0;
 }
 
 /* ---- outside the host handler ---- */
@@ -309,12 +323,10 @@ static unsigned long vectors_size(void)
 /* What the kernel would find at the end of a host handler that had interrupted the guest; the vector state is live. */
 static void make_context(struct dune_thread *t, struct ucontext *uc, char *area, uint64_t mask)
 {
-	const struct sigcontext nothing = { 0 };
-
 	memset(uc, 0, sizeof(*uc));
 	uc->uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 	uc->uc_stack.ss_flags = SS_DISABLE;
-	fill_context(t, &uc->uc_mcontext, &nothing);
+	fill_context(t, &uc->uc_mcontext, 0);
 	uc->uc_mcontext.cs = USER_CS;
 	uc->uc_mcontext.ss = USER_SS;
 	uc->uc_sigmask = mask;
@@ -454,7 +466,6 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 		if (try_call(t, &segv, &segv_action, host, in_force))
 			return;
 	}
-	t->trapno = 0;
 	die_in_guest(t, SIGSEGV, &segv, host, in_force, "the frame of a signal handler cannot be written");
 }
 
@@ -546,9 +557,7 @@ static void without_handler(struct dune_thread *t, int signo, const siginfo_t *i
 		return;
 	}
 	if (synchronous) {
-		t->trapno = T_PGFLT;
-		t->trap_err = __dune_fault_error(t);
-		t->trap_cr2 = (unsigned long)info->si_addr;
+		set_trap(t, T_PGFLT, __dune_fault_error(t), (unsigned long)info->si_addr);
 		die_in_guest(t, signo, info, host, host->uc_sigmask, NULL);
 	} else if (action->handler == (unsigned long)SIG_DFL)
 		__dune_die_by(signo, info);
@@ -668,9 +677,11 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 		return;
 	}
 	if (what == ACTION_FAULT) {
-		t->trapno = T_PGFLT;
-		t->trap_err = host->uc_mcontext.err;
-		t->trap_cr2 = host->uc_mcontext.cr2;
+		/* HR3 has read what the guest wanted to execute, and perhaps before it would write. */
+		const uint32_t kind = PF_WRITE | PF_FETCH, error = __dune_fault_error(t);
+
+		set_trap(t, T_PGFLT, (host->uc_mcontext.err & ~(unsigned long)kind) | (error & kind),
+			 host->uc_mcontext.cr2);
 	}
 	if (row->settle == SETTLE_AGAIN)
 		__dune_call_again(t);
@@ -742,28 +753,26 @@ static void raise_exception(struct dune_thread *t, const siginfo_t *info, uint64
 		      info);
 	__dune_signals_restore(mask);
 	set_doing(t, DOING_LOOP);
-	t->trapno = 0;
 }
 
 /*
  * The guest stands at the instruction that has failed, in vcpu.regs: have the kernel send it
- * the signal; a blocked or ignored one kills, as the kernel's own do.
+ * the signal; a blocked or ignored one kills, as the kernel's own do.  @why: as for __dune_report_death().
  */
-static void send_exception(struct dune_thread *t, const siginfo_t *info)
+static void send_exception(struct dune_thread *t, const siginfo_t *info, const char *why)
 {
 	int signo = info->si_signo;
 	uint64_t mask = __dune_signals_block();
 	struct pending_signal now;
 
 	if (__dune_debug_stop(t, info)) {
-		t->trapno = 0;
 		__dune_signals_restore(mask);
 		return;
 	}
 	if (t->deferred)
 		mask = t->deferred_mask;
 	if (!__dune_has_handler(t->sighand, signo) || mask & 1UL << (signo - 1))
-		die_in_guest(t, signo, info, NULL, mask, NULL);
+		die_in_guest(t, signo, info, NULL, mask, why);
 	if (!t->deferred && __dune_traced()) {
 		raise_exception(t, info, mask);
 		return;
@@ -775,11 +784,18 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info)
 	call_handlers(t, &now, mask);
 }
 
-/* A signal of which the kernel says that it is forced: as send_exception(). */
-void __dune_signal_forced(struct dune_thread *t, const siginfo_t *info)
+/* SIGSYS that dispatch makes of a call. */
+void __dune_signal_dispatched(struct dune_thread *t, const siginfo_t *info)
 {
-	t->trapno = 0;
-	send_exception(t, info);
+	send_exception(t, info, NULL);
+}
+
+/* SIGSEGV that the kernel forces, but not for an exception: the frame shows the last one.  @why: in words. */
+void __dune_signal_forced(struct dune_thread *t, const char *why)
+{
+	siginfo_t info = exception_info(SIGSEGV, SI_KERNEL, 0);
+
+	send_exception(t, &info, why);
 }
 
 /* An exception without a handler in GR0. */
@@ -789,14 +805,9 @@ void __dune_signal_exception(struct dune_thread *t, const struct raise *raise)
 
 	if (raise->fatal)
 		die_of_fatal(t, raise);
-	t->trapno = raise->vector;
-	t->trap_err = raise->tf->err;
-	/* The kernel does not say what is present of its own. */
-	if (raise->vector == T_PGFLT && !user_address(raise->addr))
-		t->trap_err |= PF_PRESENT;
-	t->trap_cr2 = raise->vector == T_PGFLT ? raise->addr : 0;
+	set_trap(t, raise->vector, raise->tf->err, raise->addr);
 	__dune_load_trap_frame(t, raise->tf);
-	send_exception(t, &info);
+	send_exception(t, &info, NULL);
 }
 
 /* An access of the guest's that the kernel would refuse; SI_KERNEL: to an address that is none. */
@@ -804,9 +815,7 @@ void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned lo
 {
 	siginfo_t info = exception_info(signo, code, addr);
 
-	t->trapno = code == SI_KERNEL ? T_GPFLT : T_PGFLT;
-	t->trap_err = error;
-	t->trap_cr2 = addr;
+	set_trap(t, code == SI_KERNEL ? T_GPFLT : T_PGFLT, error, addr);
 	__dune_engine_drop_event(&t->vcpu);
-	send_exception(t, &info);
+	send_exception(t, &info, NULL);
 }

@@ -77,7 +77,8 @@ long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r)
 	unsigned short ss, cs;
 
 	if (!__dune_copy(&s.uc, (const void *)r->rsp, sizeof(s.uc))) {
-		__dune_signal_fault(t, SIGSEGV, SI_KERNEL, 0, 0);
+		r->rax = 0;
+		__dune_signal_forced(t, "rt_sigreturn cannot read its frame");
 		return 0;
 	}
 	__asm__("mov %%ss, %0" : "=r"(ss));
