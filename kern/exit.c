@@ -52,6 +52,11 @@ void dune_skip_slowly(struct dune_vcpu *vcpu)
  */
 static int handle_interrupt(struct dune_vcpu *vcpu, struct dune_exit *exit)
 {
+	struct dune_run *run = vcpu->run;
+
+	/* What looks at the stack of user space in the interrupt finds the guest there; at other times nothing old. */
+	WRITE_ONCE(run->frame.rbp, READ_ONCE(run->regs.rbp));
+	WRITE_ONCE(run->frame.rip, vcpu->rip);
 	vcpu->flush_l1d = true;
 	dune_rcu_note_guest();
 	preempt_disable();
@@ -61,6 +66,8 @@ static int handle_interrupt(struct dune_vcpu *vcpu, struct dune_exit *exit)
 	asm volatile("nop" : : : "memory");
 	local_irq_disable();
 	current->flags &= ~PF_VCPU;
+	WRITE_ONCE(run->frame.rbp, 0);
+	WRITE_ONCE(run->frame.rip, 0);
 	preempt_enable();
 	vcpu->dirty |= VCPU_DIRTY_HOST;
 	return TO_GUEST;

@@ -36,6 +36,8 @@ _Static_assert(sizeof(struct guest_regs) == sizeof(struct dune_regs) &&
 	       offsetof(struct guest_regs, rip) == offsetof(struct dune_regs, rip), "registers are in place");
 _Static_assert(offsetof(struct dune_run, regs) == 0 && offsetof(struct dune_run, immediate_exit) == GATE_COME_OUT,
 	       "gate.h finds them");
+_Static_assert(offsetof(struct vcpu, next_frame) == 0 && offsetof(struct vcpu, return_address) == 8 &&
+	       offsetof(struct dune_run, frame.rip) == offsetof(struct dune_run, frame.rbp) + 8, "stack frames");
 _Static_assert(sizeof(struct dune_run) <= PGSIZE, "one page holds struct dune_run");
 _Static_assert(RUN_CALL == DUNE_EXIT_SYSCALL && RUN_INTR == DUNE_EXIT_INTR && RUN_FAULT == DUNE_EXIT_FAULT &&
 	       RUN_SHUTDOWN == DUNE_EXIT_SHUTDOWN && RUN_WINDOW == DUNE_EXIT_WINDOW && GATE_CALL == RUN_CALL,
@@ -277,6 +279,8 @@ static HOT void set_run_call(struct vcpu *v)
 {
 	bool by_ioctl = option(DUNE_OPT_RUN_IOCTL);
 
+	v->next_frame = (unsigned long)&run_of(v)->frame;
+	v->return_address = (unsigned long)__dune_own_site + SYSCALL_LENGTH;
 	v->run_nr = by_ioctl ? __NR_ioctl : __NR_lseek;
 	v->run_arg0 = device();
 	v->run_arg1 = by_ioctl ? DUNE_RUN : (unsigned long)DUNE_SEEK_VCPU(v->index);

@@ -31,6 +31,11 @@
 
 /* A virtual CPU: lies in struct dune_thread.  A thread uses its own, or makes one for a child of vfork. */
 struct vcpu {
+	/*
+	 * First: what RBP of the loop points to (host/run.S) is a stack frame for those who go by frame pointers. Its
+	 * caller is what the engine's page has of the guest.
+	 */
+	unsigned long next_frame, return_address;
 	/* How the loop runs the guest (gate.h): a system call and its arguments. */
 	unsigned long run_nr, run_arg0, run_arg1, run_arg2;
 	struct guest_regs *regs;	/* in place: the whole integer state, while it does not run */

@@ -198,12 +198,12 @@ struct dune_thread {
 	bool vfork_child;		/* (i) its parent frees the area */
 	uint64_t tid_word;		/* (h) the kernel clears it at the thread's end: host/calls/tid.c */
 	/* ---- ring 3, the address space ---- */
+	uint8_t pcid;			/* (x) space.c: has it CR4.PCIDE? */
+	bool ring3_fs_set, ring3_gs_set;
 	bool ring3_bases;		/* (x) FS and GS base are ring 3's; else those are here: */
 	unsigned long ring3_fs, ring3_gs;
 	unsigned long cr4_bits;		/* (x) SMEP and SMAP, as its vCPU has them */
-	bool ring3_fs_set, ring3_gs_set;
 	struct ring3_session *session;	/* (x) the current one, or NULL */
-	uint8_t pcid;			/* (x) space.c: has it CR4.PCIDE? */
 	uint64_t cr3;			/* (g) the root that it is in, for its vCPU, and for threads that it makes */
 	/* ---- what the CPU and entry.S read ---- */
 	/* Read and written in the place of tss.ist[0]: entry.S, "Three places". */
@@ -216,6 +216,8 @@ struct dune_thread {
 	uint64_t nested_mark __attribute__((packed, aligned(4)));	/* likewise */
 	uint64_t boot_mask;		/* (h) and its signal mask */
 };
+
+_Static_assert(offsetof(struct dune_thread, vcpu) == 0, "a stack frame is at its beginning");
 
 /* tid_word of a thread that was made elsewhere; no address of a word. */
 #define TID_WORD_UNKNOWN	1UL

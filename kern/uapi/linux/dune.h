@@ -171,6 +171,13 @@ struct dune_run {
 	 * and its node (limit = node << 12 | cpu); the others are user space's.
 	 */
 	__u64 gdt[DUNE_GDT_ENTRIES];
+	/*
+	 * The guest's, as a stack frame, while the host handles an interrupt that has ended it; else 0. A caller of
+	 * DUNE_RUN whose own frames lead here has perf's call chains go on into the guest.
+	 */
+	struct {
+		__u64 rbp, rip;
+	} frame;			/* out */
 };
 
 /* ---- DUNE_GET_GRANULE ---------------------------------------------------- */
