@@ -226,7 +226,9 @@ int main(int argc, char **argv)
 	where = argc > 1 ? argv[1] : "inside";
 	syscall(SYS_close_range, 3, ~0U, 0);
 	if (argc > 2) {
-		proc_begin(argc, argv);
+		/* To find out that it is in ring 3 takes more descriptors than it may have. */
+		if (strcmp(where, "outside"))
+			proc_begin(argc, argv);
 		return execute_me(atol(argv[2]));
 	}
 	chmod("/dev/dune", 0666);
