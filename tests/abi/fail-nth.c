@@ -713,7 +713,27 @@ static long call_attach(void)
 	return fd >= 0 ? 0 : -errno;
 }
 
-static const struct subject attaching = { "DUNE_ATTACH", 5, nothing, call_attach, check_file, close_file };
+/* In place of one that is the parent's. */
+static void prepare_replace(void)
+{
+	fd = dup(vm.fd);
+}
+
+static long call_replace(void)
+{
+	return raw_ioctl(fd, DUNE_ATTACH, DUNE_ATTACH_REPLACE | fd);
+}
+
+static void check_replaced(const char *name)
+{
+	check_file(name);
+	CHECK_EQUAL(call_replace(), -EBUSY, name);
+}
+
+static const struct subject attaching[] = {
+	{ "DUNE_ATTACH", 5, nothing, call_attach, check_file, close_file },
+	{ "DUNE_ATTACH in place", 5, prepare_replace, call_replace, check_replaced, close_file },
+};
 
 static void try_attach(void)
 {
@@ -723,7 +743,8 @@ static void try_attach(void)
 	if (!child) {
 		close(nth_fd);
 		inject_all();
-		try_all(&attaching);
+		for (size_t i = 0; i < sizeof(attaching) / sizeof(attaching[0]); i++)
+			try_all(&attaching[i]);
 		fflush(stdout);
 		_exit(!!check_failures);
 	}
