@@ -195,7 +195,7 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 		return attach(file, argument);
 	/* A child without memory for DUNE_ATTACH waits before it tries again. */
 	if (command == DUNE_YIELD)
-		return dune_yield(argument);
+		return dune_yield(vm, argument);
 	if (!dune_vm_is_current(vm))
 		return -EIO;
 	switch (command) {

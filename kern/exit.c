@@ -189,7 +189,7 @@ static int hc_yield(struct dune_vcpu *vcpu)
 	int error;
 
 	dune_vcpu_park(vcpu);
-	error = dune_yield(READ_ONCE(regs->rdi));
+	error = dune_yield(vcpu->vm, READ_ONCE(regs->rdi));
 	dune_vcpu_unpark(vcpu);
 	WRITE_ONCE(regs->rax, (u64)(s64)error);
 	return TO_GUEST;

@@ -7,6 +7,7 @@
 
 #include "hw.h"
 #include "load.h"
+#include "owner.h"
 #include "stats.h"
 
 /* The id of the last VM that ran here.  Its address would not do: the next VM may get the same memory. */
@@ -50,14 +51,18 @@ void dune_vcpu_unpark(struct dune_vcpu *vcpu)
 	dune_vcpu_load(vcpu);
 }
 
-int dune_yield(unsigned long microseconds)
+int dune_yield(struct dune_vm *vm, unsigned long argument)
 {
+	u32 microseconds = argument, whom = argument >> DUNE_YIELD_FOR_SHIFT;
+
 	if (microseconds > DUNE_YIELD_MAX)
 		return -EINVAL;
+	if (whom && !dune_vm_is_current(vm))
+		return -EIO;
 	dune_stat(STAT_YIELDS);
 	if (microseconds)
 		usleep_range(microseconds, 2 * microseconds);
 	else
 		yield();
-	return 0;
+	return whom && dune_vcpu_is_left(vm, whom - 1) ? -ESRCH : 0;
 }

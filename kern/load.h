@@ -44,9 +44,9 @@ void dune_vcpu_park(struct dune_vcpu *vcpu);
 void dune_vcpu_unpark(struct dune_vcpu *vcpu);
 
 /*
- * DUNE_YIELD; 0 or -EINVAL.  The caller waits for another thread of the process, which may be off its CPU.  Asleep it
- * leaves the CPU to those of a lower priority too; but who wakes up interrupts whom it waits for.
+ * DUNE_YIELD; 0 or -EINVAL, -EIO, -ESRCH.  The caller waits for another thread of the process, which may be off its
+ * CPU.  Asleep it leaves the CPU to those of a lower priority too; but who wakes up interrupts whom it waits for.
  */
-int dune_yield(unsigned long microseconds);
+int dune_yield(struct dune_vm *vm, unsigned long argument);
 
 #endif

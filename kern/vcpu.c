@@ -5,7 +5,6 @@
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
-#include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -17,28 +16,12 @@
 #include "hw.h"
 #include "load.h"
 #include "mmu/flush.h"
+#include "owner.h"
 #include "stats.h"
 #include "trace.h"
 #include "vcpu.h"
 
 /* ---- Creation ------------------------------------------------------------ */
-
-static __always_inline bool vcpu_exists(struct dune_vm *vm, unsigned long index)
-{
-	/* Pairs with the store in add_vcpu(): the slot was filled before. */
-	return index < smp_load_acquire(&vm->nr_vcpus);
-}
-
-static __always_inline struct dune_vcpu *vcpu_at(struct dune_vm *vm, unsigned long index)
-{
-	index = array_index_nospec(index, READ_ONCE(vm->nr_vcpus));
-	return vm->chunks[index / DUNE_VCPU_CHUNK]->vcpu[index % DUNE_VCPU_CHUNK];
-}
-
-struct dune_vcpu *dune_vcpu_find(struct dune_vm *vm, unsigned long index)
-{
-	return vcpu_exists(vm, index) ? vcpu_at(vm, index) : NULL;
-}
 
 static __always_inline bool try_own(struct dune_vcpu *vcpu)
 {
@@ -50,25 +33,6 @@ static __always_inline bool try_own(struct dune_vcpu *vcpu)
 static void disown(struct dune_vcpu *vcpu)
 {
 	smp_store_release(&vcpu->running, 0);
-}
-
-static bool owner_is_gone(const struct dune_vcpu *vcpu)
-{
-	bool gone = true;
-
-	if (vcpu->owner) {
-		rcu_read_lock();
-		gone = !pid_task(vcpu->owner, PIDTYPE_PID);
-		rcu_read_unlock();
-	}
-	return gone;
-}
-
-static void set_owner(struct dune_vcpu *vcpu, struct pid *owner, bool for_child)
-{
-	put_pid(vcpu->owner);
-	vcpu->owner = owner;
-	vcpu->for_child = for_child;
 }
 
 /* No value of dune_run.flags: the first run finds them changed, and no other has to look whose the vCPU is. */
@@ -85,8 +49,8 @@ static void set_config(struct dune_vcpu *vcpu, const struct dune_vcpu_config *co
 static noinline void take_for_child(struct dune_vcpu *vcpu)
 {
 	mutex_lock(&vcpu->vm->lock);
-	if (vcpu->for_child)
-		set_owner(vcpu, get_task_pid(current, PIDTYPE_PID), false);
+	if (vcpu->maker)
+		dune_set_owner(vcpu, get_task_pid(current, PIDTYPE_PID), NULL);
 	mutex_unlock(&vcpu->vm->lock);
 }
 
@@ -100,8 +64,7 @@ static struct dune_vcpu *free_vcpu(struct dune_vm *vm, u64 run)
 		vcpu = dune_vcpu_find(vm, i);
 		if (found && vcpu->config.run != run)
 			continue;
-		/* Whoever made it for a child may be gone before the child has begun. */
-		if (vcpu->for_child || !owner_is_gone(vcpu) || !try_own(vcpu))
+		if (!dune_owner_is_gone(vcpu) || !try_own(vcpu))
 			continue;
 		if (found)
 			disown(found);
@@ -159,6 +122,7 @@ void dune_vcpu_free(struct dune_vcpu *vcpu)
 	/* A mapping may keep the page, never the vCPU. */
 	put_page(vcpu->run_page);
 	put_pid(vcpu->owner);
+	put_pid(vcpu->maker);
 	kfree(vcpu);
 }
 
@@ -191,7 +155,7 @@ static struct dune_vcpu *add_vcpu(struct dune_vm *vm, const struct dune_vcpu_con
 		return vcpu;
 	vcpu->index = index;
 	(*chunk)->vcpu[index % DUNE_VCPU_CHUNK] = vcpu;
-	/* Pairs with vcpu_exists(). */
+	/* Pairs with dune_vcpu_exists(). */
 	smp_store_release(&vm->nr_vcpus, index + 1);
 	return vcpu;
 }
@@ -204,8 +168,13 @@ struct dune_vcpu *dune_vcpu_create(struct dune_vm *vm, const struct dune_vcpu_co
 	vcpu = reuse_vcpu(vm, config);
 	if (!vcpu)
 		vcpu = add_vcpu(vm, config);
-	if (!IS_ERR(vcpu))
-		set_owner(vcpu, get_task_pid(current, PIDTYPE_PID), config->flags & DUNE_VCPU_FOR_CHILD);
+	if (IS_ERR(vcpu))
+		goto out;
+	if (config->flags & DUNE_VCPU_FOR_CHILD)
+		dune_set_owner(vcpu, NULL, get_task_pid(current, PIDTYPE_TGID));
+	else
+		dune_set_owner(vcpu, get_task_pid(current, PIDTYPE_PID), NULL);
+out:
 	mutex_unlock(&vm->lock);
 	return vcpu;
 }
@@ -219,7 +188,7 @@ int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index)
 		return -EINVAL;
 	mutex_lock(&vm->lock);
 	if (try_own(vcpu)) {
-		set_owner(vcpu, NULL, false);
+		dune_set_owner(vcpu, NULL, NULL);
 		disown(vcpu);
 	} else {
 		error = -EBUSY;
@@ -430,9 +399,9 @@ long notrace dune_vcpu_run(struct dune_vm *vm, unsigned long index)
 
 	if (unlikely(!dune_vm_is_current(vm)))
 		return -EIO;
-	if (unlikely(!vcpu_exists(vm, index)))
+	if (unlikely(!dune_vcpu_exists(vm, index)))
 		return -EINVAL;
-	vcpu = vcpu_at(vm, index);
+	vcpu = dune_vcpu_at(vm, index);
 	if (unlikely(!try_own(vcpu)))
 		return -EBUSY;
 	result = import_state(vcpu);

@@ -3,6 +3,7 @@
 #ifndef DUNE_VCPU_H
 #define DUNE_VCPU_H
 
+#include <linux/nospec.h>
 #include <linux/pid.h>
 #include <linux/dune.h>
 
@@ -35,7 +36,7 @@ struct dune_vcpu {
 	int cpu;			/* where the vendor has it, or -1: written by him, also in an interrupt there */
 	int running;			/* 1 while a thread is in DUNE_RUN or resets it; cmpxchg */
 	struct pid *owner;		/* thread that created it, or that first ran it; guarded by vm->lock */
-	bool for_child;			/* no thread has run it, and the one that will may not exist yet; likewise */
+	struct pid *maker;		/* process that created it for a thread, which has not run it yet; likewise */
 
 	/* Copies of what is in the run page, kept from run to run; owned by the thread that set running. */
 	u32 dirty;			/* VCPU_DIRTY_*: changed since the vendor saw it */
@@ -55,10 +56,26 @@ struct dune_vcpu {
 	struct dune_exit exit;		/* the last one */
 };
 
+static __always_inline bool dune_vcpu_exists(struct dune_vm *vm, unsigned long index)
+{
+	/* Pairs with the store in add_vcpu(): the slot was filled before. */
+	return index < smp_load_acquire(&vm->nr_vcpus);
+}
+
+static __always_inline struct dune_vcpu *dune_vcpu_at(struct dune_vm *vm, unsigned long index)
+{
+	index = array_index_nospec(index, READ_ONCE(vm->nr_vcpus));
+	return vm->chunks[index / DUNE_VCPU_CHUNK]->vcpu[index % DUNE_VCPU_CHUNK];
+}
+
+static inline struct dune_vcpu *dune_vcpu_find(struct dune_vm *vm, unsigned long index)
+{
+	return dune_vcpu_exists(vm, index) ? dune_vcpu_at(vm, index) : NULL;
+}
+
 struct dune_vcpu *dune_vcpu_create(struct dune_vm *vm, const struct dune_vcpu_config *config);
 int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index);
 void dune_vcpu_free(struct dune_vcpu *vcpu);
-struct dune_vcpu *dune_vcpu_find(struct dune_vm *vm, unsigned long index);
 
 /* DUNE_RUN: DUNE_EXIT_*, or -errno. */
 long dune_vcpu_run(struct dune_vm *vm, unsigned long index);

@@ -48,6 +48,8 @@ static void check_refused(void)
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_GET_GRANULE, (uintptr_t)&granule), -EIO, "DUNE_GET_GRANULE in a child");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_GET_GRANULE, 0), -EIO, "DUNE_GET_GRANULE of nothing in a child");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, 0), 0, "DUNE_YIELD in a child");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, 1UL << DUNE_YIELD_FOR_SHIFT), -EIO,
+		    "DUNE_YIELD for the parent's in a child");
 	CHECK_EQUAL(raw_ioctl(vm.fd, _IO(DUNE_IOC, 99), 0), -EIO, "an unknown ioctl in a child");
 	CHECK_ERRNO(mmap(NULL, RAW_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, vm.fd, DUNE_MMAP_RUN(0)), EIO,
 		    "mmap of a run page in a child");

@@ -55,7 +55,7 @@ static bool is_known_error(long result)
 {
 	switch (-result) {
 	case EINVAL: case EFAULT: case ENOTTY: case EBUSY: case ENOSPC: case ENOMEM: case EAGAIN: case EINTR:
-	case EIO: case EACCES: case ENODEV: case EOVERFLOW: case EBADF: case EMFILE:
+	case EIO: case EACCES: case ENODEV: case EOVERFLOW: case EBADF: case EMFILE: case ESRCH:
 		return true;
 	}
 	return false;

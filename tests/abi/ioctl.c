@@ -241,6 +241,8 @@ static void check_yield(void)
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, DUNE_YIELD_MAX), 0, "DUNE_YIELD");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, DUNE_YIELD_MAX + 1), -EINVAL, "DUNE_YIELD for too long");
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, ~0UL), -EINVAL, "DUNE_YIELD for too long");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, 99UL << DUNE_YIELD_FOR_SHIFT), -ESRCH, "DUNE_YIELD for no vCPU");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, ~0UL << DUNE_YIELD_FOR_SHIFT), -ESRCH, "DUNE_YIELD for no vCPU");
 }
 
 static void check_attach(void)

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * The numbers of vCPUs: out of range, in use by another thread, given back, kept for a child, used up.
+ * The numbers of vCPUs: out of range, in use by another thread, given back, kept for a child, left by another process
+ * with the same memory, used up.
  */
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "check.h"
 #include "raw.h"
@@ -250,6 +255,90 @@ static void check_for_child(void)
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, v.index), 0, "DUNE_DESTROY_VCPU");
 }
 
+static long yield_for(unsigned long index)
+{
+	return raw_ioctl(vm.fd, DUNE_YIELD, (index + 1) << DUNE_YIELD_FOR_SHIFT);
+}
+
+/* Another process with this memory, which ends before it runs its vCPU; the module is told its number. */
+static int ends_at_once(void *arg)
+{
+	(void)arg;
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+static void check_process(void)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	struct raw_vcpu v;
+	pid_t pid, number;
+
+	create_for_child(&v);
+	CHECK_EQUAL(v.run->child, 0, "dune_run.child of a new vCPU");
+	CHECK_EQUAL(yield_for(v.index), 0, "DUNE_YIELD for a thread that is still to be made");
+	pid = clone(ends_at_once, stack + sizeof(stack), CLONE_VM | CLONE_PARENT_SETTID | SIGCHLD, NULL, &v.run->child);
+	CHECK(pid > 0, "clone: %s", strerror(errno));
+	number = v.run->child;
+	CHECK_EQUAL(number, pid, "dune_run.child");
+	CHECK_EQUAL(waitpid(pid, NULL, 0), pid, "waitpid");
+	CHECK_EQUAL(yield_for(v.index), -ESRCH, "DUNE_YIELD for a process that has ended");
+	CHECK(comes_back(v.index), "a vCPU stays that was for a process that has ended");
+
+	create_for_child(&v);
+	v.run->child = getpid();
+	CHECK_EQUAL(yield_for(v.index), 0, "DUNE_YIELD for one that lives");
+	CHECK(!comes_back(v.index), "a vCPU for one that lives is another's");
+	v.run->child = DUNE_CHILD_UNKNOWN;
+	CHECK_EQUAL(yield_for(v.index), 0, "DUNE_YIELD for an unknown one");
+	CHECK(!comes_back(v.index), "a vCPU for an unknown one is another's");
+	v.run->child = 1U << 31;
+	CHECK_EQUAL(yield_for(v.index), 0, "DUNE_YIELD for what is no number");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_DESTROY_VCPU, v.index), 0, "DUNE_DESTROY_VCPU");
+	CHECK_EQUAL(yield_for(v.index), -ESRCH, "DUNE_YIELD for nobody");
+}
+
+/* Whose thread has called exec(), or is dead and not waited for. */
+static bool executes;
+
+static int creates_and_leaves(void *arg)
+{
+	raw_vcpu(&vm, arg, 0);
+	if (executes)
+		execl("/proc/self/exe", "vcpu", "executed", NULL);
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+static void check_left(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+
+	for (int i = 0; i < 2; i++) {
+		struct raw_vcpu v;
+		int ends[2], status;
+		siginfo_t info;
+		pid_t pid;
+		char byte;
+
+		executes = i;
+		DIE_UNLESS(!pipe2(ends, O_CLOEXEC), "pipe");
+		pid = clone(creates_and_leaves, stack + sizeof(stack), CLONE_VM | SIGCHLD, &v);
+		CHECK(pid > 0, "clone: %s", strerror(errno));
+		close(ends[1]);
+		/* The other process has it until its exec(). */
+		CHECK_EQUAL(read(ends[0], &byte, 1), 0, "read");
+		if (!executes)
+			CHECK(!waitid(P_PID, pid, &info, WEXITED | WNOWAIT), "waitid");
+		CHECK_EQUAL(yield_for(v.index), -ESRCH, executes ? "DUNE_YIELD for who has called exec()" :
+			    "DUNE_YIELD for a dead one");
+		CHECK(comes_back(v.index), "the vCPU stays of one who has left: exec() %d", executes);
+		kill(pid, SIGKILL);
+		CHECK_EQUAL(waitpid(pid, &status, 0), pid, "waitpid");
+		close(ends[0]);
+	}
+}
+
 /* All of them; then the limit; then the process goes on with those it has. */
 static void check_limit(void)
 {
@@ -275,8 +364,11 @@ static void check_limit(void)
 	CHECK(outcome.kind == RAW_CALL, "a vCPU of many: %s", raw_name(&outcome, text));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	(void)argv;
+	if (argc > 1)
+		return pause();
 	raw_open(&vm);
 	check_range(0);
 	raw_vcpu(&vm, &shared, 0);
@@ -286,6 +378,8 @@ int main(void)
 	check_reuse();
 	check_clean();
 	check_for_child();
+	check_process();
+	check_left();
 	check_limit();
 	return check_result();
 }

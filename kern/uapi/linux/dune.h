@@ -18,7 +18,7 @@
  * Raised when a new user would go wrong with an older module, or an old one with a newer module: libdune refuses any
  * version but its own, and says so.
  */
-#define DUNE_ABI_VERSION	2
+#define DUNE_ABI_VERSION	3
 
 /* Bytes of virtual and of guest-physical address space in one granule. */
 #define DUNE_GRANULE_SHIFT	30
@@ -67,7 +67,7 @@ struct dune_info {
 
 /*
  * For a thread that is still to be made: the first thread that runs the vCPU becomes its owner. Until then it is
- * nobody else's, and goes with the memory or by DUNE_DESTROY_VCPU.
+ * nobody else's while that thread lives or can still be made: dune_run.child says which it is.
  */
 #define DUNE_VCPU_FOR_CHILD	(1U << 1)
 
@@ -178,7 +178,16 @@ struct dune_run {
 	struct {
 		__u64 rbp, rip;
 	} frame;			/* out */
+	/*
+	 * in: of DUNE_VCPU_FOR_CHILD, as long as no thread has run it.  0: that thread is one of this process, or
+	 * is not made yet; the number of one of another process with this memory, as clone() stores it where
+	 * CLONE_PARENT_SETTID says; DUNE_CHILD_UNKNOWN.
+	 */
+	__u32 child;
+	__u32 reserved;
 };
+
+#define DUNE_CHILD_UNKNOWN	(~0U)
 
 /* ---- DUNE_GET_GRANULE ---------------------------------------------------- */
 
@@ -197,7 +206,7 @@ struct dune_granule {
 #define DUNE_RUN		_IO(DUNE_IOC, 0x03)	/* argument: index; result: DUNE_EXIT_* */
 #define DUNE_GET_GRANULE	_IOWR(DUNE_IOC, 0x04, struct dune_granule)
 #define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: where, and a round; result: a descriptor */
-#define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, or 0: only let others run */
+#define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, or 0: only let others run; for whom */
 
 /*
  * Where: a new descriptor (O_CLOEXEC or 0); or DUNE_ATTACH_REPLACE | fd, the descriptor itself on which the call is
@@ -209,6 +218,9 @@ struct dune_granule {
 #define DUNE_ATTACH_ROUND_SHIFT	32
 
 #define DUNE_YIELD_MAX		1000
+
+/* Above the microseconds, which thread is waited for: the index of its vCPU + 1, or 0. */
+#define DUNE_YIELD_FOR_SHIFT	32
 
 /*
  * lseek(fd, DUNE_SEEK_VCPU(index), DUNE_SEEK_RUN) is DUNE_RUN by a shorter way: no security
