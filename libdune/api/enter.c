@@ -60,7 +60,7 @@ static int follow_fork(void)
 
 	if (__dune_engine_is_parents()) {
 		/* A thread that is not here was changing the page tables. */
-		if (READ_ONCE(*__dune_memory_mutex) && !region_state()->forking)
+		if (READ_ONCE(*__dune_memory_mutex) && READ_ONCE(*__dune_memory_mutex) != region_state()->forking)
 			return -EBUSY;
 		ret = __dune_engine_adopt();
 		if (ret)
@@ -72,10 +72,10 @@ static int follow_fork(void)
 	others_left = ret;
 	if (ret)
 		return ret;
-	if (region_state()->forking) {
-		region_state()->forking = false;
-		mutex_unlock();
-	}
+	/* Whoever had them is not here. */
+	region_state()->forking = 0;
+	word_unlock(&region_state()->actions);
+	mutex_unlock();
 	return 0;
 }
 

@@ -67,7 +67,7 @@ static inline bool is_error(long ret)
 struct region_state {
 	uint32_t mutex;		/* lock.c */
 	uint32_t actions;	/* the lock of the actions of SIGSEGV and SIGBUS: host/signals/actions.c */
-	bool forking;		/* ... is held by a thread that forks, and changes nothing */
+	uint32_t forking;	/* what the two hold while a thread forks, which changes nothing; or a dead one's */
 	bool incomplete;	/* a child of a fork without the areas of other threads: nothing is reserved there */
 	bool pool_reserved;	/* memory/page.c: the addresses are the pool's */
 	bool granules_stale;	/* engine/dune.c: page tables may have granules that the kernel has taken back */
@@ -83,6 +83,8 @@ struct region_state {
 	uint32_t nr_threads;	/* areas in use: no more threads can be in the guest; atomic */
 	uint32_t slots_seen;	/* threads/area.c: no slot from here on was ever used; atomic */
 	uint32_t vcpus_seen;	/* ... nor a vCPU */
+	uint32_t uses;		/* ... how often there was a new thread; in units of HOLDER_USE */
+	uint32_t met;		/* ... how often an area was met that is being made */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
 	const uint32_t *owners;	/* the kernel's table of granules, where it is mapped */
 };

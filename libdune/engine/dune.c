@@ -232,6 +232,12 @@ long __dune_engine_granule(uint64_t va, int (*drop)(void))
 	return ret;
 }
 
+/* That it has taken granules back.  The round that a forked child tells is too small then, and it drops them too. */
+void __dune_engine_doubt(void)
+{
+	region_state()->granules_stale = true;
+}
+
 bool __dune_engine_looks(void)
 {
 	return region_state()->owners;
@@ -260,12 +266,16 @@ void __dune_engine_flush_all(void)
 		__dune_process.gate(DUNE_HC_FLUSH_TLB, 0, 0, 0);
 }
 
-void __dune_engine_yield(unsigned long sleep)
+bool __dune_engine_yield(unsigned long sleep, const struct vcpu *whom)
 {
+	unsigned long argument = sleep | (whom ? whom->index + 1UL : 0) << DUNE_YIELD_FOR_SHIFT;
+	long ret;
+
 	if (dune_in_guest())
-		__dune_process.gate(DUNE_HC_YIELD, sleep, 0, 0);
+		ret = __dune_process.gate(DUNE_HC_YIELD, argument, 0, 0);
 	else
-		own_syscall3(__NR_ioctl, device(), DUNE_YIELD, sleep);
+		ret = own_syscall3(__NR_ioctl, device(), DUNE_YIELD, argument);
+	return ret == -ESRCH;
 }
 
 long __dune_engine_access(uint64_t va, uint32_t access)
@@ -332,6 +342,16 @@ HOT int __dune_engine_create(struct vcpu *v, const struct vcpu_config *config)
 void __dune_engine_destroy(const struct vcpu *v)
 {
 	own_syscall3(__NR_ioctl, device(), DUNE_DESTROY_VCPU, v->index);
+}
+
+uint32_t *__dune_engine_child(const struct vcpu *v)
+{
+	return &run_of(v)->child;
+}
+
+void __dune_engine_unknown_child(const struct vcpu *v)
+{
+	WRITE_ONCE(run_of(v)->child, DUNE_CHILD_UNKNOWN);
 }
 
 HOT void __dune_engine_save(const struct vcpu *v, struct vcpu_state *state)

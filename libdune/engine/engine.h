@@ -144,15 +144,20 @@ bool __dune_engine_looks(void);
 #define ENGINE_LOOK_SIZE	0x200000
 long __dune_engine_look(unsigned long at);
 
+/* HR3 and GR0, with the lock of the page tables: who had it was killed, with what the engine had just told it. */
+void __dune_engine_doubt(void);
+
 /* HR3 and GR0.  From GR0: no vCPU's TLB has an entry from before the call when it returns.  HR3: nothing. */
 void __dune_engine_flush_all(void);
 
 /*
  * HR3 and GR0, and a child of a fork that nobody serves yet: let others run.  @sleep: so many us, up to
- * ENGINE_YIELD_MAX; 0: if they want to.
+ * ENGINE_YIELD_MAX; 0: if they want to.  @whom: the vCPU of the thread that is waited for, or NULL.  Returns whether
+ * that thread is no more.
  */
 #define ENGINE_YIELD_MAX	1000
-void __dune_engine_yield(unsigned long sleep);
+struct vcpu;
+bool __dune_engine_yield(unsigned long sleep, const struct vcpu *whom);
 
 /* GR0: have HR3 make the access to @va (ACCESS_*).  0: it has been made; else what HR3 put into RAX. */
 long __dune_engine_access(uint64_t va, uint32_t access);
@@ -177,6 +182,14 @@ struct vcpu_config {
 int __dune_engine_create(struct vcpu *v, const struct vcpu_config *config);
 /* It may only be put aside.  v->page stays memory. */
 void __dune_engine_destroy(const struct vcpu *v);
+
+/*
+ * Of one for a child that will be no thread of this process: where CLONE_PARENT_SETTID is to have the kernel put the
+ * child's number.  So the vCPU can be had again if the child is killed before it begins.
+ */
+uint32_t *__dune_engine_child(const struct vcpu *v);
+/* The same where the number cannot be had. */
+void __dune_engine_unknown_child(const struct vcpu *v);
 
 /* What a thread or process begins with that another one has made. */
 struct vcpu_state {

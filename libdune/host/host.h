@@ -13,7 +13,7 @@
 
 long __dune_enter_guest(struct dune_thread *t);
 void __dune_resume_host(const struct guest_regs *regs) __attribute__((noreturn));
-void __dune_exit_thread(long status, uint8_t *slot) __attribute__((noreturn));
+void __dune_exit_thread(long status, uint32_t *slot) __attribute__((noreturn));
 void __dune_thread_start(void);
 long __dune_vfork(unsigned long stack);
 void __dune_touch_read(unsigned long hva);
@@ -32,6 +32,7 @@ struct dune_thread *__dune_thread_alloc(void);
 /* Make a vCPU for @t: the caller, or a thread that the caller is about to make.  0 or -errno. */
 int __dune_vcpu_create(struct dune_thread *t, bool for_child);
 void __dune_vcpu_destroy(struct dune_thread *t);
+void __dune_thread_bury(struct dune_thread *t);
 
 /* signals/deliver.c */
 void __dune_call_leave_stub(struct dune_thread *t);

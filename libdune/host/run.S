@@ -301,7 +301,7 @@ __dune_resume_host:
 	.size	__dune_resume_host, . - __dune_resume_host
 
 /*
- * void __dune_exit_thread(long status, uint8_t *slot)
+ * void __dune_exit_thread(long status, uint32_t *slot)
  *
  * HR3: marks the thread's area free and ends the thread.  From that mark on another
  * thread may use the host stack, so leave it first.  Exiting threads can share a stack: all
@@ -314,7 +314,7 @@ __dune_resume_host:
 __dune_exit_thread:
 	.cfi_startproc
 	lea	exit_stack_top(%rip), %rsp
-	movb	$SLOT_CLEAN, (%rsi)
+	movl	$SLOT_CLEAN, (%rsi)
 	mov	$NR_EXIT, %eax
 	call	__dune_syscall_site
 	ud2

@@ -64,6 +64,7 @@ void __dune_touch_begin(struct dune_thread *t);
 void __dune_touch_catch(struct dune_thread *t);
 void __dune_touch_release(struct dune_thread *t);
 void __dune_touch_done(struct dune_thread *t);
+void __dune_touch_forget(struct dune_thread *t);
 
 /* No mask of the kernel's: SIGKILL cannot be blocked. */
 #define NO_MASK		(~0UL)

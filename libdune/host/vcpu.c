@@ -6,11 +6,41 @@
 #include "host/host.h"
 #include "host/signals.h"
 
+/*
+ * The area of a thread that is no more, and has not freed it: it was killed alone, or has called exec() in a process
+ * of its own, or was a child of vfork().  Its locks go to whoever waits for them (threads/lock.c).
+ */
+void __dune_thread_bury(struct dune_thread *t)
+{
+	__dune_exec_forget(t);
+	__dune_touch_forget(t);
+	__dune_thread_free(t);
+}
+
+/* Ask the engine for a vCPU only to learn of a thread that is no more. */
+static bool find_dead(void)
+{
+	const struct vcpu_config config = { 0 };
+	struct vcpu v = { 0 };
+	struct dune_thread *dead;
+
+	if (__dune_engine_create(&v, &config))
+		return false;
+	dead = __dune_vcpu_taken(v.index, NULL);
+	__dune_engine_destroy(&v);
+	if (dead)
+		__dune_thread_bury(dead);
+	return dead;
+}
+
 /* NULL if there is no area or no memory left. */
 struct dune_thread *__dune_thread_alloc(void)
 {
-	struct dune_thread *t = __dune_area_alloc();
+	struct dune_thread *t;
 
+	do
+		t = __dune_area_alloc();
+	while (!t && find_dead());
 	if (!t)
 		return NULL;
 	t->table = __dune_syscall_table;
@@ -37,6 +67,7 @@ HOT int __dune_vcpu_create(struct dune_thread *t, bool for_child)
 	};
 	uint32_t before = t->vcpu.index;
 	bool had_one = __dune_has_vcpu(t);
+	struct dune_thread *dead;
 	int ret = __dune_engine_create(&t->vcpu, &config);
 
 	if (ret)
@@ -48,7 +79,10 @@ HOT int __dune_vcpu_create(struct dune_thread *t, bool for_child)
 	/* In the child of a fork it is its parent's. */
 	if (before != t->vcpu.index && had_one)
 		__dune_vcpu_given_up(before);
-	__dune_vcpu_taken(t->vcpu.index, t);
+	dead = __dune_vcpu_taken(t->vcpu.index, t);
+	if (dead)
+		__dune_thread_bury(dead);
+	__dune_thread_made(t);
 	__dune_engine_set_other_gs(&t->vcpu, session_gs(t->session));
 	__dune_fill_gdt(t);
 	return 0;

@@ -10,26 +10,26 @@
  * In the region, beside the tables: a fork does not write and copy it.  The first page has all that a program with few
  * threads needs.
  */
-struct thread_slots {
-	uint8_t state[MAX_THREADS];		/* SLOT_*, atomic */
+struct thread_slot {
+	uint32_t state;		/* SLOT_*, atomic */
 	/*
-	 * Whose vCPU each is: slot + 1, or 0. Atomic. The engine hands out no vCPU of a thread that lives. So when it
-	 * hands out one that was not given up, its thread has been killed alone, as a seccomp filter may, and the area
-	 * is free.
+	 * Whose the vCPU of this number is: slot + 1, or 0. Atomic. The engine hands out no vCPU of a thread that
+	 * lives. So when it hands out one that was not given up, its thread has been killed alone, and the area is
+	 * free.
 	 */
-	uint16_t vcpu[MAX_THREADS];
+	uint32_t vcpu;
 };
 
-_Static_assert(sizeof(struct thread_slots) <= SLOTS_SIZE, "there is room for them");
+_Static_assert(MAX_THREADS * sizeof(struct thread_slot) <= SLOTS_SIZE, "there is room for them");
 
-static struct thread_slots *slots(void)
+static struct thread_slot *slots(void)
 {
-	return (struct thread_slots *)(__dune_process.region + REGION_SLOTS);
+	return (struct thread_slot *)(__dune_process.region + REGION_SLOTS);
 }
 
 void __dune_threads_begin(void)
 {
-	slots()->state[0] = SLOT_ZERO;
+	slots()[0].state = SLOT_ZERO;
 }
 
 static void raise_to(uint32_t *seen, uint32_t value)
@@ -51,103 +51,75 @@ static unsigned int thread_slot(const struct dune_thread *t)
 	return offset_slot(thread_area(t) - __dune_process.region);
 }
 
-uint8_t *__dune_thread_slot(struct dune_thread *t)
+uint32_t *__dune_thread_slot(const struct dune_thread *t)
 {
-	return &slots()->state[thread_slot(t)];
+	return &slots()[thread_slot(t)].state;
 }
 
-static void area_free(unsigned int slot)
+HOT struct dune_thread *__dune_vcpu_taken(unsigned int index, const struct dune_thread *t)
 {
-	__atomic_fetch_sub(&region_state()->nr_threads, 1, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&slots()->state[slot], SLOT_CLEAN, __ATOMIC_RELEASE);
-}
-
-/* vCPU @index belongs to the area @slot from now on.  Returns whether that of a dead thread became free. */
-static HOT bool vcpu_taken(unsigned int index, unsigned int slot)
-{
-	unsigned int before;
+	unsigned int now = t ? thread_slot(t) + 1 : 0, before;
 
 	/* In the child of a fork it is so: write nothing, which would copy a page. */
-	if (index >= MAX_THREADS || READ_ONCE(slots()->vcpu[index]) == slot + 1)
-		return false;
+	if (index >= MAX_THREADS || READ_ONCE(slots()[index].vcpu) == now)
+		return NULL;
 	raise_to(&region_state()->vcpus_seen, index + 1);
-	before = __atomic_exchange_n(&slots()->vcpu[index], slot + 1, __ATOMIC_ACQ_REL);
-	if (before)
-		area_free(before - 1);
-	return before;
-}
-
-HOT bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t)
-{
-	return vcpu_taken(index, thread_slot(t));
+	before = __atomic_exchange_n(&slots()[index].vcpu, now, __ATOMIC_ACQ_REL);
+	return before ? area_thread(slot_area(before - 1)) : NULL;
 }
 
 HOT bool __dune_has_vcpu(const struct dune_thread *t)
 {
-	return t->vcpu.index < MAX_THREADS && READ_ONCE(slots()->vcpu[t->vcpu.index]) == thread_slot(t) + 1;
+	return t->vcpu.index < MAX_THREADS && READ_ONCE(slots()[t->vcpu.index].vcpu) == thread_slot(t) + 1;
 }
 
 void __dune_vcpu_given_up(unsigned int index)
 {
 	if (index < MAX_THREADS)
-		__atomic_store_n(&slots()->vcpu[index], 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&slots()[index].vcpu, 0, __ATOMIC_RELEASE);
 }
 
-/* Returns what @slot was before, SLOT_BUSY if it cannot be had. */
-static uint8_t slot_claim(unsigned int slot)
+static bool in_use(uint32_t state)
 {
-	uint8_t state = READ_ONCE(slots()->state[slot]);
+	return state == SLOT_BUSY || state >= HOLDER_HOST;
+}
 
-	if (state == SLOT_BUSY ||
-	    !__atomic_compare_exchange_n(&slots()->state[slot], &state, SLOT_BUSY, false,
+/* How often a thread area that is being made is met before it is asked whether its maker lives. */
+#define MEETINGS	16
+
+/* Returns what @slot was before, SLOT_BUSY if it cannot be had. */
+static uint32_t slot_claim(unsigned int slot)
+{
+	uint32_t state = READ_ONCE(slots()[slot].state), before = state;
+
+	if (state >= HOLDER_HOST && __atomic_add_fetch(&region_state()->met, 1, __ATOMIC_RELAXED) % MEETINGS == 0 &&
+	    __dune_holder_wait(state, 0))
+		before = SLOT_NEW;
+	if (in_use(before) ||
+	    !__atomic_compare_exchange_n(&slots()[slot].state, &state, __dune_holder_host(), false,
 					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return SLOT_BUSY;
-	if (state == SLOT_NEW && __dune_region_open_area(slot_area(slot))) {
-		__atomic_store_n(&slots()->state[slot], SLOT_NEW, __ATOMIC_RELEASE);
+	if (before == SLOT_NEW && __dune_region_open_area(slot_area(slot))) {
+		__atomic_store_n(&slots()[slot].state, state, __ATOMIC_RELEASE);
 		return SLOT_BUSY;
 	}
 	raise_to(&region_state()->slots_seen, slot + 1);
-	return state;
+	/* A dead maker may have opened it, and written there. */
+	return state >= HOLDER_HOST ? SLOT_CLEAN : state;
 }
 
-/* Ask the engine for a vCPU only to learn of a thread that is no more. */
-static bool find_dead(unsigned int slot)
-{
-	const struct vcpu_config config = { 0 };
-	struct vcpu v = { 0 };
-	bool found;
-
-	if (__dune_engine_create(&v, &config))
-		return false;
-	found = vcpu_taken(v.index, slot);
-	__dune_vcpu_given_up(v.index);
-	__dune_engine_destroy(&v);
-	return found;
-}
-
-static unsigned int claim_any(uint8_t *state)
-{
-	unsigned int slot;
-
-	for (slot = 0; slot < MAX_THREADS; slot++) {
-		*state = slot_claim(slot);
-		if (*state != SLOT_BUSY)
-			break;
-	}
-	return slot;
-}
-
-/* An area, and the thread in it as far as the layout says what it is; NULL if there is none, or no memory left. */
 struct dune_thread *__dune_area_alloc(void)
 {
+	uint32_t state = SLOT_BUSY;
 	struct dune_thread *t;
 	unsigned long area;
 	unsigned int slot;
-	uint8_t state;
 
-	do
-		slot = claim_any(&state);
-	while (slot == MAX_THREADS && find_dead(slot));
+	for (slot = 0; slot < MAX_THREADS; slot++) {
+		state = slot_claim(slot);
+		if (state != SLOT_BUSY)
+			break;
+	}
 	if (slot == MAX_THREADS)
 		return NULL;
 	area = slot_area(slot);
@@ -160,9 +132,19 @@ struct dune_thread *__dune_area_alloc(void)
 	t->trap_high = area + AREA_TRAP_END;
 	t->trap_top = area + AREA_TRAP_END;
 	t->cr3 = __dune_process.region_gpa + REGION_ROOT;
+	t->holder = __atomic_add_fetch(&region_state()->uses, HOLDER_USE, __ATOMIC_RELAXED) |
+		    (slot_offset(slot) / AREA_SIZE + 1);
+	return t;
+}
+
+HOT void __dune_thread_made(const struct dune_thread *t)
+{
+	/* In the child of a fork it is so. */
+	if (READ_ONCE(*__dune_thread_slot(t)) == SLOT_BUSY)
+		return;
 	/* Before it enters: whoever changes a page table then flushes its TLB too. */
 	__atomic_fetch_add(&region_state()->nr_threads, 1, __ATOMIC_SEQ_CST);
-	return t;
+	__atomic_store_n(__dune_thread_slot(t), SLOT_BUSY, __ATOMIC_RELEASE);
 }
 
 void __dune_thread_out(struct dune_thread *t)
@@ -173,21 +155,25 @@ void __dune_thread_out(struct dune_thread *t)
 
 void __dune_thread_free(struct dune_thread *t)
 {
-	area_free(thread_slot(t));
+	WRITE_ONCE(t->holder, 0);
+	/* Not while it was made, nor after __dune_thread_out(). */
+	if (READ_ONCE(*__dune_thread_slot(t)) == SLOT_BUSY && t->cr3)
+		__atomic_fetch_sub(&region_state()->nr_threads, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(__dune_thread_slot(t), SLOT_CLEAN, __ATOMIC_RELEASE);
 }
 
 /* Have @nr areas for threads to come without a call of the kernel, as far as there is memory. */
 void __dune_thread_reserve(unsigned int nr)
 {
 	for (unsigned int slot = 0; nr && slot < MAX_THREADS; slot++) {
-		uint8_t state = READ_ONCE(slots()->state[slot]);
+		uint32_t state = READ_ONCE(slots()[slot].state);
 
-		if (state == SLOT_BUSY)
+		if (in_use(state))
 			continue;
 		if (state == SLOT_NEW) {
 			if (slot_claim(slot) == SLOT_BUSY)
 				return;
-			__atomic_store_n(&slots()->state[slot], SLOT_ZERO, __ATOMIC_RELEASE);
+			__atomic_store_n(&slots()[slot].state, SLOT_ZERO, __ATOMIC_RELEASE);
 		}
 		nr--;
 	}
@@ -204,7 +190,7 @@ bool __dune_thread_alone(struct dune_thread *t)
 	unsigned int end = READ_ONCE(region_state()->slots_seen);
 
 	for (unsigned int slot = 0; slot < end; slot++)
-		if (READ_ONCE(slots()->state[slot]) == SLOT_BUSY && &slots()->state[slot] != __dune_thread_slot(t))
+		if (in_use(READ_ONCE(slots()[slot].state)) && &slots()[slot].state != __dune_thread_slot(t))
 			return false;
 	return true;
 }
@@ -214,7 +200,7 @@ bool __dune_thread_in(uint64_t gpa)
 	unsigned int end = READ_ONCE(region_state()->slots_seen);
 
 	for (unsigned int slot = 0; slot < end; slot++)
-		if (READ_ONCE(slots()->state[slot]) == SLOT_BUSY && READ_ONCE(area_thread(slot_area(slot))->cr3) == gpa)
+		if (READ_ONCE(slots()[slot].state) == SLOT_BUSY && READ_ONCE(area_thread(slot_area(slot))->cr3) == gpa)
 			return true;
 	return false;
 }
@@ -258,7 +244,7 @@ static int drop_first(void)
 		if (ret)
 			return ret;
 	}
-	slots()->state[0] = SLOT_CLEAN;
+	slots()[0].state = SLOT_CLEAN;
 	return 0;
 }
 
@@ -268,12 +254,12 @@ static int drop_slots(unsigned int slot, unsigned int end)
 	bool whole = slot >= end || fill_hole(slot_area(slot), slot_area(end));
 
 	for (; slot < end; slot++) {
-		int ret = whole || slots()->state[slot] == SLOT_NEW ? 0 : fill_hole_by_vcpu(slot);
+		int ret = whole || slots()[slot].state == SLOT_NEW ? 0 : fill_hole_by_vcpu(slot);
 
 		if (ret)
 			return ret;
-		if (slots()->state[slot] != SLOT_NEW)
-			slots()->state[slot] = whole ? SLOT_NEW : SLOT_CLEAN;
+		if (slots()[slot].state != SLOT_NEW)
+			slots()[slot].state = whole ? SLOT_NEW : SLOT_CLEAN;
 	}
 	return 0;
 }
@@ -293,8 +279,8 @@ HOT int __dune_threads_drop_others(struct dune_thread *t)
 		ret = drop_first();
 	if (gone) {
 		for (unsigned int slot = 1; slot < end; slot++)
-			if (slot != own && slots()->state[slot] != SLOT_NEW)
-				slots()->state[slot] = SLOT_NEW;
+			if (slot != own && slots()[slot].state != SLOT_NEW)
+				slots()[slot].state = SLOT_NEW;
 	} else if (!ret) {
 		ret = drop_slots(1, own);
 		if (!ret)
@@ -304,7 +290,7 @@ HOT int __dune_threads_drop_others(struct dune_thread *t)
 		return ret;
 	/* Whatever the other threads were at: of what they have not finished there is no other trace. */
 	for (unsigned int index = 0; index < region_state()->vcpus_seen; index++)
-		if (slots()->vcpu[index] && !(t && slots()->vcpu[index] == own + 1))
+		if (slots()[index].vcpu && !(t && slots()[index].vcpu == own + 1))
 			__dune_vcpu_given_up(index);
 	/* Mostly it is so: write nothing. */
 	if (region_state()->nr_threads != (t ? 1 : 0))

@@ -8,7 +8,7 @@
  *	260 KiB		the root of the page table
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
  *	1288 KiB	which thread areas are in use
- *	1300 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c)
+ *	1320 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c)
  *	2 MiB		struct page of each page of the pool
  *	18 MiB		what the engine looks at to find granules that are gone, mapped when it is needed
  *	20 MiB		more thread areas, each aligned to its size
@@ -31,8 +31,8 @@
 #define PCIDS_SIZE	(4096 / 8)
 #define REGION_ROOT	(AREA_SIZE + PAGE_SIZE)
 #define REGION_PDPT	(REGION_ROOT + PAGE_SIZE)
-#define REGION_SLOTS	(REGION_PDPT + 256 * PAGE_SIZE)	/* struct thread_slots */
-#define SLOTS_SIZE	(3 * PAGE_SIZE)
+#define REGION_SLOTS	(REGION_PDPT + 256 * PAGE_SIZE)	/* struct thread_slot of each */
+#define SLOTS_SIZE	(8 * PAGE_SIZE)
 #define REGION_TABLES_END	(REGION_SLOTS + SLOTS_SIZE)
 #define REGION_IMAGE	REGION_TABLES_END
 #define REGION_PAGES	0x200000
@@ -107,7 +107,7 @@
 
 /*
  * The state of a thread area: not accessible, in use, free, free and its memory is still all
- * zero.
+ * zero. From HOLDER_HOST on: the thread that makes one there (threads.h).
  */
 #define SLOT_NEW	0
 #define SLOT_BUSY	1

@@ -34,16 +34,23 @@ static inline unsigned long current_area(void)
 
 extern uint32_t *__dune_memory_mutex;
 
-/* What the lock holds: who has it in GR0, the number of an area + 1; or that HR3 has it. */
+/*
+ * What the lock holds: a thread's number (dune_thread.holder), and whether it has it in HR3; or only that, where HR3
+ * has no thread.  A thread can be killed alone, if it is of another process with the same memory (vfork() and clone()
+ * without CLONE_THREAD make such), or by a seccomp filter: who waits for its lock finds it dead, and has the lock then.
+ */
 #define HOLDER_HOST	0x10000U
+#define HOLDER_AREA	0xffffU		/* the area's number + 1 */
+#define HOLDER_USE	0x20000U	/* how many threads there were in all before this one, modulo 2^15 */
 
-static inline uint32_t holder_guest(void)
-{
-	return current_area() + 1;
-}
+/* Who calls, in HR3, and in GR0. */
+uint32_t __dune_holder_host(void);
+static inline uint32_t holder_guest(void);
 
 /* lock.c */
 void __dune_word_wait(uint32_t *word, uint32_t holder);
+/* Let @holder go on, as __dune_engine_yield().  Returns whether it never will: it is dead. */
+bool __dune_holder_wait(uint32_t holder, unsigned long sleep);
 /* Has this thread the lock in GR0?  There or in HR3, where it would wait for itself. */
 bool __dune_memory_lock_is_mine(void);
 
@@ -54,10 +61,10 @@ static inline bool word_try(uint32_t *word, uint32_t holder)
 	return __atomic_compare_exchange_n(word, &nobody, holder, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-static inline void word_lock(uint32_t *word)
+static inline void word_lock(uint32_t *word, uint32_t holder)
 {
-	if (!word_try(word, 1))
-		__dune_word_wait(word, 1);
+	if (!word_try(word, holder))
+		__dune_word_wait(word, holder);
 }
 
 static inline void word_unlock(uint32_t *word)
@@ -67,8 +74,7 @@ static inline void word_unlock(uint32_t *word)
 
 static inline void mutex_lock(uint32_t holder)
 {
-	if (!word_try(__dune_memory_mutex, holder))
-		__dune_word_wait(__dune_memory_mutex, holder);
+	word_lock(__dune_memory_mutex, holder);
 }
 
 static inline void mutex_unlock(void)
@@ -102,7 +108,7 @@ static inline uint64_t memory_lock(void)
 	if (dune_in_guest())
 		return memory_lock_guest();
 	state = __dune_signals_block();
-	mutex_lock(HOLDER_HOST);
+	mutex_lock(__dune_holder_host());
 	return state;
 }
 
@@ -197,6 +203,7 @@ struct dune_thread {
 	bool tracked;			/* (h) ... and that this call went through the page table (uaccess.c) */
 	bool vfork_child;		/* (i) its parent frees the area */
 	uint64_t tid_word;		/* (h) the kernel clears it at the thread's end: host/calls/tid.c */
+	uint32_t holder;		/* (i) what a lock that it has holds; 0: it is dead, and its area is free */
 	/* ---- ring 3, the address space ---- */
 	uint8_t pcid;			/* (x) space.c: has it CR4.PCIDE? */
 	bool ring3_fs_set, ring3_gs_set;
@@ -244,6 +251,19 @@ static inline unsigned long thread_area(const struct dune_thread *t)
 	return (unsigned long)t - AREA_THREAD;
 }
 
+static inline uint32_t holder_guest(void)
+{
+	return current_thread()->holder;
+}
+
+/* The thread that @holder is, or was; NULL: it has none. */
+static inline struct dune_thread *holder_thread(uint32_t holder)
+{
+	uint32_t area = holder & HOLDER_AREA;
+
+	return area ? area_thread(__dune_process.region + (area - 1UL) * AREA_SIZE) : NULL;
+}
+
 /*
  * An access that a system call needs, which HR3 has the guest make first (host/calls/uaccess.c).  Where the program's
  * handler gives it to dune_vm_default_pgflt_handler(), and that knows no answer, the call is -EFAULT.
@@ -285,7 +305,9 @@ struct dune_thread *__dune_area_alloc(void);
 void __dune_thread_free(struct dune_thread *t);
 /* @t has left the guest for good, and its address space; its area is in use still. */
 void __dune_thread_out(struct dune_thread *t);
-uint8_t *__dune_thread_slot(struct dune_thread *t);
+uint32_t *__dune_thread_slot(const struct dune_thread *t);
+/* The area is one of a thread that can enter from now on. */
+void __dune_thread_made(const struct dune_thread *t);
 bool __dune_thread_alone(struct dune_thread *t);
 void __dune_thread_reserve(unsigned int nr);
 void __dune_threads_inherit(void);
@@ -294,8 +316,11 @@ bool __dune_thread_in(uint64_t gpa);
 /* dune_init() has reserved the region: the area of the first thread is memory. */
 void __dune_threads_begin(void);
 int __dune_threads_drop_others(struct dune_thread *t);
-/* vCPU @index is that of @t's area from now on; was it a dead thread's, whose area is free now? */
-bool __dune_vcpu_taken(unsigned int index, const struct dune_thread *t);
+/*
+ * vCPU @index is that of @t's area from now on, or nobody's if that is NULL.  The dead thread whose it was, or NULL:
+ * its area is to be freed.
+ */
+struct dune_thread *__dune_vcpu_taken(unsigned int index, const struct dune_thread *t);
 bool __dune_has_vcpu(const struct dune_thread *t);
 void __dune_vcpu_given_up(unsigned int index);
 

@@ -73,10 +73,23 @@ static void parent_done(struct dune_thread *child, uint64_t flags, long ret)
 {
 	if (!is_error(ret) && !(flags & CLONE_VFORK))
 		return;
-	if (!is_error(ret))
-		__dune_exec_forget(child);
 	__dune_vcpu_destroy(child);
-	__dune_thread_free(child);
+	__dune_thread_bury(child);
+}
+
+/*
+ * A process of its own with this memory can be killed before it begins.  Nobody would ever have its vCPU then: so the
+ * kernel is to tell the engine who it is. The program, or a filter of its own, must not see that, nor need that word of
+ * the call. Returns where the number goes, or NULL: @flags are the call's.
+ */
+static uint32_t *child_number(const struct dune_thread *child, uint64_t flags, uint64_t in_the_way)
+{
+	if (flags & (CLONE_THREAD | CLONE_VFORK))
+		return NULL;
+	if (!(flags & in_the_way) && !region_state()->filtered)
+		return __dune_engine_child(&child->vcpu);
+	__dune_engine_unknown_child(&child->vcpu);
+	return NULL;
 }
 
 /* ---- children with memory of their own ---- */
@@ -119,7 +132,7 @@ static void wait_or_die(int error, struct lifted *limit)
 		__dune_fatal(SIGKILL, "a forked process cannot enter Dune mode: %s (error %d)%s",
 			     __dune_error_name(-error), -error,
 			     error == -EAGAIN ? ": it has more address space than RLIMIT_AS allows" : "");
-	__dune_engine_yield(ENGINE_YIELD_MAX);
+	__dune_engine_yield(ENGINE_YIELD_MAX, NULL);
 }
 
 static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state, uint64_t flags)
@@ -152,24 +165,28 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned long stack,
 			     long nr, const long args[5])
 {
+	const uint32_t holder = t->holder | HOLDER_HOST;
 	struct vcpu_state state;
 	long ret;
 
 	__dune_engine_save(&t->vcpu, &state);
 	__dune_call_begin(t);
 	/* With the lock too: a child is to have the area of no other thread that forks. */
-	mutex_lock(HOLDER_HOST);
-	word_lock(&region_state()->actions);
+	mutex_lock(holder);
+	word_lock(&region_state()->actions, holder);
+	/* Another was killed here. */
+	if (region_state()->forking)
+		__dune_region_fork_end(holder_thread(region_state()->forking));
 	if (sighand_is_elsewhere(t))
 		*own_sighand(t) = *t->sighand;
-	region_state()->forking = true;
+	region_state()->forking = holder;
 	ret = __dune_region_fork_begin(t);
 	if (!ret) {
 		ret = dune_syscall5(nr, args[0], args[1], args[2], args[3], args[4]);
 		if (ret)
 			__dune_region_fork_end(t);
 	}
-	region_state()->forking = false;
+	region_state()->forking = 0;
 	word_unlock(&region_state()->actions);
 	mutex_unlock();
 	if (!ret) {
@@ -188,6 +205,7 @@ static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 	unsigned long stack = guest_args[1];
 	long args[5] = { flags, 0, guest_args[2], guest_args[3], guest_args[4] };
 	struct dune_thread *child;
+	uint32_t *number;
 	long ret;
 
 	if (!(flags & CLONE_VM))
@@ -199,6 +217,11 @@ static HOT long do_clone(struct dune_thread *t, const long guest_args[5])
 	child->boot_mask = t->calling_mask;
 	args[0] = __dune_tid_word_for_child(t, child, flags, args[3]);
 	args[1] = child->host_top - sizeof(long);
+	number = child_number(child, flags, CLONE_PARENT_SETTID | CLONE_PIDFD);
+	if (number) {
+		args[0] |= CLONE_PARENT_SETTID;
+		args[2] = (long)number;
+	}
 	ret = dune_syscall5(__NR_clone, args[0], args[1], args[2], args[3], args[4]);
 	parent_done(child, flags, ret);
 	__dune_call_end(t, DOING_LOOP);
@@ -272,6 +295,7 @@ long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 	unsigned long size = r->rsi, stack, flags;
 	long fork_args[5] = { (long)&u };
 	struct dune_thread *child;
+	uint32_t *number;
 	long ret = 0;
 
 	if (size > PAGE_SIZE)
@@ -306,6 +330,11 @@ long __dune_sys_clone3(struct dune_thread *t, struct guest_regs *r)
 	u.args.flags = __dune_tid_word_for_child(t, child, flags, u.args.child_tid);
 	u.args.stack = child->host_top - PAGE_SIZE;
 	u.args.stack_size = PAGE_SIZE - sizeof(long);
+	number = child_number(child, flags, CLONE_PARENT_SETTID);
+	if (number) {
+		u.args.flags |= CLONE_PARENT_SETTID;
+		u.args.parent_tid = (unsigned long)number;
+	}
 	ret = dune_syscall2(__NR_clone3, &u, size);
 	parent_done(child, flags, ret);
 	__dune_call_end(t, DOING_LOOP);
@@ -320,9 +349,10 @@ long __dune_sys_exit(struct dune_thread *t, struct guest_regs *r)
 	__dune_signals_block();
 	if (t->vfork_child)
 		return __dune_forward(r);
-	__dune_vcpu_destroy(t);
 	__dune_thread_out(t);
+	/* It may have a lock for that: whoever waits finds out by its vCPU that it lives. */
 	if (__dune_tracking)
 		__dune_tid_word_end(t);
+	__dune_vcpu_destroy(t);
 	__dune_exit_thread(status, __dune_thread_slot(t));
 }

@@ -97,7 +97,7 @@ static uint64_t lock_faults(void)
 {
 	uint64_t mask = __dune_signals_block();
 
-	word_lock(&region_state()->actions);
+	word_lock(&region_state()->actions, __dune_holder_host());
 	return mask;
 }
 
@@ -287,11 +287,25 @@ void __dune_touch_catch(struct dune_thread *t)
 /* The other way round; all signals are blocked. */
 void __dune_touch_release(struct dune_thread *t)
 {
-	word_lock(&region_state()->actions);
+	word_lock(&region_state()->actions, __dune_holder_host());
+	/* First: who is killed here must not be counted out twice. */
+	WRITE_ONCE(t->touch_mask, NO_MASK);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->sighand->touching--;
 	release_faults(t->sighand);
-	t->touch_mask = NO_MASK;
 	word_unlock(&region_state()->actions);
+}
+
+/* @t is dead: it may have been making such an access. */
+void __dune_touch_forget(struct dune_thread *t)
+{
+	uint64_t mask;
+
+	if (t->doing != DOING_TOUCH || t->touch_mask == NO_MASK || t->sighand == own_sighand(t))
+		return;
+	mask = __dune_signals_block();
+	__dune_touch_release(t);
+	__dune_signals_restore(mask);
 }
 
 void __dune_touch_done(struct dune_thread *t)

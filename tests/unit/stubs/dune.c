@@ -64,9 +64,15 @@ void __dune_engine_flush_all(void)
 {
 }
 
-void __dune_engine_yield(unsigned long sleep)
+void __dune_engine_doubt(void)
+{
+}
+
+bool __dune_engine_yield(unsigned long sleep, const struct vcpu *whom)
 {
 	(void)sleep;
+	(void)whom;
+	return false;
 }
 
 /* ---- system calls ---- */
