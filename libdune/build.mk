@@ -12,7 +12,7 @@ LIBDUNE_API := api/inline.c api/init.c api/pin.c api/outside.c api/enter.c api/l
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c host/report.c \
 	host/calls/table.c host/calls/mappings.c host/calls/operands.c host/calls/uaccess.c host/calls/clone.c \
 	host/calls/exec.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c host/calls/maps.c \
-	host/calls/mlock.c host/calls/tid.c \
+	host/calls/mlock.c host/calls/ptrace.c host/calls/tid.c \
 	host/signals/actions.c host/signals/doing.c host/signals/deliver.c host/signals/sigreturn.c
 LIBDUNE_GUEST := guest/entry.S guest/handlers.c guest/trap.c guest/ring3.c guest/desc.c
 LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memory/precise.c memory/cow.c \

@@ -143,6 +143,8 @@ bool __dune_is_ours(unsigned long address);
 void __dune_filter_maps(void);
 void __dune_filter_map(const struct dune_thread *t);
 
+/* ptrace.c */
+long __dune_sys_ptrace(struct dune_thread *t, struct guest_regs *r);
 /* mlock.c */
 long __dune_sys_mlockall(struct dune_thread *t, struct guest_regs *r);
 

@@ -74,16 +74,6 @@ static long sys_close_range(struct dune_thread *t, struct guest_regs *r)
 
 /* ---- the thread ---- */
 
-static long sys_ptrace(struct dune_thread *t, struct guest_regs *r)
-{
-	const long traceme = 0;		/* PTRACE_TRACEME */
-
-	(void)t;
-	if (r->rdi == traceme)
-		__dune_traced_maybe();
-	return FORWARD_CALL;
-}
-
 static long sys_arch_prctl(struct dune_thread *t, struct guest_regs *r)
 {
 	(void)t;
