@@ -193,7 +193,7 @@ $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 $(T)/link/respawn: tests/include/kept-pages.h
 
 # Tests as ordinary programs, for dune-run: without the note that they have libdune.
-RING3_TESTS := $(addprefix $(T)/ring3/proc-,threads fork stopped signals killed every-instruction longjmp locks interrupts fault-storm frames beside storm calls timers tsc jobs listing maps ranges futex dispatch confined fd-limit)
+RING3_TESTS := $(addprefix $(T)/ring3/proc-,threads many fork stopped signals killed every-instruction longjmp locks interrupts fault-storm frames beside storm calls timers tsc jobs listing maps ranges futex dispatch confined fd-limit)
 GUEST_TESTS += $(RING3_TESTS)
 $(RING3_TESTS): $(T)/ring3/%: $(T)/guest/%
 	@mkdir -p $(@D)
