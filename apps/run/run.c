@@ -70,7 +70,7 @@ static void find_program(const char *name, char path[PATH_MAX])
 }
 
 /* What can be said without the kernel's attempt: to open what is no file could do something, or wait. */
-static void check_program(const char *path, struct program *program)
+static void check_program(const char *path, struct program *program, bool check)
 {
 	struct stat st;
 
@@ -78,12 +78,14 @@ static void check_program(const char *path, struct program *program)
 		die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode) || access(path, X_OK))
 		die(CANNOT_RUN, "%s: %s", path, strerror(S_ISDIR(st.st_mode) ? EISDIR : EACCES));
-	__dune_program(program, AT_FDCWD, path, 0);
+	__dune_program(program, AT_FDCWD, path, 0, check ? LOADS_ALL : LOADS_STATIC);
 	if (program->kind == PROGRAM_PRIVILEGED)
 		die(CANNOT_RUN, "%s: set-user-ID, set-group-ID or with capabilities of its own: "
 		    "such a program is not run in Dune mode", path);
-	if (program->kind == PROGRAM_32BIT)
+	if (program->kind == PROGRAM_32BIT || (check && program->fd < 0 && !program->error))
 		die(CANNOT_RUN, "%s: " NO_PROGRAM, path);
+	if (check && program->fd < 0)
+		die(CANNOT_RUN, "%s: %s", path, strerror(-program->error));
 }
 
 /* The kernel has refused it with @error.  What it says of a script's interpreter sounds as if the script were meant. */
@@ -179,10 +181,11 @@ static void set_environment(const char *object, bool debugged)
 }
 
 /*
- * A statically linked program is started by the object (launch/image.c), which gets its descriptor; of a script
- * the arguments, @args, are what the kernel would make them.
+ * A statically linked program, or one that is checked, is started by the object (launch/image.c), which gets its
+ * descriptor; of a script the arguments, @args, are what the kernel would make them.
  */
-static char **loader_args(const char *object, const char *name, const struct program *program, char **args)
+static char **loader_args(const char *object, const char *name, const struct program *program, char **args,
+			  const char *setting)
 {
 	size_t count = 0, skipped = program->nr_args ? 1 : 0;
 	char **argv, **p;
@@ -190,7 +193,7 @@ static char **loader_args(const char *object, const char *name, const struct pro
 	while (args[count])
 		count++;
 	p = argv = calloc(LOADER_ARGS + program->nr_args + count + 1, sizeof(*argv));
-	if (!argv || asprintf(&argv[1], "%d", program->fd) < 0)
+	if (!argv || asprintf(&argv[1], "%d%s", program->fd, setting) < 0)
 		die(FAILED, "%s", strerror(ENOMEM));
 	argv[0] = (char *)object;
 	argv[2] = (char *)name;
@@ -209,11 +212,12 @@ static const char *symbol_file(const char *path, const struct program *program)
 	return file ? file : path;
 }
 
-static const char usage[] = "usage: dune-run [--ring0] [--gdb PORT] [--] PROGRAM [ARGUMENT...]\n";
+static const char usage[] = "usage: dune-run [--ring0 | --check] [--gdb PORT] [--] PROGRAM [ARGUMENT...]\n";
 
 static const char help[] =
 	"Run PROGRAM, and all that it starts, in Dune mode.\n\n"
 	"  --ring0      have it run in ring 0 of the guest, not in ring 3\n"
+	"  --check      have none of its system calls reach libdune's memory, nor anything of it run outside\n"
 	"  --gdb PORT   wait for gdb at this TCP port of this machine (0: any) before it runs\n"
 	"  --help       print this\n"
 	"  --version    print the version\n\n"
@@ -244,7 +248,8 @@ int main(int argc, char **argv)
 	/* The stack's limit may be 16 KiB. */
 	static char path[PATH_MAX], object[PATH_MAX];
 	static struct program program;
-	bool inside;
+	static const char checked[] = { LOADER_CHECK, '\0' };
+	bool inside, check = false, ring0 = false;
 	int port = -1;
 
 	if (argc == 2 && !strcmp(argv[1], "--help"))
@@ -256,7 +261,10 @@ int main(int argc, char **argv)
 			port = read_port(argv[2]);
 			argc -= 2, argv += 2;
 		} else if (argc > 1 && !strcmp(argv[1], "--ring0")) {
-			putenv(DUNE_RING0_VARIABLE "1");
+			ring0 = true;
+			argc--, argv++;
+		} else if (argc > 1 && !strcmp(argv[1], "--check")) {
+			check = true;
 			argc--, argv++;
 		} else {
 			break;
@@ -268,11 +276,17 @@ int main(int argc, char **argv)
 		die(FAILED, "%s: not an option\n%sdune-run --help says more", argv[1], usage);
 	if (argc < 2)
 		die(FAILED, "no program\n%sdune-run --help says more", usage);
+	if (ring0 && check)
+		die(FAILED, "--check: a program in ring 0 cannot be checked: leave out --ring0");
+	if (ring0)
+		putenv(DUNE_RING0_VARIABLE "1");
 	argv++;
 	unsetenv("DUNE_DEBUG");
 	find_program(argv[0], path);
 	inside = in_dune_mode();	/* before the program is opened, for that may take the last descriptor */
-	check_program(path, &program);
+	check_program(path, &program, check);
+	if (inside && check)
+		die(FAILED, "--check: this process is in Dune mode already: start it from outside");
 	if (inside) {
 		if (port >= 0)
 			add_variables(debug, debug);
@@ -280,7 +294,7 @@ int main(int argc, char **argv)
 	}
 	find_object(object);
 	set_environment(object, port >= 0);
-	if (program.kind == PROGRAM_STATIC)
-		execute(object, path, &program, loader_args(object, path, &program, argv), port);
+	if (program.fd >= 0)
+		execute(object, path, &program, loader_args(object, path, &program, argv, check ? checked : ""), port);
 	execute(path, path, &program, argv, port);
 }

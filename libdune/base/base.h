@@ -117,7 +117,8 @@ struct dune_process {
 	ptent_t *switch_root;	/* root, or what is no root where CR3 cannot be loaded: DUNE_OPT_STRICT */
 	ptent_t *root;		/* of the first address space */
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
-	bool ring3;		/* the program is in ring 3, and all that it starts: design/ring3.md */
+	bool ring3;		/* the program is in ring 3, and all that it starts: design/program.md */
+	bool check;		/* ... and no call of its reaches libdune's memory: host/calls/check.c */
 	uint64_t cr4;		/* bits of CR4 that its threads begin with */
 	ptent_t granule_bits;	/* PTE_U then: of what a first touch maps */
 	unsigned long image_size;	/* of libdune in its own granule, or 0 */
@@ -186,6 +187,7 @@ bool __dune_can_write(unsigned long to, size_t size);
 int __dune_copy_out(unsigned long to, const void *from, size_t size);
 /* sys.S: HR3, where the address has been looked at or a fault means SIGSEGV; false: not all of it is there. */
 bool __dune_copy(void *to, const void *from, unsigned long size);
+bool __dune_exchange(uint32_t *word, uint32_t *old, uint32_t new);
 extern const char __dune_copy_failed[];
 
 /*

@@ -176,7 +176,8 @@ static void add_arguments(struct program *p, const char *name, const char *argum
  * One file of the chain.  Returns the interpreter if it is a script, else p->kind says what it is.
  * @line: room for a script's first line; NULL: it must be none.
  */
-static const char *look_at(struct program *p, int fd, const struct file_status *status, const char *path, char *line)
+static const char *look_at(struct program *p, int fd, const struct file_status *status, const char *path, char *line,
+			   unsigned int kinds)
 {
 	union {
 		Elf64_Ehdr elf;
@@ -197,30 +198,36 @@ static const char *look_at(struct program *p, int fd, const struct file_status *
 		return name;
 	}
 	if (*(const uint32_t *)start.text == *(const uint32_t *)ELFMAG)
-		p->kind = is_privileged(fd, status) ? PROGRAM_PRIVILEGED : elf_kind(fd, &start.elf);
+		p->kind = !(kinds & 1U << PROGRAM_PRIVILEGED) && is_privileged(fd, status) ?
+			  PROGRAM_PRIVILEGED : elf_kind(fd, &start.elf);
 	return NULL;
 }
 
-void __dune_program(struct program *p, int dirfd, const char *path, int flags)
+void __dune_program(struct program *p, int dirfd, const char *path, int flags, unsigned int kinds)
 {
 	struct file_status status;
 
 	p->kind = PROGRAM_OTHER;
+	p->error = 0;
 	p->fd = -1;
 	p->nr_args = 0;
 	for (unsigned int depth = 0; path; depth++) {
 		int fd = open_file(dirfd, path, flags, &status);
 
-		if (fd < 0)
+		if (fd < 0) {
+			p->error = fd;
 			return;
+		}
 		/* A script that is reached by a descriptor has no name to give to its interpreter. */
 		path = look_at(p, fd, &status, path,
-			       depth < SCRIPT_DEPTH && dirfd == AT_FDCWD ? p->lines[depth] : NULL);
-		if ((path || p->kind == PROGRAM_STATIC) && !may_execute(fd)) {
+			       depth < SCRIPT_DEPTH && dirfd == AT_FDCWD ? p->lines[depth] : NULL, kinds);
+		/* Where nothing is left to the kernel, why it would refuse the file has to be known. */
+		if ((path || 1U << p->kind & kinds || kinds == LOADS_ALL) && !may_execute(fd)) {
 			p->kind = PROGRAM_OTHER;
+			p->error = -EACCES;
 			path = NULL;
 		}
-		if (p->kind == PROGRAM_STATIC) {
+		if (1U << p->kind & kinds) {
 			p->fd = fd;
 			return;
 		}

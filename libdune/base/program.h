@@ -23,7 +23,8 @@ enum program_kind {
 
 struct program {
 	int kind;
-	int fd;			/* PROGRAM_STATIC: the ELF file, close-on-exec; else -1 */
+	int error;		/* why it cannot be executed, or 0 */
+	int fd;			/* what the loader is to load: the ELF file, close-on-exec; else -1 */
 	/* The arguments that take the place of the first one, for a script: the last interpreter's come first. */
 	unsigned int nr_args;
 	const char *args[2 * SCRIPT_DEPTH + 1];
@@ -32,12 +33,21 @@ struct program {
 
 /*
  * Look at what execveat(@dirfd, @path, ..., @flags) would start.  @path may be any pointer of the
- * program's: it is only passed to the kernel, and may be in p->args.
+ * program's: it is only passed to the kernel, and may be in p->args.  @kinds: bits by enum program_kind, of which
+ * the loader is to load what it is.
  */
-void __dune_program(struct program *p, int dirfd, const char *path, int flags);
+void __dune_program(struct program *p, int dirfd, const char *path, int flags, unsigned int kinds);
 
-/* The first arguments of the loader: its own name, the number of the program's descriptor, the program's name. */
+#define LOADS_STATIC	(1U << PROGRAM_STATIC)
+/* Nothing of a program is to run outside, its dynamic linker neither, and no right is to be had by a file. */
+#define LOADS_ALL	(1U << PROGRAM_STATIC | 1U << PROGRAM_DYNAMIC | 1U << PROGRAM_PRIVILEGED)
+
+/*
+ * The first arguments of the loader: its own name, the number of the program's descriptor, the program's name. Behind
+ * the number LOADER_CHECK has the program checked, and all that it starts.
+ */
 #define LOADER_ARGS	3
+#define LOADER_CHECK	'c'
 
 /* @number, or @folder and @fd, somewhere in the NUMBER_SIZE bytes at @to. */
 #define NUMBER_SIZE	32

@@ -79,6 +79,20 @@ __dune_copy:
 	rep movsb
 	mov	$1, %eax
 	ret
+
+/*
+ * bool __dune_exchange(uint32_t *word, uint32_t *old, uint32_t new)
+ *
+ * HR3: likewise, gives a word the value @new if it has *@old, which becomes what it had.
+ */
+	.globl	__dune_exchange
+	.hidden	__dune_exchange
+__dune_exchange:
+	mov	(%rsi), %eax
+	lock cmpxchg %edx, (%rdi)
+	mov	%eax, (%rsi)
+	mov	$1, %eax
+	ret
 __dune_copy_failed:
 	xor	%eax, %eax
 	ret

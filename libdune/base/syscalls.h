@@ -85,6 +85,8 @@ struct call_row {
 #define CALL_OWN	0x08	/* in a way of its own: ring3.c */
 #define CALL_NOSYS	0x10	/* -ENOSYS */
 #define CALL_PERM	0x20	/* -EPERM */
+/* A checked program does not have it: what it may reach is not said by its operands.  -ENOSYS */
+#define CALL_UNCHECKED	0x40
 
 #pragma GCC visibility push(hidden)
 extern const struct call_row __dune_calls[NR_SYSCALLS];

@@ -82,7 +82,8 @@ static inline void set_trap_state(struct dune_thread *t, bool user, unsigned lon
 	t->tss.ist[0] = inside ? ist_nested(t) : session ? ist_session(t) : t->trap_high;
 }
 
-/* ring3.c */
+/* ring3.c; @controls: control messages of sendmsg(), which nobody changes: is libdune's descriptor among them? */
+bool __dune_sends_ours(const char *controls, uint64_t size);
 void __dune_bases_to_program(struct dune_thread *t);
 void __dune_bases_to_ring3(struct dune_thread *t);
 int __dune_session_begin(const struct dune_tf *tf, struct ring3_session *s);

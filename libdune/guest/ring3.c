@@ -615,7 +615,7 @@ struct control {
 #define CONTROL_MAX	4096	/* SCM_RIGHTS takes 253 descriptors */
 
 /* What is out of order here the kernel refuses too. */
-static bool sends_ours(const char *controls, uint64_t size)
+bool __dune_sends_ours(const char *controls, uint64_t size)
 {
 	for (uint64_t at = 0; size - at >= sizeof(struct control); ) {
 		const struct control *c = (const struct control *)(controls + at);
@@ -643,7 +643,7 @@ static long copy_message(struct message *to, char controls[CONTROL_MAX], unsigne
 		return -ENOBUFS;
 	ret = __dune_copy_in(controls, to->control, to->control_length);
 	to->control = (unsigned long)controls;
-	if (!ret && sends_ours(controls, to->control_length))
+	if (!ret && __dune_sends_ours(controls, to->control_length))
 		ret = -EBADF;
 	return ret;
 }

@@ -73,6 +73,8 @@ struct access {
 	bool moving;		/* copies are made */
 	bool elsewhere;		/* ... have to be */
 	bool unknown;		/* ... of what nobody can tell where it is */
+	bool copies;		/* of what is not only read or written: a checked program's */
+	bool strings;		/* ... and of strings */
 	uint32_t length;	/* what was read last of how long something is */
 	uint64_t page;		/* so many pages were looked at */
 	uint64_t skip;		/* these were before */
@@ -105,6 +107,8 @@ bool __dune_copy_safely(struct dune_thread *t, void *to, const void *from, uint6
 long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n, bool write);
 /* Copy back the first @n bytes of what lies at @offset in a copy. */
 long __dune_copy_back(struct access *a, struct copy *c, uint64_t offset, uint64_t n);
+/* If the word at @word, in memory of the program's, is *@old, it becomes @new; *@old what it was.  false: a fault. */
+bool __dune_exchange_safely(struct dune_thread *t, uint64_t word, uint32_t *old, uint32_t new);
 /* The copy in which @address lies; NULL. */
 struct copy *__dune_copy_of(const struct call_state *s, uint64_t address);
 struct repeat *__dune_call_repeated(const struct dune_thread *t);
@@ -121,6 +125,17 @@ long __dune_copy_for_guest(struct dune_thread *t, uint64_t to, uint64_t from, ui
 void __dune_output_mark(struct dune_thread *t);
 long __dune_sys_look(struct dune_thread *t, struct guest_regs *r);
 void __dune_track_calls(void);
+/* Before a checked program runs: from now on each call is looked at, and none that is not described is made. */
+void __dune_check_calls(void);
+
+/* check.c: of a checked program's call, whose operands were looked at; its result, or FORWARD_CALL: go on. */
+long __dune_check(struct dune_thread *t, struct guest_regs *r);
+
+/* robust.c: the list that the kernel is not told of. */
+long __dune_robust_set(struct dune_thread *t, uint64_t list, uint64_t size);
+long __dune_robust_get(struct dune_thread *t, uint64_t pid, uint64_t list, uint64_t size);
+/* ... at the thread's end. */
+void __dune_robust_end(struct dune_thread *t);
 
 /* listing.c */
 void __dune_hide_descriptor(struct dune_thread *t);
@@ -141,7 +156,7 @@ bool __dune_is_ours(unsigned long address);
 
 /* maps.c: once the program is in ring 3, what it opens may be its memory map */
 void __dune_filter_maps(void);
-void __dune_filter_map(const struct dune_thread *t);
+void __dune_filter_map(const struct dune_thread *t, long fd);
 
 /* ptrace.c */
 long __dune_sys_ptrace(struct dune_thread *t, struct guest_regs *r);

@@ -193,7 +193,7 @@ static bool emulate_store(struct dune_thread *t)
 		memcpy(&registers[register_of(&i, i.modrm & 7, REX_B)], value, size);
 	} else if (!decode_address(&i, registers, &address)) {
 		return false;
-	} else if (!__dune_copy_safely(t, (void *)address, value, size)) {
+	} else if (out_of_bounds(address, size) || !__dune_copy_safely(t, (void *)address, value, size)) {
 		__dune_signal_fault(t, SIGSEGV, SEGV_MAPERR, address, PF_WRITE | PF_USER);
 		return true;
 	}
@@ -205,6 +205,7 @@ static bool emulate_store(struct dune_thread *t)
 
 #define VSYSCALL	0xffffffffff600000UL
 #define VSYSCALL_SIZE	1024
+#define VSYSCALL_WRITES	16	/* at most, at each argument: struct timeval */
 
 static bool vsyscall_seen;	/* the kernel was not told to do without it */
 
@@ -229,7 +230,9 @@ static bool emulate_vsyscall(struct dune_thread *t)
 	if (!vsyscall_seen)
 		return false;
 	result = -EFAULT;
-	if (number < ARRAY_SIZE(calls) && r->rip % VSYSCALL_SIZE == 0 && !__dune_copy_in(&back, r->rsp, sizeof(back)))
+	if (number < ARRAY_SIZE(calls) && r->rip % VSYSCALL_SIZE == 0 && !out_of_bounds(r->rsp, sizeof(back)) &&
+	    !out_of_bounds(r->rdi, VSYSCALL_WRITES) && !out_of_bounds(r->rsi, VSYSCALL_WRITES) &&
+	    !__dune_copy_in(&back, r->rsp, sizeof(back)))
 		result = dune_syscall3(calls[number], r->rdi, r->rsi, r->rdx);
 	if (result == -EFAULT) {
 		__dune_signal_forced(t, "a call of the vsyscall page cannot be made");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The object as a program of its own: OBJECT FD NAME [ARGUMENT...] loads the statically linked program that
- * descriptor FD is open on, as the kernel would have done for NAME, and runs it in Dune mode.
- * libdune and dune-run have the kernel start this in place of such a program, into which
- * nothing could be loaded otherwise.
+ * The object as a program of its own: OBJECT FD NAME [ARGUMENT...] loads the program that descriptor FD is open on, as
+ * the kernel would have done for NAME, and runs it in Dune mode.  libdune and dune-run have the kernel start this in
+ * place of a statically linked program, into which nothing could be loaded otherwise; and of any that is checked, of
+ * which nothing is to run outside.  With a program that has a dynamic linker it loads that too, and begins there.
  *
  * The kernel puts a file without an interpreter where it puts dynamic linkers, so that it is not in
  * the way of a program with a fixed address.
@@ -12,6 +12,7 @@
  */
 #include <elf.h>
 
+#include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
@@ -30,6 +31,7 @@ struct image {
 	Elf64_Ehdr header;
 	Elf64_Phdr *segments;		/* all its program headers */
 	unsigned long bias;		/* what is added to the file's addresses */
+	char linker[PGSIZE];		/* the path of its dynamic linker, or "" */
 };
 
 /* What the kernel finds wrong only when the old program is gone is death by this signal. */
@@ -78,6 +80,22 @@ static void read_headers(struct image *image)
 	image->segments = (Elf64_Phdr *)at;
 	if (dune_syscall4(__NR_pread64, image->fd, at, size, h->e_phoff) != size)
 		cannot_load(image, "its program headers cannot be read", 0);
+}
+
+/* As the kernel does: the first PT_INTERP counts. */
+static void read_linker(struct image *image)
+{
+	for (int i = 0; i < image->header.e_phnum; i++) {
+		const Elf64_Phdr *s = &image->segments[i];
+
+		if (s->p_type != PT_INTERP)
+			continue;
+		if (s->p_filesz < 2 || s->p_filesz > sizeof(image->linker) ||
+		    dune_syscall4(__NR_pread64, image->fd, image->linker, s->p_filesz, s->p_offset) !=
+		    (long)s->p_filesz || image->linker[s->p_filesz - 1])
+			cannot_load(image, "the path of its dynamic linker cannot be read", 0);
+		return;
+	}
 }
 
 /* The next of its segments that are loaded, behind @s; NULL: the first. */
@@ -165,12 +183,39 @@ static void map_segment(const struct image *image, const Elf64_Phdr *s)
 	map(image, bss, page_up(end), PROT_READ | PROT_WRITE | (prot & PROT_EXEC), -1, 0);
 }
 
-static void map_segments(const struct image *image)
+static void load_image(struct image *image)
 {
 	const Elf64_Phdr *s;
 
+	read_headers(image);
+	choose_place(image);
 	for_each_segment(image, s)
 		map_segment(image, s);
+}
+
+static void forget_image(const struct image *image)
+{
+	dune_syscall2(__NR_munmap, image->segments, image->header.e_phnum * sizeof(Elf64_Phdr));
+	dune_syscall1(__NR_close, image->fd);
+}
+
+/* The dynamic linker of @image beside it.  Returns where it begins; 0: there is none. */
+static unsigned long load_linker(const struct image *image, struct image *linker)
+{
+	const int executable = 1;	/* X_OK */
+	long fd;
+
+	if (!image->linker[0])
+		return 0;
+	linker->name = image->linker;
+	fd = dune_syscall4(__NR_faccessat2, AT_FDCWD, linker->name, executable, AT_EACCESS);
+	if (!fd || fd == -ENOSYS)
+		fd = dune_syscall4(__NR_openat, AT_FDCWD, linker->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	if (is_error(fd))
+		cannot_load(image, "its dynamic linker cannot be opened", -fd);
+	linker->fd = fd;
+	load_image(linker);
+	return linker->bias + linker->header.e_entry;
 }
 
 /* Where the program finds its own headers. */
@@ -228,8 +273,9 @@ static Elf64_auxv_t *find_auxv(const struct start *s, unsigned long type)
 	return a;
 }
 
-static void set_auxv(const struct start *s, const struct image *image)
+static void set_auxv(const struct start *s, const struct image *image, const struct image *linker)
 {
+	find_auxv(s, AT_BASE)->a_un.a_val = linker->bias;
 	find_auxv(s, AT_PHDR)->a_un.a_val = headers_address(image);
 	find_auxv(s, AT_PHNUM)->a_un.a_val = image->header.e_phnum;
 	find_auxv(s, AT_ENTRY)->a_un.a_val = image->bias + image->header.e_entry;
@@ -326,46 +372,61 @@ static void __attribute__((noreturn)) go(unsigned long stack)
 	__builtin_unreachable();
 }
 
-static bool read_number(const char *text, int *number)
+/* Returns what is behind it. */
+static const char *read_number(const char *text, int *number)
 {
 	*number = 0;
 	for (; *text >= '0' && *text <= '9' && *number < 100000000; text++)
 		*number = *number * 10 + *text - '0';
-	return !*text;
+	return text;
+}
+
+static bool read_arguments(const struct start *s, struct image *image, bool *check)
+{
+	const char *after;
+
+	if (*s->argc < LOADER_ARGS)
+		return false;
+	image->name = s->argv[2];
+	after = read_number(s->argv[1], &image->fd);
+	*check = *after == LOADER_CHECK;
+	return !after[*check];
 }
 
 static void __attribute__((noreturn, used)) load(void *stack)
 {
-	struct image image = { 0 };
+	static struct image image, linker;
 	struct start s;
 	struct wishes wishes = { 0 };
-	bool enters;
+	bool enters, check;
 
 	preload_relocate((unsigned long)__ehdr_start);	/* nobody else does it for a file that the kernel starts */
 	preload_find_start(&s, stack);
-	if (*s.argc < LOADER_ARGS || !read_number(s.argv[1], &image.fd)) {
+	if (!read_arguments(&s, &image, &check)) {
 		__dune_message(LAUNCH_OBJECT ": is loaded, or started, by dune-run");
 		for (;;)
 			dune_syscall1(__NR_exit_group, CANNOT_LOAD);
 	}
-	image.name = s.argv[2];
-	read_headers(&image);
-	choose_place(&image);
-	map_segments(&image);
+	load_image(&image);
+	read_linker(&image);
+	entry = load_linker(&image, &linker);
 	set_stack_protection(&image, (unsigned long)stack,
 			     preload_string_end((const char *)find_auxv(&s, AT_EXECFN)->a_un.a_val));
 	/* A program that enters by itself is left alone, with all that its environment says. */
-	enters = __dune_program_enters(image.segments, image.header.e_phnum, image.bias);
+	enters = !check && __dune_program_enters(image.segments, image.header.e_phnum, image.bias);
 	if (!enters)
 		wishes = preload_clean_environment(&s);
+	wishes.check = check;
 	take_out_arguments(&s);
-	set_auxv(&s, &image);
+	set_auxv(&s, &image, &linker);
 	set_comm(image.name, __dune_set_loaded(image.fd));
 	if (tell_kernel(&s, &image))
 		__dune_set_loaded(-1);
-	dune_syscall2(__NR_munmap, image.segments, image.header.e_phnum * sizeof(Elf64_Phdr));
-	dune_syscall1(__NR_close, image.fd);
-	entry = image.bias + image.header.e_entry;
+	if (!entry)
+		entry = image.bias + image.header.e_entry;
+	else
+		forget_image(&linker);
+	forget_image(&image);
 	if (!enters)
 		preload_enter(wishes);
 	go((unsigned long)s.argc);

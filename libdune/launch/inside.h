@@ -64,6 +64,7 @@ bool preload_starts_with(const char *text, const char *start);
 struct wishes {
 	bool debugged;
 	bool ring0;
+	bool check;		/* __dune_process.check */
 };
 /* Take out what is there for this object; exec() puts it back. */
 struct wishes preload_clean_environment(struct start *s);

@@ -60,7 +60,8 @@ static void enter_ring0(bool debugged)
 
 void preload_enter(struct wishes wishes)
 {
-	if (wishes.ring0) {
+	__dune_process.check = wishes.check;
+	if (wishes.ring0 && !wishes.check) {
 		enter_ring0(wishes.debugged);
 		return;
 	}

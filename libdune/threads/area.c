@@ -162,6 +162,25 @@ void __dune_thread_free(struct dune_thread *t)
 	__atomic_store_n(__dune_thread_slot(t), SLOT_CLEAN, __ATOMIC_RELEASE);
 }
 
+/*
+ * For copies that a program in ring 3 must not reach: the stacks of an area that no thread has.  Returns -ENOMEM where
+ * there is none.
+ */
+long __dune_area_lend(unsigned long *size)
+{
+	struct dune_thread *t = __dune_area_alloc();
+
+	if (!t)
+		return -ENOMEM;
+	*size = thread_area(t) + AREA_HOST_END - t->trap_low;
+	return t->trap_low;
+}
+
+void __dune_area_return(unsigned long address)
+{
+	__dune_thread_free(area_thread(address & -(unsigned long)AREA_SIZE));
+}
+
 /* Have @nr areas for threads to come without a call of the kernel, as far as there is memory. */
 void __dune_thread_reserve(unsigned int nr)
 {

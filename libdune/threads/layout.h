@@ -63,7 +63,7 @@
 #define AREA_SPARE_END	(AREA_COPIES_END + 0x4000)
 #define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
 #define AREA_THREAD	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE - THREAD_MAX)
-#define THREAD_MAX	1088
+#define THREAD_MAX	1152
 
 /* The trap stack ends there, and begins where dune_set_handler_stack() says (trap_low()); bytes. */
 #define TRAP_MAX	0x20000

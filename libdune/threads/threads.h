@@ -122,6 +122,14 @@ static inline void memory_unlock(uint64_t state)
 	__dune_signals_restore(state);
 }
 
+/* Has [address, address + size), which a checked program names, any of libdune's memory in it? */
+static inline bool out_of_bounds(uint64_t address, uint64_t size)
+{
+	uint64_t region = __dune_process.region, end = address + size;
+
+	return __dune_process.check && size && address < region + GRANULE_SIZE && (end > region || end < address);
+}
+
 /* ---- threads ---- */
 
 /* SDM, "64-Bit Task-State Segment" */
@@ -207,6 +215,7 @@ struct dune_thread {
 	/* ---- ring 3, the address space ---- */
 	uint8_t pcid;			/* (x) space.c: has it CR4.PCIDE? */
 	bool ring3_fs_set, ring3_gs_set;
+	uint64_t robust_list;		/* of a checked program: host/calls/robust.c */
 	bool ring3_bases;		/* (x) FS and GS base are ring 3's; else those are here: */
 	unsigned long ring3_fs, ring3_gs;
 	unsigned long cr4_bits;		/* (x) SMEP and SMAP, as its vCPU has them */
@@ -308,6 +317,9 @@ void __dune_thread_out(struct dune_thread *t);
 uint32_t *__dune_thread_slot(const struct dune_thread *t);
 /* The area is one of a thread that can enter from now on. */
 void __dune_thread_made(const struct dune_thread *t);
+/* Memory in libdune's granule, whose size goes into *@size: its address, or -errno. */
+long __dune_area_lend(unsigned long *size);
+void __dune_area_return(unsigned long address);
 bool __dune_thread_alone(struct dune_thread *t);
 void __dune_thread_reserve(unsigned int nr);
 void __dune_threads_inherit(void);

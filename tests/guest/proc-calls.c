@@ -147,6 +147,15 @@ static void process_vm(void)
 	int status;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", parent);
+	if (getenv("EXPECT_CHECKED")) {
+		struct iovec local = { here, SIZE };
+		struct iovec remote = { there, SIZE };
+
+		CHECK_ERRNO(process_vm_readv(parent, &local, 1, &remote, 1, 0), EPERM, "process_vm_readv, checked");
+		CHECK_ERRNO(process_vm_writev(parent, &local, 1, &remote, 1, 0), EPERM, "process_vm_writev, checked");
+		CHECK_ERRNO(open(path, O_RDWR), EACCES, "the own mem, checked");
+		return;
+	}
 	fill(there, 3);
 	status = IN_CHILD(
 		struct iovec local = { here, SIZE };

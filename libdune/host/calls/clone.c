@@ -151,6 +151,7 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 		wait_or_die(ret, &limit);
 	__dune_dispatch_clear(t);
 	t->nr_pending = 0;		/* its parent's */
+	t->robust_list = 0;
 	t->vfork_child = false;
 	t->tid_word = TID_WORD_UNKNOWN;
 	while ((ret = __dune_vcpu_create(t, false)))
@@ -346,6 +347,8 @@ long __dune_sys_exit(struct dune_thread *t, struct guest_regs *r)
 {
 	long status = r->rdi;
 
+	if (__dune_process.check)
+		__dune_robust_end(t);
 	__dune_signals_block();
 	if (t->vfork_child)
 		return __dune_forward(r);

@@ -26,6 +26,8 @@ static const char variable[] = "LD_PRELOAD=";
 
 /* As much as the kernel accepts for one string: 32 pages. */
 #define STRING_MAX	(32 * PAGE_SIZE)
+/* A checked program's LD_PRELOAD: its memory is in libdune's granule. */
+#define STRING_CHECKED	(4 * PAGE_SIZE)
 /* An address that cannot be read. */
 #define NOWHERE		1
 /* Pointers read at a time. */
@@ -160,6 +162,8 @@ static long build_env(char **pointers, char *string, unsigned long envp, long co
 		old_size = string_size((unsigned long)pointers[found]);
 		if (old_size < 0)
 			return old_size;
+		if (__dune_process.check && old_size > STRING_CHECKED)
+			return -E2BIG;
 	}
 	ret = write_variable(string, (unsigned long)pointers[found], old_size);
 	pointers[found] = string;
@@ -178,6 +182,10 @@ static long build_args(char **pointers, char *numbers, const struct program *p, 
 
 	pointers[0] = preload;
 	pointers[1] = __dune_decimal(numbers, p->fd);
+	if (__dune_process.check) {	/* in place of its NUL */
+		numbers[NUMBER_SIZE] = '\0';
+		numbers[NUMBER_SIZE - 1] = LOADER_CHECK;
+	}
 	pointers[2] = by_fd ? __dune_name_descriptor(numbers + NUMBER_SIZE, "/dev/fd/", c->dirfd) :
 			      (char *)c->path;
 	memcpy(pointers + LOADER_ARGS, p->args, p->nr_args * sizeof(char *));
@@ -189,11 +197,20 @@ static long build_args(char **pointers, char *numbers, const struct program *p, 
 
 static long map_memory(struct dune_thread *t, unsigned long size)
 {
-	long ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	unsigned long room = size;
+	long ret;
 
+	if (__dune_process.check)
+		ret = __dune_area_lend(&room);
+	else
+		ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (is_error(ret))
 		return ret;
+	if (room < size) {
+		__dune_area_return(ret);
+		return -E2BIG;
+	}
 	t->exec.size = size;
 	t->exec.memory = (void *)ret;
 	return 0;
@@ -218,40 +235,46 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 {
 	long env_count = count_strings(c->envp), arg_count = 0, ret;
 	const char *file = file_of(c);
+	const bool check = __dune_process.check;
 	struct program p;
 	char **envp, **argv, *strings;
+	bool loads;
 
 	if (env_count < 0)
 		return env_count;
 	/* A signal that came while a file is open would leave it so. */
 	__dune_call_begin(t);
-	__dune_program(&p, c->dirfd, file, c->flags);
+	__dune_program(&p, c->dirfd, file, c->flags, check ? LOADS_ALL : LOADS_STATIC);
 	t->exec.fd = p.fd;
 	__dune_call_end(t, DOING_EXEC);
+	loads = p.fd >= 0;
+	/* Nothing of a checked program runs outside. */
+	if (check && (!loads || !preload_is_there()))
+		return p.error ? p.error : loads ? -EACCES : -ENOEXEC;
 	if (p.kind == PROGRAM_PRIVILEGED || p.kind == PROGRAM_32BIT || !preload_is_there())
 		return forward_with(t, c, (void *)c->envp);
-	if (p.kind == PROGRAM_STATIC)
+	if (loads)
 		arg_count = count_strings(c->argv);
 	if (arg_count < 0)
 		return arg_count;
 	ret = map_memory(t, (env_count + 3 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
-			    2 * NUMBER_SIZE + STRING_MAX + PAGE_SIZE);
+			    2 * NUMBER_SIZE + (check ? STRING_CHECKED : STRING_MAX) + PAGE_SIZE);
 	if (ret)
 		return ret;
 	envp = t->exec.memory;
 	argv = envp + env_count + 3;
 	strings = (char *)(argv + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2);
 	ret = build_env(envp, strings + 2 * NUMBER_SIZE, c->envp, env_count);
-	if (!ret && p.kind == PROGRAM_STATIC)
+	if (!ret && loads)
 		ret = build_args(argv, strings, &p, c, arg_count);
 	if (ret)
 		return ret;
-	if (p.kind == PROGRAM_STATIC) {
+	if (loads) {
 		dune_syscall3(__NR_fcntl, p.fd, F_SETFD, 0);
 		ret = dune_syscall3(__NR_execve, preload, argv, envp);
 		dune_syscall3(__NR_fcntl, p.fd, F_SETFD, FD_CLOEXEC);
 		/* Out of reach for this user: then outside Dune mode. */
-		if (ret != -ENOENT && ret != -EACCES)
+		if (check || (ret != -ENOENT && ret != -EACCES))
 			return ret;
 		envp = (char **)c->envp;
 	}
@@ -270,7 +293,9 @@ void __dune_exec_end(struct dune_thread *t)
 /* The memory of an exec() in a process that still uses it: its parent's, after vfork. */
 void __dune_exec_forget(struct dune_thread *t)
 {
-	if (t->exec.memory)
+	if (t->exec.memory && __dune_process.check)
+		__dune_area_return((unsigned long)t->exec.memory);
+	else if (t->exec.memory)
 		dune_syscall2(__NR_munmap, t->exec.memory, t->exec.size);
 	t->exec.memory = NULL;
 }
@@ -300,7 +325,7 @@ static long do_exec(struct dune_thread *t, const struct guest_regs *r, const str
 			__dune_signals_now(t);
 		return CALL_AGAIN;
 	}
-	ret = preload_length ? with_preload(t, c) : __dune_forward(r);
+	ret = preload_length ? with_preload(t, c) : __dune_process.check ? -EACCES : __dune_forward(r);
 	/* The kernel opens the file before it looks at the arguments, so what it says of that comes first. */
 	if (ret == -EFAULT)
 		ret = forward_with(t, &(struct call){ c->dirfd, c->path, NOWHERE, 0, c->flags }, NULL);

@@ -184,19 +184,18 @@ static void put_in_place(int fd, int memory)
 }
 
 /*
- * After open(), openat() or openat2(): its result is in RAX.  Where something is missing (a descriptor, memory, the
+ * After open(), openat() or openat2() with the result @fd.  Where something is missing (a descriptor, memory, the
  * limit of a file's size) the program gets what it has opened.  So it does under a filter of its own, which may
  * forbid what is done here.
  */
-void __dune_filter_map(const struct dune_thread *t)
+void __dune_filter_map(const struct dune_thread *t, long fd)
 {
 	const struct guest_regs *r = t->vcpu.regs;
-	const int fd = r->rax;
 	struct { uint64_t soft, hard; } limit;
 	struct filter f;
 	long memory;
 
-	if (is_error(r->rax) || !ends_in_maps(t->output_nr == __NR_open ? r->rdi : r->rsi) || !is_own_map(fd) ||
+	if (is_error(fd) || !ends_in_maps(t->output_nr == __NR_open ? r->rdi : r->rsi) || !is_own_map(fd) ||
 	    dune_syscall4(__NR_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit))
 		return;
 	memory = dune_syscall2(__NR_memfd_create, "maps", MFD_CLOEXEC);

@@ -13,6 +13,10 @@
 #include "host/calls.h"
 #include "host/host.h"
 
+/* In these sizes there are pointers, or their own length. */
+#define POINTERS	(1U << SIZE_STRINGS | 1U << SIZE_VECTOR | 1U << SIZE_IOVEC | 1U << SIZE_VALUE | \
+			 1U << SIZE_LENGTH | 1U << SIZE_SELF | 1U << SIZE_TIMES | 1U << SIZE_MESSAGE | \
+			 1U << SIZE_MESSAGES | 1U << SIZE_CLONE_ARGS | 1U << SIZE_WAITERS | 1U << SIZE_FILTER)
 #define SEMID		104	/* struct semid_ds */
 #define STRING_MAX	(32 * PGSIZE)	/* of exec; MAX_ARG_STRLEN */
 #define VECTORS_MAX	1024	/* UIO_MAXIOV */
@@ -196,7 +200,10 @@ static long place_message(struct access *a, struct message *m, unsigned int how)
 	long ret = __dune_place(a, &m->name, m->name_length < 0 ? 0 : m->name_length, write);
 
 	if (!ret)
-		ret = __dune_place(a, &m->control, bytes_of(m->control_length, 1), write);
+		ret = __dune_place(a, &m->control, bytes_of(m->control_length, 1),
+				   write | (a->copies ? PLACE_MOVE : 0));
+	if (!ret && a->copies && !write && m->control && __dune_sends_ours((char *)m->control, m->control_length))
+		ret = -EBADF;
 	if (!ret)
 		ret = place_vectors(a, &m->vector, m->nr_vectors, how);
 	return ret;
@@ -260,7 +267,8 @@ static long place_strings(struct access *a, uint64_t *pointer)
 		if (!ret)
 			ret = __dune_place_string(a, at, STRING_MAX);
 	}
-	return ret == -EFAULT ? 0 : ret;	/* the kernel says so, or finds that there is no such file */
+	/* The kernel says so, or finds that there is no such file. */
+	return ret == -EFAULT && !a->copies ? 0 : ret;
 }
 
 /* struct futex_waitv */
@@ -325,6 +333,8 @@ static long place_clone_args(struct access *a, uint64_t *pointer, uint64_t size)
 		ret = place_tid(a, &c->parent_tid);
 	if (!ret && c->flags & CLONE_CHILD_SETTID)
 		ret = __dune_refuse_elsewhere(a, c->child_tid, sizeof(int));
+	if (!ret && c->flags & CLONE_CHILD_CLEARTID && out_of_bounds(c->child_tid, sizeof(int)))
+		ret = -EFAULT;
 	if (!ret && size >= sizeof(own) && c->set_tid_size <= 32)
 		ret = __dune_place(a, &c->set_tid, c->set_tid_size * sizeof(int), 0);
 	return ret;
@@ -428,12 +438,39 @@ static long place_word(struct access *a, uint64_t *va, const struct operand *o)
 	return o->maybe ? place_tid(a, va) : __dune_place_word(a, va, o->kind == WORD_WRITTEN);
 }
 
+/* Of calls that use memory and have a function of libdune's: that. */
+static syscall_fn functions[NR_SYSCALLS];
+
+/* By a name, which is not to change after it was looked at. */
+static bool opens(unsigned int nr)
+{
+	return nr == __NR_open || nr == __NR_creat || nr == __NR_openat || nr == __NR_openat2;
+}
+
+/* Of a checked program: what memory says of addresses and lengths, or of a file, is copied. */
+static bool copied[NR_SYSCALLS];
+
+/* No memory, but what it is of: of a mapping each function says itself what it refuses. */
+static long check_argument(const struct dune_thread *t, const struct operand *o, const struct arguments *args)
+{
+	uint64_t value = args->value[o->arg];
+
+	if (!operand_concerns(o, args->value))
+		return 0;
+	if (o->kind == DESCRIPTOR)
+		return engine_owns_fd(value) ? -EBADF : 0;
+	return !functions[t->output_nr] && out_of_bounds(value, o->with == NO_ARGUMENT ? 1 : count_of(o, args)) ?
+	       -ENOMEM : 0;
+}
+
 static long place_operand(struct access *a, const struct operand *o, struct arguments *args)
 {
 	uint64_t *pointer = &args->value[o->arg], n = count_of(o, args), size;
 	unsigned int how = o->kind == WRITTEN ? PLACE_WRITE : 0;
 	long ret;
 
+	if (o->kind < KEPT && __dune_process.check)
+		return check_argument(a->t, o, args);
 	if (o->kind < KEPT || o->kind == WRITTEN_REMOTE || !*pointer || !operand_concerns(o, args->value))
 		return 0;
 	if (o->kind == WORD || o->kind == WORD_WRITTEN)
@@ -447,6 +484,8 @@ static long place_operand(struct access *a, const struct operand *o, struct argu
 		how |= PLACE_MOVE;
 	if (o->sparse)
 		how |= PLACE_SPARSE;
+	if (a->copies && (o->size == SIZE_SELF || o->size == SIZE_LENGTH))
+		how |= PLACE_MOVE;
 	if (o->kind == PAGES_LENT)
 		how |= PLACE_SAME;
 	switch ((enum size)o->size) {
@@ -516,7 +555,8 @@ static long track_before(struct dune_thread *t)
 	const struct call_row *row = call_of(t->output_nr);
 	struct call_state *s = call_state(t);
 	struct repeat *repeat = __dune_call_repeated(t);
-	struct access a = { .t = t, .skip = repeat ? repeat->page : 0 };
+	struct access a = { .t = t, .skip = repeat ? repeat->page : 0, .copies = copied[t->output_nr],
+			    .strings = __dune_process.check && opens(t->output_nr) };
 	struct arguments args;
 	bool skipped;
 	long ret;
@@ -527,8 +567,8 @@ static long track_before(struct dune_thread *t)
 	/* What was there when the fault came may not be there any more. */
 	do {
 		skipped = a.skip;
-		a.elsewhere = false;
-		ret = place_all(&a, row, &args);
+		a.elsewhere = a.copies;
+		ret = a.copies ? 0 : place_all(&a, row, &args);
 		a.skip = 0;
 	} while (!ret && skipped);
 	if (!ret && a.elsewhere) {
@@ -557,10 +597,24 @@ static long look_before(struct dune_thread *t)
 	/* All that have a descriptor and come here untracked. */
 	if (engine_owns_fd(r->rdi) && (r->rax == __NR_fstat || r->rax == __NR_newfstatat || r->rax == __NR_statx))
 		return -EBADF;
-	if (!READ_ONCE(__dune_tracking))
+	/* Libdune's own calls come from ring 0. */
+	if (__dune_process.check ? !__dune_engine_cpl(&t->vcpu) : !READ_ONCE(__dune_tracking))
 		return 0;
 	t->tracked = true;
 	return track_before(t);
+}
+
+/* The kernel is about to have the call: 0; or its result. */
+static long check(struct dune_thread *t)
+{
+	long ret;
+
+	if (!__dune_process.check || !t->tracked)
+		return FORWARD_CALL;
+	ret = __dune_check(t, call_state(t)->moved ? &call_state(t)->regs : t->vcpu.regs);
+	if (!call_state(t)->moved)
+		t->tracked = false;
+	return ret;
 }
 
 /* ---- after ---- */
@@ -736,15 +790,18 @@ void __dune_output_mark(struct dune_thread *t)
 	if (t->output_nr == __NR_getdents64)
 		__dune_hide_descriptor(t);
 	else if (t->output_nr == __NR_open || t->output_nr == __NR_openat || t->output_nr == __NR_openat2)
-		__dune_filter_map(t);
+		__dune_filter_map(t, t->vcpu.regs->rax);
 	if (t->tracked)
 		t->vcpu.regs->rax = track_after(t, t->vcpu.regs->rax);
 }
 
 /* ---- the table of calls ---- */
 
-/* Of calls that use memory and have a function of libdune's: that. */
-static syscall_fn functions[NR_SYSCALLS];
+/* Libdune has made the call itself. */
+static long finish(struct dune_thread *t, long ret)
+{
+	return ret == FORWARD_CALL || ret == CALL_AGAIN || !t->tracked ? ret : track_after(t, ret);
+}
 
 /* A place in the table: that function, with what it reads and writes, or has the kernel do so. */
 static long call_function(struct dune_thread *t, struct guest_regs *r)
@@ -752,10 +809,12 @@ static long call_function(struct dune_thread *t, struct guest_regs *r)
 	unsigned int nr = r->rax;
 	long ret = look_before(t);
 
-	if (ret)
-		return ret;
+	if (!ret)
+		ret = check(t);
+	if (ret != FORWARD_CALL)
+		return finish(t, ret);
 	ret = functions[nr](t, t->tracked && call_state(t)->moved ? &call_state(t)->regs : r);
-	return ret == FORWARD_CALL || ret == CALL_AGAIN || !t->tracked ? ret : track_after(t, ret);
+	return finish(t, ret);
 }
 
 /* A place in the table: the trampoline makes the call, with a look before and after. */
@@ -764,7 +823,9 @@ HOT long __dune_sys_look(struct dune_thread *t, struct guest_regs *r)
 	long ret = look_before(t);
 
 	(void)r;
-	return ret ? ret : FORWARD_CALL;
+	if (!ret)
+		ret = check(t);
+	return ret == FORWARD_CALL ? ret : finish(t, ret);
 }
 
 static bool uses_memory(const struct call_row *call)
@@ -775,15 +836,51 @@ static bool uses_memory(const struct call_row *call)
 	return false;
 }
 
+static void look_at(unsigned int nr)
+{
+	syscall_fn *place = &__dune_syscall_table[nr];
+
+	if (*place == __dune_sys_look || *place == call_function)
+		return;
+	functions[nr] = *place;
+	__atomic_store_n(place, *place ? call_function : __dune_sys_look, __ATOMIC_RELEASE);
+}
+
 /* With the lock held, on both sides: from now on it matters what system calls read and write. */
 void __dune_track_calls(void)
 {
-	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++) {
-		syscall_fn *place = &__dune_syscall_table[nr];
+	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++)
+		if (uses_memory(call_of(nr)))
+			look_at(nr);
+}
 
-		if (!uses_memory(call_of(nr)) || *place == __dune_sys_look || *place == call_function)
-			continue;
-		functions[nr] = *place;
-		__atomic_store_n(place, *place ? call_function : __dune_sys_look, __ATOMIC_RELEASE);
+/* ---- a checked program ---- */
+
+static long no_such_call(struct dune_thread *t, struct guest_regs *r)
+{
+	(void)t;
+	(void)r;
+	return -ENOSYS;
+}
+
+/* Does memory say where more of it is, or how much; or is a file opened by what it says? */
+static bool is_copied(unsigned int nr)
+{
+	for_each_operand(o, call_of(nr))
+		if (o->moved || o->kind == MASK_AT || (1U << o->size & POINTERS))
+			return true;
+	return opens(nr);
+}
+
+void __dune_check_calls(void)
+{
+	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++) {
+		const struct call_row *call = call_of(nr);
+
+		if (!(call->flags & CALL_KNOWN) || call->flags & CALL_UNCHECKED)
+			__dune_syscall_table[nr] = no_such_call;
+		else if (call->nr_operands || nr == __NR_restart_syscall || nr == __NR_exit_group)
+			look_at(nr);
+		copied[nr] = is_copied(nr);
 	}
 }

@@ -85,7 +85,7 @@ static enum reach look_at_range(struct access *a, uint64_t va, uint64_t n, bool 
 	enum reach reach = HERE;
 
 	a->unknown = false;
-	if (end == va)
+	if (end == va || __dune_process.check)	/* its page table has nothing elsewhere */
 		return HERE;
 	state = memory_lock();
 	while (at < end && reach != FAULT) {
@@ -148,6 +148,19 @@ bool __dune_copy_safely(struct dune_thread *t, void *to, const void *from, uint6
 	return done;
 }
 
+bool __dune_exchange_safely(struct dune_thread *t, uint64_t word, uint32_t *old, uint32_t new)
+{
+	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
+	uint64_t mask;
+	bool done;
+
+	__dune_faults_keep(t->sighand);
+	set_mask(SIG_UNBLOCK, &faults, &mask);
+	done = __dune_exchange((uint32_t *)word, old, new);
+	__dune_signals_restore(mask);
+	return done;
+}
+
 /* With the lock held: a page of the pool stays what it is while it has a reference.  A free one is nobody's to keep. */
 static struct page *get_page(uint64_t at)
 {
@@ -164,7 +177,7 @@ long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n
 		bool done;
 
 		piece = PGSIZE - PGOFF(va) < n ? PGSIZE - PGOFF(va) : n;
-		if (no_range(va, piece))
+		if (no_range(va, piece) || out_of_bounds(va, piece))
 			return -EFAULT;
 		state = memory_lock();
 		reach = look(a->t, va, write, &leaf);
@@ -217,9 +230,12 @@ static bool new_chunk(struct call_state *s, uint64_t need)
 
 	if (region_state()->filtered)
 		return false;
-	ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (is_error(ret))
+	if (__dune_process.check)
+		ret = __dune_area_lend(&size);
+	else
+		ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (is_error(ret) || size < sizeof(struct chunk) + need)
 		return false;
 	chunk = (struct chunk *)ret;
 	chunk->next = s->chunks;
@@ -253,7 +269,9 @@ void __dune_call_state_clear(struct dune_thread *t)
 
 	for (struct chunk *chunk = s->chunks, *next; chunk; chunk = next) {
 		next = chunk->next;
-		if (!region_state()->filtered)
+		if (__dune_process.check)
+			__dune_area_return((unsigned long)chunk);
+		else if (!region_state()->filtered)
 			dune_syscall2(__NR_munmap, chunk, chunk->size);
 	}
 	for (unsigned int i = 0; i < s->nr_held; i++) {
@@ -335,6 +353,8 @@ long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
 		return 0;
 	if (c)
 		*va = c->va;
+	if (out_of_bounds(*va, n))
+		return -EFAULT;
 	reach = look_at_range(a, *va, n, how & PLACE_WRITE);
 	if (reach == HERE && !(how & PLACE_MOVE && a->moving))
 		return 0;
@@ -369,7 +389,9 @@ long __dune_place_word(struct access *a, uint64_t *va, bool write)
 	uint64_t state;
 	enum reach reach;
 
-	if (no_range(*va, sizeof(uint32_t)))
+	if (out_of_bounds(*va, sizeof(uint32_t)))
+		return -EFAULT;
+	if (no_range(*va, sizeof(uint32_t)) || __dune_process.check)
 		return 0;
 	state = memory_lock();
 	reach = look(a->t, *va, write, &leaf);
@@ -438,15 +460,15 @@ long __dune_place_string(struct access *a, uint64_t *va, uint64_t max)
 	/* It seldom matters where it ends. */
 	if (no_range(*va, max) || __dune_copy_of(call_state(a->t), *va))
 		return 0;
-	if (!all_here(a, *va, max)) {
+	if (!all_here(a, *va, max) || a->strings || out_of_bounds(*va, max)) {
 		ret = string_size(a, *va, max, &size, &ends);
 		if (!ret)
-			ret = __dune_place(a, va, size, 0);
+			ret = __dune_place(a, va, size, __dune_process.check ? PLACE_MOVE : 0);
 		/* Another thread may have changed it. */
 		if (!ret && ends && __dune_copy_of(call_state(a->t), *va))
 			((char *)*va)[size - 1] = '\0';
 		/* Where the process has nothing, the kernel is to say so. */
-		if (ret && ret != -EFAULT)
+		if (ret && (ret != -EFAULT || __dune_process.check))
 			return ret;
 	}
 	a->page = page + STRING_PAGES;
@@ -457,7 +479,7 @@ long __dune_refuse_elsewhere(struct access *a, uint64_t va, uint64_t n)
 {
 	struct access quiet = { .t = a->t };
 
-	return look_at_range(&quiet, va, n, false) == ELSEWHERE ? -EFAULT : 0;
+	return out_of_bounds(va, n) || look_at_range(&quiet, va, n, false) == ELSEWHERE ? -EFAULT : 0;
 }
 
 /* ---- faults ---- */

@@ -245,7 +245,9 @@ static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	/* The kernel knows no other way back. */
 	if (!(action->flags & SA_RESTORER))
 		return false;
-	if (!frame || !__dune_can_write((unsigned long)frame, fpstate + fp_size - (unsigned long)frame))
+	if (!frame || out_of_bounds((unsigned long)frame, fpstate + fp_size - (unsigned long)frame))
+		return false;
+	if (!__dune_can_write((unsigned long)frame, fpstate + fp_size - (unsigned long)frame))
 		return false;
 	memcpy((void *)fpstate, fp, fp_size);
 	frame->restorer = action->restorer;

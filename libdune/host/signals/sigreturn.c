@@ -45,6 +45,9 @@ static void read_context(struct guest_regs *r, const struct sigcontext *c, uint6
 
 #define RPL		3
 
+/* The kernel reads no more of a frame's vector state, whatever that says. */
+#define FPSTATE_MAX	PAGE_SIZE
+
 /*
  * The kernel loads what a frame says, and IRET refuses all selectors but these: no segment of Linux's is good for SS
  * or for 64-bit code, but one each.  Those of 32-bit code the guest does not have, so they are refused like all others.
@@ -76,7 +79,8 @@ long __dune_sys_sigreturn(struct dune_thread *t, struct guest_regs *r)
 	struct sigcontext *c = &s.uc.uc_mcontext;
 	unsigned short ss, cs;
 
-	if (!__dune_copy(&s.uc, (const void *)r->rsp, sizeof(s.uc))) {
+	if (out_of_bounds(r->rsp, sizeof(s.uc)) || !__dune_copy(&s.uc, (const void *)r->rsp, sizeof(s.uc)) ||
+	    out_of_bounds((unsigned long)c->fpstate, c->fpstate ? FPSTATE_MAX : 0)) {
 		r->rax = 0;
 		__dune_signal_forced(t, "rt_sigreturn cannot read its frame");
 		return 0;

@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Attacks on libdune's memory, from ring 3: "NAME: succeeded" or "NAME: refused" for each.  One that is refused under
+ * `dune-run --check` succeeds under `dune-run`, else it would show nothing (tests/process/checked).
+ *
+ *	escape [ROUNDS]		of each race
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GRANULE		(1UL << 30)
+#define PAGE		4096UL
+#define TOP		(1UL << 47)
+
+/* In libdune's granule: where nothing is lost if it is written to (copies of a call's memory), and its code. */
+#define SCRATCH		0x25000UL
+#define CODE		0x150000UL
+
+static unsigned long granule;
+static unsigned long rounds = 20000;
+
+static bool can_read(unsigned long address)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		signal(SIGSEGV, SIG_DFL);
+		_exit(*(volatile char *)address & 0);
+	}
+	waitpid(child, &status, 0);
+	return WIFEXITED(status);
+}
+
+/* The kernel says that something is there, but ring 3 faults. */
+static unsigned long find_granule(void)
+{
+	for (unsigned long at = TOP - GRANULE; at > TOP - 4096 * GRANULE; at -= GRANULE) {
+		void *p = mmap((void *)(at + SCRATCH), PAGE, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+		if (p != MAP_FAILED)
+			munmap(p, PAGE);
+		else if (errno == EEXIST && !can_read(at + SCRATCH) && !can_read(at + CODE))
+			return at;
+	}
+	return 0;
+}
+
+/* ---- system calls with addresses ---- */
+
+static bool read_into(void)
+{
+	int fd = open("/dev/zero", O_RDONLY);
+	bool done = read(fd, (void *)(granule + SCRATCH), 64) == 64;
+
+	close(fd);
+	return done;
+}
+
+static bool write_from(void)
+{
+	char buffer[64];
+	int ends[2];
+	bool done;
+
+	if (pipe(ends))
+		return false;
+	done = write(ends[1], (void *)(granule + CODE), sizeof(buffer)) == sizeof(buffer);
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
+static bool write_from_before(void)
+{
+	/* It begins in memory of ours, if there can be any right before the granule. */
+	void *before = mmap((void *)(granule - PAGE), PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	int ends[2];
+	bool done;
+
+	if (before == MAP_FAILED || pipe(ends))
+		return write_from();
+	done = write(ends[1], (void *)(granule - 8), 16) > 8;
+	close(ends[0]);
+	close(ends[1]);
+	munmap(before, PAGE);
+	return done;
+}
+
+static bool readv_into(void)
+{
+	char own[8];
+	struct iovec v[2] = { { own, sizeof(own) }, { (void *)(granule + SCRATCH), 8 } };
+	int fd = open("/dev/zero", O_RDONLY);
+	bool done = readv(fd, v, 2) > 8;
+
+	close(fd);
+	return done;
+}
+
+static bool send_from(void)
+{
+	struct iovec v = { (void *)(granule + CODE), 16 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	int ends[2];
+	bool done;
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends))
+		return false;
+	done = sendmsg(ends[0], &m, 0) == 16;
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
+static bool send_mmsg_from(void)
+{
+	struct iovec v = { (void *)(granule + CODE), 16 };
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } };
+	int ends[2];
+	bool done;
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends))
+		return false;
+	done = sendmmsg(ends[0], &m, 1, 0) == 1;
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
+static bool splice_from(void)
+{
+	struct iovec v = { (void *)(granule + CODE), 16 };
+	int ends[2];
+	bool done;
+
+	if (pipe(ends))
+		return false;
+	done = vmsplice(ends[1], &v, 1, 0) == 16;
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
+static bool old_action_into(void)
+{
+	return !syscall(SYS_rt_sigaction, SIGUSR1, NULL, granule + SCRATCH, 8);
+}
+
+static bool cpu_into(void)
+{
+	return !syscall(SYS_getcpu, granule + SCRATCH, NULL, NULL);
+}
+
+static bool thread_number_into(void)
+{
+	long child = syscall(SYS_clone, SIGCHLD | CLONE_PARENT_SETTID, 0, granule + SCRATCH, 0, 0);
+
+	if (!child)
+		_exit(0);
+	return child > 0 && wait(NULL) == child;
+}
+
+static bool cleared_at_exit(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(syscall(SYS_set_tid_address, granule + SCRATCH) < 0);
+	return waitpid(child, &status, 0) == child && !status;
+}
+
+/* A thread that the kernel clears a word of when it ends; two ways to say so. */
+static bool cleared_by_clone(bool clone3)
+{
+	struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } args = {
+		.flags = CLONE_CHILD_CLEARTID, .child_tid = granule + SCRATCH, .exit_signal = SIGCHLD,
+	};
+	long child = clone3 ? syscall(SYS_clone3, &args, sizeof(args)) :
+		     syscall(SYS_clone, SIGCHLD | CLONE_CHILD_CLEARTID, 0, 0, granule + SCRATCH, 0);
+
+	if (!child)
+		_exit(0);
+	return child > 0 && wait(NULL) == child;
+}
+
+static bool cleared_of_clone(void)
+{
+	return cleared_by_clone(false);
+}
+
+static bool cleared_of_clone3(void)
+{
+	return cleared_by_clone(true);
+}
+
+static bool robust_list_in(void)
+{
+	int status;
+	pid_t child = fork();
+	void *head, *now;
+	size_t size;
+
+	if (!child) {
+		head = (void *)(granule + SCRATCH);
+		if (syscall(SYS_set_robust_list, head, 24))
+			_exit(1);
+		_exit(syscall(SYS_get_robust_list, 0, &now, &size) || now != head);
+	}
+	return waitpid(child, &status, 0) == child && !status;
+}
+
+static bool argument_from(void)
+{
+	char name[] = "true";
+	char *arguments[] = { name, (char *)(granule + CODE), NULL };
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		execve("/proc/self/exe", arguments, NULL);
+		_exit(77);
+	}
+	return waitpid(child, &status, 0) == child && status != 77 << 8;
+}
+
+static bool frame_into(void)
+{
+	stack_t stack = { .ss_sp = (void *)(granule + SCRATCH), .ss_size = 0x6000 };
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		struct sigaction action = { .sa_handler = (void (*)(int))_exit, .sa_flags = SA_ONSTACK };
+
+		/* The handler's frame is where it can only fault: which death tells whether it was built. */
+		sigaction(SIGUSR1, &action, NULL);
+		if (sigaltstack(&stack, NULL))
+			_exit(0);
+		raise(SIGUSR1);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) && WEXITSTATUS(status) == SIGUSR1;
+}
+
+/* ---- other ways ---- */
+
+static bool own_memory_file(const char *path)
+{
+	int fd = open(path, O_RDWR);
+	char buffer[16];
+	bool done = fd >= 0 && pread(fd, buffer, sizeof(buffer), granule + CODE) == sizeof(buffer);
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+static bool memory_file(void)
+{
+	return own_memory_file("/proc/self/mem");
+}
+
+static bool memory_file_by_link(void)
+{
+	bool done;
+
+	unlink("/tmp/escape-link");
+	if (symlink("/proc/self/mem", "/tmp/escape-link"))
+		return false;
+	done = own_memory_file("/tmp/escape-link");
+	unlink("/tmp/escape-link");
+	return done;
+}
+
+static bool memory_file_from_there(void)
+{
+	int here = open(".", O_PATH);
+	bool done;
+
+	if (chdir("/proc/thread-self"))
+		return false;
+	done = own_memory_file("mem");
+	if (fchdir(here))
+		return true;
+	close(here);
+	return done;
+}
+
+static bool memory_file_by_descriptor(void)
+{
+	char path[64];
+	int fd = open("/proc/self/mem", O_PATH);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	done = own_memory_file(path);
+	close(fd);
+	return done;
+}
+
+static bool remote_read(void)
+{
+	char buffer[16];
+	struct iovec here = { buffer, sizeof(buffer) }, there = { (void *)(granule + CODE), sizeof(buffer) };
+
+	return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == sizeof(buffer);
+}
+
+static bool traced_by_child(void)
+{
+	int status;
+	pid_t parent = getpid(), child = fork();
+
+	if (!child) {
+		if (ptrace(PTRACE_SEIZE, parent, NULL, NULL))
+			_exit(1);
+		ptrace(PTRACE_DETACH, parent, NULL, NULL);
+		_exit(0);
+	}
+	return waitpid(child, &status, 0) == child && !status;
+}
+
+static bool store_by_emulation(void)
+{
+	struct sigaction fatal = { .sa_handler = SIG_DFL };
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		sigaction(SIGSEGV, &fatal, NULL);
+		__asm__ volatile("sgdt (%0)" : : "r"(granule + SCRATCH) : "memory");
+		_exit(0);
+	}
+	return waitpid(child, &status, 0) == child && !status;
+}
+
+static int device(void)
+{
+	char path[64], target[64];
+
+	for (int fd = 3; fd < 4096; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, target, sizeof(target) - 1);
+		if (n > 0 && !strncmp(target, "/dev/dune", 9))
+			return fd;
+	}
+	return 300;
+}
+
+static bool device_call(void)
+{
+	return ioctl(device(), 0xdead0000) < 0 && errno == ENOTTY;
+}
+
+static bool device_sent(void)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	char byte = 0;
+	struct iovec v = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	int ends[2], fd = device();
+	bool done;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+		return false;
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	done = sendmsg(ends[0], &m, 0) == 1;
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
+/* ---- races ---- */
+
+static volatile struct iovec raced;
+static volatile bool racing;
+
+static void *race(void *own)
+{
+	while (racing) {
+		raced.iov_base = own;
+		raced.iov_base = (void *)(granule + CODE);
+	}
+	return NULL;
+}
+
+/* Does a byte of libdune's come out? */
+static bool raced_vector(void)
+{
+	static char own[64];
+	char buffer[64];
+	pthread_t thread;
+	int ends[2];
+	bool leaked = false;
+
+	memset(own, 'o', sizeof(own));
+	raced.iov_base = own;
+	raced.iov_len = sizeof(own);
+	racing = true;
+	if (pipe(ends) || pthread_create(&thread, NULL, race, own))
+		return false;
+	for (unsigned long i = 0; i < rounds && !leaked; i++) {
+		if (writev(ends[1], (const struct iovec *)&raced, 1) != sizeof(own))
+			continue;
+		leaked = read(ends[0], buffer, sizeof(buffer)) > 0 && memcmp(buffer, own, sizeof(own));
+	}
+	racing = false;
+	pthread_join(thread, NULL);
+	close(ends[0]);
+	close(ends[1]);
+	return leaked;
+}
+
+static const struct attack {
+	const char *name;
+	bool (*succeeds)(void);
+} attacks[] = {
+	{ "read() into it", read_into },
+	{ "write() from it", write_from },
+	{ "write() from before it", write_from_before },
+	{ "readv() into it", readv_into },
+	{ "sendmsg() from it", send_from },
+	{ "sendmmsg() from it", send_mmsg_from },
+	{ "vmsplice() from it", splice_from },
+	{ "rt_sigaction() into it", old_action_into },
+	{ "getcpu() into it", cpu_into },
+	{ "clone() into it", thread_number_into },
+	{ "a thread's end", cleared_at_exit },
+	{ "the end of clone()'s", cleared_of_clone },
+	{ "the end of clone3()'s", cleared_of_clone3 },
+	{ "a robust list in it", robust_list_in },
+	{ "an argument of execve() from it", argument_from },
+	{ "a signal's frame in it", frame_into },
+	{ "/proc/self/mem", memory_file },
+	{ "/proc/self/mem by a link", memory_file_by_link },
+	{ "mem in /proc/thread-self", memory_file_from_there },
+	{ "/proc/self/mem by a descriptor", memory_file_by_descriptor },
+	{ "process_vm_readv()", remote_read },
+	{ "a child that traces", traced_by_child },
+	{ "SGDT into it", store_by_emulation },
+	{ "ioctl() of the device", device_call },
+	{ "the device sent", device_sent },
+	{ "writev() against a thread", raced_vector },
+};
+
+int main(int argc, char **argv)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 1 && !strcmp(argv[0], "true"))
+		return 0;
+	if (argc > 1)
+		rounds = strtoul(argv[1], NULL, 0);
+	granule = find_granule();
+	if (!granule) {
+		puts("libdune's memory: not found");
+		return 1;
+	}
+	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++)
+		printf("%s: %s\n", attacks[i].name, attacks[i].succeeds() ? "succeeded" : "refused");
+	return 0;
+}
