@@ -5,6 +5,8 @@
 #ifndef LIBDUNE_CALLS_H
 #define LIBDUNE_CALLS_H
 
+#include <linux/openat2.h>
+
 #include "base/syscalls.h"
 #include "memory/memory.h"
 
@@ -50,6 +52,7 @@ struct call_state {
 	struct copy *copies;
 	struct chunk *chunks;	/* memory for them that was mapped */
 	uint64_t free, end;	/* where there is room for more */
+	struct open_how how;	/* of a checked program's open() */
 	unsigned int nr_held;	/* pages of the pool whose addresses the kernel has */
 	struct page *held[HELD_MAX];
 };
@@ -130,6 +133,8 @@ void __dune_check_calls(void);
 
 /* check.c: of a checked program's call, whose operands were looked at; its result, or FORWARD_CALL: go on. */
 long __dune_check(struct dune_thread *t, struct guest_regs *r);
+/* The kernel has opened for it, with @result: what the program is told. */
+long __dune_open_again(struct dune_thread *t, long result);
 
 /* robust.c: the list that the kernel is not told of. */
 long __dune_robust_set(struct dune_thread *t, uint64_t list, uint64_t size);

@@ -291,7 +291,7 @@ static void ring0(void)
 	int n = 0;
 
 	CHECK_EQUAL(ioctl(ours, DUNE_GET_INFO, &info), 0, "ioctl");
-	for (int fd = -1; fd < 1024; fd++)
+	for (int fd = -1; fd < 2048; fd++)
 		n += dune_fd_is_ours(fd);
 	CHECK_EQUAL(n, 1, "descriptors of libdune's");
 	CHECK(is_dune(ours), "it is the device's");
@@ -301,7 +301,7 @@ int main(void)
 {
 	CHECK(!dune_fd_is_ours(0) && !dune_fd_is_ours(300), "before dune_init()");
 	DIE_UNLESS(!mode_enter(), "Dune mode");
-	for (int fd = 0; fd < 1024 && ours < 0; fd++)
+	for (int fd = 0; fd < 2048 && ours < 0; fd++)
 		if (dune_fd_is_ours(fd))
 			ours = fd;
 	DIE_UNLESS(ours >= 0, "libdune's descriptor");

@@ -12,8 +12,6 @@
 #include <asm/termbits.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
-#include <linux/openat2.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 
@@ -72,9 +70,22 @@ static bool socket_option_is_known(int level, int name)
 	return true;
 }
 
-/* ---- files by which memory can be reached ---- */
+#define OPEN_FLAGS \
+	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | FASYNC | O_DIRECT | \
+	 O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | __O_SYNC | O_PATH | __O_TMPFILE)
+
+/*
+ * ---- files by which memory can be reached ----
+ *
+ * /proc/PID/mem.  Only symbolic links of the program's lead to it, so its name is the last of a path, once no link
+ * follows it.  So each open is made without following the last link (O_NOFOLLOW), and what such a link says is looked
+ * at, and opened in the same way.  No descriptor is ever open on that file, also none of O_PATH, by which another
+ * thread could have it in the meantime; so what /proc/self/fd leads to needs no look.
+ */
 
 #define NAME_MEM	"mem"
+#define LINKS_MAX	40	/* as the kernel follows */
+#define PATH_MAX	4096
 
 /* The last component of @path. */
 static const char *last_name(const char *path)
@@ -84,7 +95,7 @@ static const char *last_name(const char *path)
 	for (const char *p = path; *p; p++)
 		if (*p == '/' && p[1] && p[1] != '/')
 			last = p + 1;
-	return last;
+	return *last == '/' ? last + 1 : last;
 }
 
 static bool is_name_of_memory(const char *name)
@@ -96,166 +107,237 @@ static bool is_name_of_memory(const char *name)
 	return !*mem && (!*p || *p == '/');
 }
 
-/* Is @fd, which no other thread can change, a process's memory in /proc? */
-static bool is_memory_file(int fd)
-{
-	char link[NUMBER_SIZE], path[256];
-	struct { uint64_t type, rest[14]; } fs;
-	long length;
-
-	if (dune_syscall2(__NR_fstatfs, fd, &fs))
-		return true;		/* refuse what cannot be looked at */
-	if (fs.type != PROC_SUPER_MAGIC)
-		return false;
-	length = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), path,
-			       sizeof(path) - 1);
-	if (is_error(length))
-		return true;
-	path[length] = '\0';
-	return is_name_of_memory(last_name(path));
-}
-
-/* The open that the program asks for: as openat2() has it. */
+/* The open that the program asks for: as openat2() has it.  @path is a copy. */
 struct wanted {
 	long dirfd;
 	const char *path;
 	struct open_how how;
 };
 
-/* Flags that the kernel ignores where it does not know them, but for openat2(). */
-#define OPEN_FLAGS \
-	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | FASYNC | O_DIRECT | \
-	 O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | __O_SYNC | O_PATH | __O_TMPFILE)
-
-static long openat2(const struct wanted *w, uint64_t resolve)
+static long openat2(const struct wanted *w, uint64_t flags, uint64_t resolve)
 {
 	struct open_how how = w->how;
 
+	how.flags |= flags;
 	how.resolve |= resolve;
 	return dune_syscall4(__NR_openat2, w->dirfd, w->path, &how, sizeof(how));
 }
 
-/* There is no such file: the folder by any way, and in it a new file, of which nobody has had a descriptor. */
-static long open_new(const struct wanted *w)
+/* A file with that name which is certainly another one: it is new, or where `/` is, which /proc is not. */
+static long open_namesake(const struct wanted *w)
 {
-	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = w->how.resolve };
-	struct wanted file = *w;
-	char *last = (char *)last_name(w->path), first = *last;
-	long folder = w->dirfd, fd;
+	long fd = -EEXIST;
 
-	if (last != w->path) {
-		*last = '\0';
-		folder = dune_syscall4(__NR_openat2, w->dirfd, w->path, &how, sizeof(how));
-		*last = first;
-	}
-	if (is_error(folder) && folder != AT_FDCWD)
-		return folder;
-	file.dirfd = folder;
-	file.path = last;
-	file.how.flags |= O_EXCL;
-	file.how.resolve = 0;
-	fd = openat2(&file, RESOLVE_NO_SYMLINKS);
-	if (last != w->path)
-		dune_syscall1(__NR_close, folder);
-	return fd;
+	if (w->how.flags & O_CREAT)
+		fd = openat2(w, O_EXCL | O_NOFOLLOW, 0);
+	if (fd != -EEXIST || (w->how.flags & O_CREAT && w->how.flags & O_EXCL))
+		return fd;
+	fd = *w->path == '/' ? openat2(w, O_NOFOLLOW, RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS) : -EXDEV;
+	return fd == -EXDEV ? -EACCES : fd;
 }
 
-/* Somebody may make and remove the file meanwhile. */
-#define TRIES	64
-
-/*
- * Through links, or to a file with such a name.  Nobody else can do anything with a descriptor that is only a path;
- * what it leads to is looked at, and opened by it.
- */
-static long open_carefully(const struct wanted *w)
+static long read_link(long dirfd, const char *path, char *text)
 {
-	const bool creates = w->how.flags & O_CREAT;
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC | (w->how.flags & (O_NOFOLLOW | O_DIRECTORY)),
-				.resolve = w->how.resolve };
-	char link[NUMBER_SIZE];
-	long path, fd;
+	long length = dune_syscall4(__NR_readlinkat, dirfd, path, text, PATH_MAX - 1);
 
-	for (unsigned int i = 0; i < TRIES; i++) {
-		path = dune_syscall4(__NR_openat2, w->dirfd, w->path, &how, sizeof(how));
-		if (path != -ENOENT || !creates)
-			break;
-		fd = open_new(w);
-		if (fd != -EEXIST || w->how.flags & O_EXCL)
-			return fd;
-	}
-	if (is_error(path))
-		return path == -ENOENT && creates ? -ELOOP : path;	/* a link to nowhere */
-	if (is_memory_file(path))
-		fd = -EACCES;
-	else if (creates && w->how.flags & O_EXCL)
-		fd = -EEXIST;
-	else
-		fd = dune_syscall4(__NR_openat, AT_FDCWD, __dune_name_descriptor(link, "/proc/self/fd/", path),
-				   w->how.flags & ~(uint64_t)(O_NOFOLLOW | O_CREAT | O_EXCL), 0);
-	dune_syscall1(__NR_close, path);
-	return fd;
+	if (!is_error(length))
+		text[length] = '\0';
+	return length;
 }
 
-/* @path is a copy. */
-static long open_checked(const struct wanted *w)
+static bool is_same(const char *a, const char *b)
 {
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
+static bool copy_path(char to[PATH_MAX], const char *from)
+{
+	for (unsigned int i = 0; i < PATH_MAX; i++)
+		if (!(to[i] = from[i]))
+			return true;
+	return false;
+}
+
+/* Is a link with this name and text one of the process's own descriptors?  Its path then goes to @path. */
+static bool is_descriptor(const char *name, const char *text, char *path, char *room)
+{
+	static const char folder[] = "/proc/self/fd/";
+	char *p = path;
+
+	memcpy(p, folder, sizeof(folder) - 1);
+	for (p += sizeof(folder) - 1; *name >= '0' && *name <= '9' && p < path + NUMBER_SIZE; name++)
+		*p++ = *name;
+	*p = '\0';
+	return !*name && p > path + sizeof(folder) - 1 && !is_error(read_link(AT_FDCWD, path, room)) &&
+	       is_same(room, text);
+}
+
+/* What the last link of @w says takes the place of it.  @path: what @w has, room for PATH_MAX bytes. */
+static long follow(struct wanted *w, char *path)
+{
+	static const unsigned int max = PATH_MAX;
+	char text[PATH_MAX], room[PATH_MAX], descriptor[2 * NUMBER_SIZE];
+	long length = read_link(w->dirfd, path, text), folder = last_name(path) - path;
+
+	if (is_error(length))
+		return length;
+	if (is_descriptor(path + folder, text, descriptor, room)) {
+		struct wanted own = { .dirfd = AT_FDCWD, .path = descriptor, .how = w->how };
+
+		return openat2(&own, 0, 0);
+	}
+	if (*text == '/') {
+		w->dirfd = AT_FDCWD;
+		folder = 0;
+	}
+	if (folder + length >= max)
+		return -ENAMETOOLONG;
+	memcpy(path + folder, text, length + 1);
+	return -ELOOP;
+}
+
+static bool met_link(const struct wanted *w, long result)
+{
+	return result == -ELOOP || (result == -ENOTDIR && w->how.flags & O_DIRECTORY);
+}
+
+/* The last name in @w is of a link, as @met says; or may be (O_PATH: what was opened would be the link). */
+static long open_link(const struct wanted *wanted, long met)
+{
+	const bool is_path = wanted->how.flags & O_PATH;
+	char path[PATH_MAX];
+	struct wanted w = { .dirfd = wanted->dirfd, .path = path, .how = wanted->how };
 	long fd;
 
-	if (w->how.flags & O_PATH || w->how.resolve)
-		return open_carefully(w);
-	if (is_name_of_memory(last_name(w->path)))
-		return open_carefully(w);
-	fd = openat2(w, RESOLVE_NO_SYMLINKS);
-	return fd == -ELOOP ? open_carefully(w) : fd;
+	if (!copy_path(path, wanted->path))
+		return -ENAMETOOLONG;
+	for (unsigned int i = 0; i < LINKS_MAX; i++) {
+		fd = follow(&w, path);
+		if (fd == -EINVAL)		/* no link */
+			return is_path ? openat2(&w, O_NOFOLLOW, 0) : met;
+		if (fd != -ELOOP)
+			return fd;
+		if (is_name_of_memory(last_name(path)))
+			return open_namesake(&w);
+		if (is_path)
+			continue;
+		met = openat2(&w, O_NOFOLLOW, 0);
+		if (!met_link(&w, met))
+			return met;
+	}
+	return -ELOOP;
 }
 
-static long check_open(const struct dune_thread *t, const struct wanted *w)
+/* What the call says.  false: it is no open. */
+static bool read_open(const struct guest_regs *r, unsigned int nr, struct wanted *w)
 {
-	long fd = open_checked(w);
-
-	__dune_filter_map(t, fd);
-	return fd;
+	*w = (struct wanted){ .dirfd = AT_FDCWD, .path = (const char *)r->rdi, .how.flags = r->rsi,
+			      .how.mode = r->rdx };
+	switch (nr) {
+	case __NR_open:
+		break;
+	case __NR_creat:
+		w->how.flags = O_CREAT | O_WRONLY | O_TRUNC;
+		w->how.mode = r->rsi;
+		break;
+	case __NR_openat:
+		*w = (struct wanted){ .dirfd = r->rdi, .path = (const char *)r->rsi, .how.flags = r->rdx,
+				      .how.mode = r->r10 };
+		break;
+	default:
+		return false;
+	}
+	/* What the kernel ignores but for openat2(). */
+	w->how.flags &= w->how.flags & O_PATH ? O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC : OPEN_FLAGS;
+	w->how.mode = w->how.flags & (O_CREAT | __O_TMPFILE) ? w->how.mode & 07777 : 0;
+	return true;
 }
 
-static long open_as(const struct dune_thread *t, long dirfd, const char *path, uint64_t flags, uint64_t mode)
-{
-	struct wanted w = { .dirfd = dirfd, .path = path, .how.flags = flags & OPEN_FLAGS };
-
-	if (w.how.flags & O_PATH)
-		w.how.flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-	if (w.how.flags & (O_CREAT | __O_TMPFILE))
-		w.how.mode = mode & 07777;
-	return check_open(t, &w);
-}
-
-static long open_by_how(const struct dune_thread *t, const struct guest_regs *r)
+/* Of openat2() no link is followed last that its resolve flags might forbid. */
+static long check_openat2(struct guest_regs *r, struct open_how *how)
 {
 	struct wanted w = { .dirfd = r->rdi, .path = (const char *)r->rsi };
 	long ret;
 
-	if (r->r10 < sizeof(w.how))
+	if (r->r10 < sizeof(*how))
 		return -EINVAL;
-	if (r->r10 > sizeof(w.how))
+	if (r->r10 > sizeof(*how))
 		return -E2BIG;
-	ret = __dune_copy_in(&w.how, r->rdx, sizeof(w.how));
-	return ret ? ret : check_open(t, &w);
+	ret = __dune_copy_in(how, r->rdx, sizeof(*how));
+	if (ret)
+		return ret;
+	w.how = *how;
+	if (is_name_of_memory(last_name(w.path)))
+		return open_namesake(&w);
+	if (how->flags & O_PATH && !(how->flags & O_NOFOLLOW) && !how->resolve)
+		return open_link(&w, 0);
+	how->flags |= O_NOFOLLOW;
+	r->rdx = (uint64_t)how;
+	return FORWARD_CALL;
+}
+
+/* FORWARD_CALL: the kernel is to open it, and it can wait for that as long as it likes; __dune_open_again() then. */
+static long check_open(struct dune_thread *t, struct guest_regs *r)
+{
+	struct wanted w;
+
+	if (!read_open(r, t->output_nr, &w))
+		return check_openat2(r, &call_state(t)->how);
+	if (is_name_of_memory(last_name(w.path)))
+		return open_namesake(&w);
+	if (w.how.flags & O_PATH && !(w.how.flags & O_NOFOLLOW))
+		return open_link(&w, 0);
+	call_state(t)->how = w.how;
+	call_state(t)->how.flags |= O_NOFOLLOW;
+	r->rax = __NR_openat2;
+	r->rdi = w.dirfd;
+	r->rsi = (uint64_t)w.path;
+	r->rdx = (uint64_t)&call_state(t)->how;
+	r->r10 = sizeof(call_state(t)->how);
+	return FORWARD_CALL;
+}
+
+long __dune_open_again(struct dune_thread *t, long result)
+{
+	const struct guest_regs *r = &call_state(t)->regs;
+	struct wanted w = { .dirfd = r->rdi, .path = (const char *)r->rsi, .how = call_state(t)->how };
+	bool follows = t->output_nr != __NR_openat2;
+
+	if (t->output_nr == __NR_openat)
+		follows = !(t->vcpu.regs->rdx & O_NOFOLLOW);
+	else if (t->output_nr == __NR_open)
+		follows = !(t->vcpu.regs->rsi & O_NOFOLLOW);
+	if (!follows || !met_link(&w, result))
+		return result;
+	w.how.flags &= ~(uint64_t)O_NOFOLLOW;
+	return open_link(&w, result);
 }
 
 /* ---- the call ---- */
 
 #define OPEN_TREE_ATTR	467	/* newer than the headers */
 
+/* What else there is has pointers in it, or is about memory. */
+static const int prctls[] = {
+	PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS,
+	PR_GET_TIMING, PR_SET_TIMING, PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_CAPBSET_READ, PR_CAPBSET_DROP,
+	PR_GET_TSC, PR_SET_TSC, PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_TIMERSLACK, PR_GET_TIMERSLACK,
+	PR_MCE_KILL, PR_MCE_KILL_GET, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS,
+	PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_CAP_AMBIENT,
+	PR_GET_SPECULATION_CTRL, PR_SET_SPECULATION_CTRL, PR_SET_IO_FLUSHER, PR_GET_IO_FLUSHER,
+	PR_SET_SYSCALL_USER_DISPATCH, PR_SET_VMA,
+};
+
 static long check_prctl(const struct guest_regs *r)
 {
-	switch ((int)r->rdi) {
-	case PR_SET_MM:
-		return -EPERM;
-	case PR_SET_SECCOMP:
-		return -EINVAL;		/* the kernel would have it judge libdune's calls */
-	case PR_SET_SYSCALL_USER_DISPATCH:
-		return out_of_bounds(r->r8, 1) ? -EFAULT : FORWARD_CALL;
-	}
-	return FORWARD_CALL;
+	if ((int)r->rdi == PR_SET_SYSCALL_USER_DISPATCH && out_of_bounds(r->r8, 1))
+		return -EFAULT;
+	for (unsigned int i = 0; i < ARRAY_SIZE(prctls); i++)
+		if (prctls[i] == (int)r->rdi)
+			return FORWARD_CALL;
+	return -EINVAL;
 }
 
 long __dune_check(struct dune_thread *t, struct guest_regs *r)
@@ -278,13 +360,10 @@ long __dune_check(struct dune_thread *t, struct guest_regs *r)
 	case __NR_setsockopt:
 		return socket_option_is_known(r->rsi, r->rdx) ? FORWARD_CALL : -ENOPROTOOPT;
 	case __NR_open:
-		return open_as(t, AT_FDCWD, (const char *)r->rdi, r->rsi, r->rdx);
 	case __NR_creat:
-		return open_as(t, AT_FDCWD, (const char *)r->rdi, O_CREAT | O_WRONLY | O_TRUNC, r->rsi);
 	case __NR_openat:
-		return open_as(t, r->rdi, (const char *)r->rsi, r->rdx, r->r10);
 	case __NR_openat2:
-		return open_by_how(t, r);
+		return check_open(t, r);
 	case __NR_prctl:
 		return check_prctl(r);
 	case __NR_restart_syscall:	/* of what a signal had interrupted no copy is left */

@@ -787,6 +787,8 @@ static long track_after(struct dune_thread *t, long result)
 /* Its result is in RAX by now. */
 void __dune_output_mark(struct dune_thread *t)
 {
+	if (__dune_process.check && t->tracked && opens(t->output_nr))
+		t->vcpu.regs->rax = __dune_open_again(t, t->vcpu.regs->rax);
 	if (t->output_nr == __NR_getdents64)
 		__dune_hide_descriptor(t);
 	else if (t->output_nr == __NR_open || t->output_nr == __NR_openat || t->output_nr == __NR_openat2)
@@ -809,8 +811,9 @@ static long call_function(struct dune_thread *t, struct guest_regs *r)
 	unsigned int nr = r->rax;
 	long ret = look_before(t);
 
-	if (!ret)
-		ret = check(t);
+	if (ret)
+		return ret;
+	ret = check(t);
 	if (ret != FORWARD_CALL)
 		return finish(t, ret);
 	ret = functions[nr](t, t->tracked && call_state(t)->moved ? &call_state(t)->regs : r);
@@ -823,9 +826,7 @@ HOT long __dune_sys_look(struct dune_thread *t, struct guest_regs *r)
 	long ret = look_before(t);
 
 	(void)r;
-	if (!ret)
-		ret = check(t);
-	return ret == FORWARD_CALL ? ret : finish(t, ret);
+	return ret ? ret : finish(t, check(t));
 }
 
 static bool uses_memory(const struct call_row *call)

@@ -818,6 +818,7 @@ void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned lo
 	siginfo_t info = exception_info(signo, code, addr);
 
 	set_trap(t, code == SI_KERNEL ? T_GPFLT : T_PGFLT, error, addr);
+	t->trap_err = error;		/* of what is emulated, behind the last page too */
 	__dune_engine_drop_event(&t->vcpu);
 	send_exception(t, &info, NULL);
 }
