@@ -24,11 +24,13 @@ static void leave(int signo)
 	siglongjmp(buffer, signo);
 }
 
-/* Not before there is somewhere to go. */
+/* Not before there is somewhere to go; and once, for the next one comes as soon as siglongjmp() lets it. */
 static void leave_if_ready(int signo)
 {
-	if (ready)
-		siglongjmp(buffer, signo);
+	if (!ready)
+		return;
+	ready = 0;
+	siglongjmp(buffer, signo);
 }
 
 static void *sends(void *main_thread)
