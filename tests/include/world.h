@@ -6,17 +6,19 @@
 #define TESTS_WORLD_H
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 /*
  * A thread in Dune mode shares a page with the module, whatever ring it is in. In ring 3 /proc/self/maps does not show
- * it. One descriptor is all that this takes.
+ * it. One descriptor is all that this takes; errno stays.
  */
 static inline bool world_has_run_page(void)
 {
 	static const char device[] = "/dev/dune";
+	int error = errno;
 	DIR *mappings = opendir("/proc/self/map_files");
 	bool found = false;
 	struct dirent *entry;
@@ -27,6 +29,7 @@ static inline bool world_has_run_page(void)
 			 !memcmp(target, device, sizeof(device) - 1);
 	if (mappings)
 		closedir(mappings);
+	errno = error;
 	return found;
 }
 
