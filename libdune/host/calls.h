@@ -119,6 +119,12 @@ bool __dune_call_refused(const struct dune_thread *t, struct repeat *repeat);
 /* Ends NEEDS_FAULT: CALL_AGAIN or -EFAULT. */
 long __dune_call_fault(struct access *a);
 void __dune_call_state_clear(struct dune_thread *t);
+/*
+ * Memory for what the kernel gets in place of the program's, where a checked program cannot reach it: at least *@size
+ * bytes, which becomes what it is.  Its address; -errno, -E2BIG if there is never so much.
+ */
+long __dune_call_memory_get(uint64_t *size);
+void __dune_call_memory_put(unsigned long at, uint64_t size);
 /* PRIVATE_COPY_IN and _OUT: 0, -EFAULT or CALL_AGAIN. */
 long __dune_copy_for_guest(struct dune_thread *t, uint64_t to, uint64_t from, uint64_t n);
 

@@ -10,6 +10,7 @@
 #include <linux/io_uring.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -135,6 +136,27 @@ static void io_uring(unsigned int flags)
 	close(fd);
 	munmap(to, SIZE);
 	munmap(from, SIZE);
+}
+
+/* ---- a checked program's copies ---- */
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* What libdune has no room to copy is refused, and takes none of the areas of threads, of which there are 4,017. */
+static void too_large(void)
+{
+	static char control[1 << 20];
+	struct msghdr message = { .msg_control = control, .msg_controllen = sizeof(control) };
+	pthread_t thread;
+
+	if (!getenv("EXPECT_CHECKED"))
+		return;
+	for (int i = 0; i < 5000 && !check_failures; i++)
+		CHECK_ERRNO(sendmsg(0, &message, 0), ENOMEM, "sendmsg with a megabyte of control messages");
+	CHECK(!pthread_create(&thread, NULL, nothing, NULL) && !pthread_join(thread, NULL), "a thread after that");
 }
 
 /* ---- another process reads and writes ---- */
@@ -344,6 +366,7 @@ int main(int argc, char **argv)
 	proc_begin(argc, argv);
 	io_uring(0);
 	io_uring(IORING_SETUP_SQPOLL);
+	too_large();
 	process_vm();
 	pages_given_away();
 	locked();

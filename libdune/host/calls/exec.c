@@ -195,22 +195,12 @@ static long build_args(char **pointers, char *numbers, const struct program *p, 
 	return __dune_copy_in(pointers, c->argv + skipped * sizeof(char *), (count - skipped) * sizeof(char *));
 }
 
-static long map_memory(struct dune_thread *t, unsigned long size)
+static long get_memory(struct dune_thread *t, uint64_t size)
 {
-	unsigned long room = size;
-	long ret;
+	long ret = __dune_call_memory_get(&size);
 
-	if (__dune_process.check)
-		ret = __dune_area_lend(&room);
-	else
-		ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
-				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (is_error(ret))
 		return ret;
-	if (room < size) {
-		__dune_area_return(ret);
-		return -E2BIG;
-	}
 	t->exec.size = size;
 	t->exec.memory = (void *)ret;
 	return 0;
@@ -257,7 +247,7 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 		arg_count = count_strings(c->argv);
 	if (arg_count < 0)
 		return arg_count;
-	ret = map_memory(t, (env_count + 3 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
+	ret = get_memory(t, (env_count + 3 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
 			    2 * NUMBER_SIZE + (check ? STRING_CHECKED : STRING_MAX) + PAGE_SIZE);
 	if (ret)
 		return ret;
@@ -293,10 +283,8 @@ void __dune_exec_end(struct dune_thread *t)
 /* The memory of an exec() in a process that still uses it: its parent's, after vfork. */
 void __dune_exec_forget(struct dune_thread *t)
 {
-	if (t->exec.memory && __dune_process.check)
-		__dune_area_return((unsigned long)t->exec.memory);
-	else if (t->exec.memory)
-		dune_syscall2(__NR_munmap, t->exec.memory, t->exec.size);
+	if (t->exec.memory)
+		__dune_call_memory_put((unsigned long)t->exec.memory, t->exec.size);
 	t->exec.memory = NULL;
 }
 

@@ -134,29 +134,31 @@ bool __dune_may_read(const struct access *a, uint64_t va, uint64_t n)
 
 /* ---- copying ---- */
 
+/* Faults come to libdune until __dune_signals_restore() of what is returned. */
+static uint64_t let_faults_come(struct dune_thread *t)
+{
+	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
+	uint64_t mask;
+
+	__dune_faults_keep(t->sighand);
+	set_mask(SIG_UNBLOCK, &faults, &mask);
+	return mask;
+}
+
 /* Another thread may take the memory away in this very moment: false. */
 bool __dune_copy_safely(struct dune_thread *t, void *to, const void *from, uint64_t n)
 {
-	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
-	uint64_t old;
-	bool done;
+	uint64_t mask = let_faults_come(t);
+	bool done = __dune_copy(to, from, n);
 
-	__dune_faults_keep(t->sighand);
-	set_mask(SIG_UNBLOCK, &faults, &old);
-	done = __dune_copy(to, from, n);
-	__dune_signals_restore(old);
+	__dune_signals_restore(mask);
 	return done;
 }
 
 bool __dune_exchange_safely(struct dune_thread *t, uint64_t word, uint32_t *old, uint32_t new)
 {
-	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
-	uint64_t mask;
-	bool done;
-
-	__dune_faults_keep(t->sighand);
-	set_mask(SIG_UNBLOCK, &faults, &mask);
-	done = __dune_exchange((uint32_t *)word, old, new);
+	uint64_t mask = let_faults_come(t);
+	bool done = __dune_exchange((uint32_t *)word, old, new);
 	__dune_signals_restore(mask);
 	return done;
 }
@@ -221,21 +223,47 @@ struct copy *__dune_copy_of(const struct call_state *s, uint64_t address)
 	return c;
 }
 
+long __dune_call_memory_get(uint64_t *size)
+{
+	uint64_t room;
+	long at;
+
+	if (!__dune_process.check)
+		return dune_syscall6(__NR_mmap, 0, *size, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at = __dune_area_lend(&room);
+	if (is_error(at))
+		return at;
+	if (room < *size) {
+		__dune_area_return(at);
+		return -E2BIG;
+	}
+	*size = room;
+	return at;
+}
+
+void __dune_call_memory_put(unsigned long at, uint64_t size)
+{
+	if (__dune_process.check)
+		__dune_area_return(at);
+	else
+		dune_syscall2(__NR_munmap, at, size);
+}
+
 /* Not where a filter of the program's might forbid it. */
 static bool new_chunk(struct call_state *s, uint64_t need)
 {
-	uint64_t size = (sizeof(struct chunk) + need + CHUNK_MIN - 1) & -CHUNK_MIN;
 	struct chunk *chunk;
+	uint64_t size;
 	long ret;
 
 	if (region_state()->filtered)
 		return false;
-	if (__dune_process.check)
-		ret = __dune_area_lend(&size);
-	else
-		ret = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE,
-				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (is_error(ret) || size < sizeof(struct chunk) + need)
+	size = sizeof(struct chunk) + need;
+	if (!__dune_process.check)
+		size = (size + CHUNK_MIN - 1) & -CHUNK_MIN;
+	ret = __dune_call_memory_get(&size);
+	if (is_error(ret))
 		return false;
 	chunk = (struct chunk *)ret;
 	chunk->next = s->chunks;
@@ -269,10 +297,8 @@ void __dune_call_state_clear(struct dune_thread *t)
 
 	for (struct chunk *chunk = s->chunks, *next; chunk; chunk = next) {
 		next = chunk->next;
-		if (__dune_process.check)
-			__dune_area_return((unsigned long)chunk);
-		else if (!region_state()->filtered)
-			dune_syscall2(__NR_munmap, chunk, chunk->size);
+		if (!region_state()->filtered)
+			__dune_call_memory_put((unsigned long)chunk, chunk->size);
 	}
 	for (unsigned int i = 0; i < s->nr_held; i++) {
 		__atomic_fetch_sub(&s->held[i]->ref, PAGE_HELD, __ATOMIC_RELAXED);
