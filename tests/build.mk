@@ -54,6 +54,11 @@ $(T)/guest/mem-aslr: STATIC := -static-pie
 # It walks libdune's table of system calls.
 $(T)/guest/ring3-descriptor: CPPFLAGS += -Ilibdune
 
+# Ordinary programs that do so.
+$(T)/check/%: tests/check/%.c libdune/base/syscalls.c
+	$(guest_program)
+$(T)/check/%: CPPFLAGS += -Ilibdune
+
 $(T)/guest/elf: LDLIBS += -lelf -lz
 
 # Guests made directly on the ABI.
