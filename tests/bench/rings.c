@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,16 +86,29 @@ int main(int argc, char **argv)
 {
 	char *started[] = { argv[0], "started", NULL };
 	char *fresh = mmap(NULL, SAMPLES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	static const char file[] = "/tmp/rings/file", symbolic[] = "/tmp/rings/link";
+	struct stat st;
 	pthread_t thread;
+	long n = 0;
+	int fd, opened;
 	pid_t pid;
 
 	if (argc > 2)
 		return command(argv + 2);
 	if (argc > 1)
 		return 0;
+	mkdir("/tmp/rings", 0700);
+	close(open(file, O_CREAT | O_WRONLY, 0600));
+	symlink("file", symbolic);
+	fd = open("/dev/zero", O_RDONLY);
 	for (int i = 0; i < 20; i++)
 		syscall(SYS_getpid);
 	MEDIAN("getpid()", SAMPLES, syscall(SYS_getpid));
+	MEDIAN("read() of a byte", SAMPLES, n += read(fd, page, 1));
+	MEDIAN("stat()", SAMPLES, n += stat(file, &st));
+	MEDIAN("open()", SAMPLES, opened = open(file, O_RDONLY); close(opened));
+	MEDIAN("open() by a link", SAMPLES, opened = open(symbolic, O_RDONLY); close(opened));
+	MEDIAN("open() of O_PATH", SAMPLES, opened = open(file, O_PATH); close(opened));
 	MEDIAN("first touch of a page", SAMPLES, fresh[i * PAGE] = 1);
 	signal(SIGUSR1, on_signal);
 	raise(SIGUSR1);

@@ -589,6 +589,68 @@ static long track_before(struct dune_thread *t)
 	return ret;
 }
 
+/*
+ * Of a checked program: what memory it uses its arguments say alone.  As long as its page table is as libdune made it,
+ * a compare of each is enough, and there is nothing to do after it.
+ */
+static bool bounded[NR_SYSCALLS];
+
+static bool is_bounded(const struct operand *o)
+{
+	const uint32_t sizes = 1U << SIZE_FIXED | 1U << SIZE_COUNT | 1U << SIZE_RESULT | 1U << SIZE_AFTER;
+
+	return o->kind < KEPT || (o->kind != WRITTEN_REMOTE && o->kind < MASK && sizes >> o->size & 1);
+}
+
+static inline uint64_t argument(const struct guest_regs *r, unsigned int n)
+{
+	static const uint8_t at[] = {
+		offsetof(struct guest_regs, rdi), offsetof(struct guest_regs, rsi), offsetof(struct guest_regs, rdx),
+		offsetof(struct guest_regs, r10), offsetof(struct guest_regs, r8), offsetof(struct guest_regs, r9),
+		[NO_ARGUMENT] = offsetof(struct guest_regs, rax),	/* of no use */
+	};
+
+	return *(const uint64_t *)((const char *)r + at[n]);
+}
+
+/* The most that it can be. */
+static uint64_t bound_of(const struct operand *o, const struct guest_regs *r)
+{
+	uint64_t n = argument(r, o->with);
+
+	switch ((enum size)o->size) {
+	case SIZE_FIXED:
+		return o->bytes;
+	case SIZE_AFTER:
+		return o->bytes + bytes_of(n, 1);
+	default:
+		return bytes_of(o->narrow ? (uint32_t)n : n, o->bytes);
+	}
+}
+
+HOT static long check_bounds(const struct guest_regs *r, unsigned int nr)
+{
+	const struct operand *o = first_operand(call_of(nr)), *const end = end_of_operands(call_of(nr));
+	const bool has_function = functions[nr];
+
+	for (; o < end; o++) {
+		const uint64_t value = argument(r, o->arg);
+
+		if (o->if_arg && ((uint32_t)argument(r, o->if_arg - 1) & o->if_mask) != o->if_value)
+			continue;
+		if (o->kind == DESCRIPTOR) {
+			if (engine_owns_fd(value))
+				return -EBADF;
+		} else if (o->kind >= KEPT) {
+			if (value && out_of_bounds(value, bound_of(o, r)))
+				return -EFAULT;
+		} else if (!has_function && out_of_bounds(value, o->with == NO_ARGUMENT ? 1 : argument(r, o->with))) {
+			return -ENOMEM;		/* a mapping: each function says itself what it refuses */
+		}
+	}
+	return 0;
+}
+
 static long look_before(struct dune_thread *t)
 {
 	const struct guest_regs *r = t->vcpu.regs;
@@ -597,9 +659,14 @@ static long look_before(struct dune_thread *t)
 	/* All that have a descriptor and come here untracked. */
 	if (engine_owns_fd(r->rdi) && (r->rax == __NR_fstat || r->rax == __NR_newfstatat || r->rax == __NR_statx))
 		return -EBADF;
-	/* Libdune's own calls come from ring 0. */
-	if (__dune_process.check ? !__dune_engine_cpl(&t->vcpu) : !READ_ONCE(__dune_tracking))
+	if (__dune_process.check) {
+		if (!__dune_engine_cpl(&t->vcpu))	/* libdune's own */
+			return 0;
+		if (bounded[t->output_nr] && !READ_ONCE(__dune_tracking))
+			return check_bounds(r, t->output_nr);
+	} else if (!READ_ONCE(__dune_tracking)) {
 		return 0;
+	}
 	t->tracked = true;
 	return track_before(t);
 }
@@ -609,8 +676,10 @@ static long check(struct dune_thread *t)
 {
 	long ret;
 
-	if (!__dune_process.check || !t->tracked)
+	if (!__dune_process.check || !__dune_engine_cpl(&t->vcpu))
 		return FORWARD_CALL;
+	if (!t->tracked)
+		return __dune_check(t, t->vcpu.regs);
 	ret = __dune_check(t, call_state(t)->moved ? &call_state(t)->regs : t->vcpu.regs);
 	if (!call_state(t)->moved)
 		t->tracked = false;
@@ -829,6 +898,21 @@ HOT long __dune_sys_look(struct dune_thread *t, struct guest_regs *r)
 	return ret ? ret : finish(t, check(t));
 }
 
+/* The same for a checked program's call whose bounds are enough. */
+HOT static long sys_bounded(struct dune_thread *t, struct guest_regs *r)
+{
+	const unsigned int nr = r->rax;
+	long ret;
+
+	if (READ_ONCE(__dune_tracking))
+		return __dune_sys_look(t, r);
+	if (!__dune_engine_cpl(&t->vcpu))
+		return FORWARD_CALL;
+	ret = check_bounds(r, nr);
+	t->output_nr = nr;
+	return ret ? ret : __dune_check(t, r);
+}
+
 static bool uses_memory(const struct call_row *call)
 {
 	for_each_operand(o, call)
@@ -841,10 +925,11 @@ static void look_at(unsigned int nr)
 {
 	syscall_fn *place = &__dune_syscall_table[nr];
 
-	if (*place == __dune_sys_look || *place == call_function)
+	if (*place == __dune_sys_look || *place == call_function || *place == sys_bounded)
 		return;
 	functions[nr] = *place;
-	__atomic_store_n(place, *place ? call_function : __dune_sys_look, __ATOMIC_RELEASE);
+	__atomic_store_n(place, *place ? call_function : bounded[nr] ? sys_bounded : __dune_sys_look,
+			 __ATOMIC_RELEASE);
 }
 
 /* With the lock held, on both sides: from now on it matters what system calls read and write. */
@@ -878,10 +963,13 @@ void __dune_check_calls(void)
 	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++) {
 		const struct call_row *call = call_of(nr);
 
+		copied[nr] = is_copied(nr);
+		bounded[nr] = !copied[nr];
+		for_each_operand(o, call)
+			bounded[nr] &= is_bounded(o);
 		if (!(call->flags & CALL_KNOWN) || call->flags & CALL_UNCHECKED)
 			__dune_syscall_table[nr] = no_such_call;
 		else if (call->nr_operands || nr == __NR_restart_syscall || nr == __NR_exit_group)
 			look_at(nr);
-		copied[nr] = is_copied(nr);
 	}
 }

@@ -169,8 +169,16 @@ static struct page *get_page(uint64_t at)
 	return page_of_pool(at) && dune_pa2page(at)->ref ? dune_page_get(dune_pa2page(at)) : NULL;
 }
 
+static bool copy_bytes(struct access *a, uint64_t at, void *buffer, uint64_t n, bool write)
+{
+	return write ? __dune_copy_safely(a->t, (void *)at, buffer, n) :
+		       __dune_copy_safely(a->t, buffer, (const void *)at, n);
+}
+
 long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n, bool write)
 {
+	if (__dune_process.check && n)	/* its page table has nothing elsewhere */
+		return !no_range(va, n) && !out_of_bounds(va, n) && copy_bytes(a, va, buffer, n, write) ? 0 : -EFAULT;
 	for (uint64_t piece; n; n -= piece, va += piece, buffer = (char *)buffer + piece, a->page++) {
 		struct page *page = NULL;
 		struct leaf leaf;
@@ -179,7 +187,7 @@ long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n
 		bool done;
 
 		piece = PGSIZE - PGOFF(va) < n ? PGSIZE - PGOFF(va) : n;
-		if (no_range(va, piece) || out_of_bounds(va, piece))
+		if (no_range(va, piece))
 			return -EFAULT;
 		state = memory_lock();
 		reach = look(a->t, va, write, &leaf);
@@ -196,8 +204,7 @@ long __dune_copy_through(struct access *a, uint64_t va, void *buffer, uint64_t n
 			leaf.at = va;
 		if (!leaf.at)
 			return UNKNOWN_PLACE;
-		done = write ? __dune_copy_safely(a->t, (void *)leaf.at, buffer, piece) :
-			       __dune_copy_safely(a->t, buffer, (const void *)leaf.at, piece);
+		done = copy_bytes(a, leaf.at, buffer, piece, write);
 		dune_page_put(page);
 		if (!done)
 			return -EFAULT;
@@ -442,10 +449,12 @@ long __dune_place_word(struct access *a, uint64_t *va, bool write)
 	return 0;
 }
 
+#define STRING_PIECE	128	/* of a string is read at a time, for it may end anywhere */
+
 /* Bytes of a string, at most @max; true: the last one is its NUL. */
 static long string_size(struct access *a, uint64_t va, uint64_t max, uint64_t *size, bool *ends)
 {
-	char text[128];
+	char text[STRING_PIECE];
 
 	for (uint64_t n = 0, piece; n < max; n += piece) {
 		long ret;
@@ -474,6 +483,42 @@ static long string_size(struct access *a, uint64_t va, uint64_t max, uint64_t *s
 /* Where it ends may be found out or not: it counts the same, and more than either. */
 #define STRING_PAGES	0x10000
 
+/*
+ * Of a checked program, for which copies are made: the string is read only once, to where its copy is.  -ENOMEM: there
+ * is no room for it.
+ */
+static long move_string(struct access *a, uint64_t *va, uint64_t max)
+{
+	struct call_state *s = call_state(a->t);
+	char *text = (char *)s->free + sizeof(struct copy);
+	uint64_t room = s->end - s->free, n = 0, some, mask;
+	bool done = true, ends = false;
+	struct copy *c;
+
+	if (room < sizeof(*c) + max + 16)
+		return -ENOMEM;
+	mask = let_faults_come(a->t);
+	while (n < max && !ends && done) {
+		some = PGSIZE - PGOFF(*va + n);
+		if (some > STRING_PIECE)
+			some = STRING_PIECE;
+		if (some > max - n)
+			some = max - n;
+		if (out_of_bounds(*va + n, some))	/* it may end before that */
+			some = out_of_bounds(*va + n, 1) ? 0 : __dune_process.region - (*va + n);
+		done = some && __dune_copy(text + n, (const void *)(*va + n), some);
+		for (const uint64_t end = n + some; done && !ends && n < end; n++)
+			ends = !text[n];
+	}
+	__dune_signals_restore(mask);
+	if (!done)
+		return -EFAULT;
+	c = new_copy(s, *va, n);
+	c->maybe = c->sparse = false;
+	*va = (uint64_t)c->data;
+	return 0;
+}
+
 long __dune_place_string(struct access *a, uint64_t *va, uint64_t max)
 {
 	const uint64_t last = 1UL << 47, page = a->page;
@@ -486,6 +531,9 @@ long __dune_place_string(struct access *a, uint64_t *va, uint64_t max)
 	/* It seldom matters where it ends. */
 	if (no_range(*va, max) || __dune_copy_of(call_state(a->t), *va))
 		return 0;
+	ret = a->moving && (a->strings || out_of_bounds(*va, max)) ? move_string(a, va, max) : -ENOMEM;
+	if (ret != -ENOMEM)
+		return ret;
 	if (!all_here(a, *va, max) || a->strings || out_of_bounds(*va, max)) {
 		ret = string_size(a, *va, max, &size, &ends);
 		if (!ret)
