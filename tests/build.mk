@@ -119,6 +119,12 @@ $(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/threads
 	libdune/memory/page.c libdune/memory/granule.c libdune/memory/walk.c \
 	libdune/memory/precise.c libdune/memory/map.c libdune/memory/lookup.c libdune/memory/merge.c libdune/memory/cow.c libdune/memory/scan.c libdune/memory/space.c libdune/threads/region.c
 
+# Policies of the sandbox.
+$(T)/unit/test_policy: CPPFLAGS += -I. -Ilibdune
+$(T)/unit/test_policy: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
+$(T)/unit/test_policy: LDLIBS += -lyaml
+$(T)/unit/test_policy: sandbox/files.c sandbox/network.c sandbox/calls.c sandbox/build.c sandbox/read.c sandbox/print.c
+
 $(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
 $(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
 $(T)/unit/test_procmap: libdune/base/procmap-line.c

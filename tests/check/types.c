@@ -151,7 +151,7 @@ static void check_call(const char *event)
 	FILE *f;
 
 	if (nr < 0)
-		return;		/* of the 32-bit ABI, or newer than the table, which is ENOSYS: there is nothing to look at */
+		return;		/* of the 32-bit ABI, or newer than the table: ENOSYS */
 	calls++;
 	snprintf(path, sizeof(path), EVENTS "/%s/format", event);
 	f = fopen(path, "r");

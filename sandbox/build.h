@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A policy while it is written: what people say, rule by rule.  With the C library; never seen by what judges.
+ *
+ * Functions that return bool return false if what they were given makes no rule; builder_error() says why then, in a
+ * sentence without a place, for whoever has read it knows that.  Memory that cannot be had ends the program.
+ */
+#ifndef SANDBOX_BUILD_H
+#define SANDBOX_BUILD_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "policy.h"
+
+struct builder;
+
+/* Where a rule is written. */
+struct place {
+	const char *file;	/* NULL: the command line */
+	unsigned int line;
+	unsigned int rank;	/* files that include others have a higher one, and say it again */
+};
+
+struct builder *builder_new(void);
+void builder_free(struct builder *b);
+const char *builder_error(const struct builder *b);
+
+enum path_set { SET_FILES, SET_EXEC };
+
+/* @data, of ACCESS_DATA, may have NULs. */
+bool builder_path(struct builder *b, const struct place *place, enum path_set set, const char *pattern,
+		  enum policy_access access, const char *data, size_t length);
+/* `[deny] connect|bind|any tcp|udp|unix|any ADDRESS [PORT[-PORT]]` (dune-sandbox.policy(5)) */
+bool builder_network(struct builder *b, const struct place *place, const char *rule);
+/* A call's name, number or `@group`; `allow`, `deny`, `kill` or an errno's name; and conditions, or NULL. */
+bool builder_call(struct builder *b, const struct place *place, const char *name, const char *action,
+		  const char *conditions);
+/* NAME, or NAME=VALUE */
+bool builder_environment(struct builder *b, const char *text);
+bool builder_limit(struct builder *b, const char *name, const char *value);
+
+/* The finished policy: malloc()ed, of ->size bytes.  The builder can go on. */
+struct policy *builder_finish(struct builder *b);
+
+/* read.c: all that a file says, and the files that it includes.  false: the error was printed on stderr. */
+bool policy_read_file(struct builder *b, const char *file);
+
+/* print.c: as a file that says the same. */
+void policy_print(FILE *out, const struct policy *p);
+const char *policy_access_name(enum policy_access access);
+const char *policy_limit_name(enum policy_limit limit);
+const char *policy_call_name(unsigned int nr);		/* NULL: there is none */
+const char *policy_error_name(unsigned int error);	/* of those that a policy can say */
+bool policy_call_number(const char *name, unsigned int *nr);
+
+#endif /* SANDBOX_BUILD_H */
