@@ -11,7 +11,7 @@ LIBDUNE_COMPAT := compat/compat-inline.c compat/full.c compat/ranges.c compat/va
 LIBDUNE_API := api/inline.c api/init.c api/pin.c api/outside.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c host/report.c \
 	host/calls/table.c host/calls/mappings.c host/calls/operands.c host/calls/uaccess.c host/calls/check.c \
-	host/calls/robust.c host/calls/clone.c \
+	host/calls/robust.c host/calls/callbacks.c host/calls/clone.c \
 	host/calls/exec.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c host/calls/maps.c \
 	host/calls/mlock.c host/calls/ptrace.c host/calls/tid.c \
 	host/signals/actions.c host/signals/doing.c host/signals/deliver.c host/signals/sigreturn.c
@@ -80,11 +80,23 @@ $(B)/lib/pkgconfig/%.pc: libdune/%.pc.in libdune/build.mk
 		-e 's|@INCLUDEDIR@|$(abspath libdune/include)|' -e 's|@VERSION@|$(LIBDUNE_VERSION)|' $< > $@
 
 # What programs are started in Dune mode with: build/lib/dune-preload.so, the room "launch" with all below it.
-LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o image.o start.o environment.o monitor.o ring3.o)
-LIBS += $(B)/lib/dune-preload.so
-$(LAUNCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
-$(LAUNCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
-$(LAUNCH_OBJ): | $(LIBDUNE_OFFSETS)
+LOADER_OBJ := $(addprefix $(B)/pic/libdune/launch/,begin.o image.o start.o environment.o monitor.o ring3.o)
+LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o alone.o) $(LOADER_OBJ)
+# What programs are linked with that watch others (dune-ring3.h): the same as a loader, and an ordinary program's code.
+WATCH_OBJ := $(B)/pic/libdune/launch/watched.o $(LOADER_OBJ)
+FIND_OBJ := $(addprefix $(B)/pic/libdune/launch/,find.o watch.o)
+LIBS += $(B)/lib/dune-preload.so $(B)/lib/libdune-ring3.a $(B)/lib/pkgconfig/libdune-ring3.pc
+$(LAUNCH_OBJ) $(WATCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
+$(LAUNCH_OBJ) $(WATCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
+$(LAUNCH_OBJ) $(WATCH_OBJ): | $(LIBDUNE_OFFSETS)
+$(FIND_OBJ): CPPFLAGS += -Ilibdune
+$(FIND_OBJ): CFLAGS += -fvisibility=hidden
+
+$(B)/lib/libdune-ring3.a: $(WATCH_OBJ) $(FIND_OBJ)
+	$(call say,AR)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
 
 # First of all initializers, no library needed, nothing exported; as a program it begins at dune_load.  Code and
 # constants are one mapping, as each costs every fork of the program (some 4,000 instructions).

@@ -192,17 +192,32 @@ $(T)/link/hello-installed: apps/hello/hello.c $(INSTALLED)/lib/pkgconfig/libdune
 	$(Q)$(CC) $(CFLAGS) -o $@ $< -Wl,-rpath,/opt/dune/lib \
 		$$(PKG_CONFIG_LIBDIR=$(INSTALLED)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(T)/installed pkg-config --cflags --libs libdune)
 
-PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape)
+PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape watchee)
 GUEST_TESTS += $(PLAIN_TESTS)
 $(T)/link/spinner: CFLAGS += -fno-omit-frame-pointer
 $(T)/link/asan: CFLAGS += -fsanitize=address -O0 -Wno-use-after-free
 $(T)/link/lsan: CFLAGS += -fsanitize=leak -O1
-$(T)/link/escape: CFLAGS += -pthread
+$(T)/link/escape $(T)/link/watchee: CFLAGS += -pthread
 $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Itests/include -o $@ $<
 $(T)/link/respawn: tests/include/kept-pages.h
+
+# Programs that watch others, as their users build them.
+WATCHERS := $(T)/link/watch $(T)/link/tracer
+GUEST_TESTS += $(WATCHERS)
+# The example of doc/howto.md.
+$(T)/link/tracer.c: doc/howto.md
+	@mkdir -p $(@D)
+	$(Q)awk '/^## /{ on = $$0 == "## A program that watches another" } on && /^```/ { code = !code; next } on && code' $< >$@
+	$(Q)[ "$$(grep -c . $@)" -le 40 ]
+$(T)/link/tracer: $(T)/link/tracer.c
+$(T)/link/watch: tests/link/watch.c
+$(WATCHERS): $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a $(B)/lib/pkgconfig/libdune-ring3.pc
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Wall -Wextra -Werror -g -o $@ $(filter %.c,$^) $$(PKG_CONFIG_LIBDIR=$(B)/lib/pkgconfig pkg-config --cflags --libs libdune-ring3)
 
 # Tests as ordinary programs, for dune-run: without the note that they have libdune.
 RING3_TESTS := $(addprefix $(T)/ring3/proc-,threads many fork stopped signals killed every-instruction longjmp locks interrupts fault-storm frames beside storm calls timers tsc jobs listing maps ranges futex dispatch confined fd-limit)

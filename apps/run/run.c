@@ -20,88 +20,10 @@
 #include "launch/launch.h"
 #include "remote.h"
 
-#define DEVICE		"/dev/dune"
 #define INSTALLED	"/usr/local/lib/" LAUNCH_OBJECT
 
-#define NO_PROGRAM	"not a 64-bit x86 program, nor a script that begins with #! and its interpreter"
-
-enum { FAILED = LAUNCH_FAILED, CANNOT_RUN = 126, NOT_FOUND = 127 };
-
-static void __attribute__((noreturn, format(printf, 2, 3))) die(int status, const char *fmt, ...)
-{
-	va_list args;
-
-	fputs("dune-run: ", stderr);
-	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(status);
-}
-
-/* The program as execvp() would find it. */
-static void find_program(const char *name, char path[PATH_MAX])
-{
-	const char *dir = getenv("PATH");
-	int error = ENOENT;
-	size_t length;
-	struct stat st;
-
-	if (strchr(name, '/')) {
-		snprintf(path, PATH_MAX, "%s", name);
-		if (stat(path, &st))
-			die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", name, strerror(errno));
-		return;
-	}
-	if (!dir)
-		dir = "/bin:/usr/bin";
-	for (;; dir += length + 1) {
-		length = strcspn(dir, ":");
-		snprintf(path, PATH_MAX, "%.*s/%s", length ? (int)length : 1, length ? dir : ".", name);
-		if (!stat(path, &st) && S_ISREG(st.st_mode)) {
-			if (!access(path, X_OK))
-				return;
-			error = EACCES;
-		}
-		if (!dir[length])
-			break;
-	}
-	die(error == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", name, strerror(error));
-}
-
-/* What can be said without the kernel's attempt: to open what is no file could do something, or wait. */
-static void check_program(const char *path, struct program *program, bool check)
-{
-	struct stat st;
-
-	if (stat(path, &st))
-		die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode) || access(path, X_OK))
-		die(CANNOT_RUN, "%s: %s", path, strerror(S_ISDIR(st.st_mode) ? EISDIR : EACCES));
-	__dune_program(program, AT_FDCWD, path, 0, check ? LOADS_ALL : LOADS_STATIC);
-	if (program->kind == PROGRAM_PRIVILEGED)
-		die(CANNOT_RUN, "%s: set-user-ID, set-group-ID or with capabilities of its own: "
-		    "such a program is not run in Dune mode", path);
-	if (program->kind == PROGRAM_32BIT || (check && program->fd < 0 && !program->error))
-		die(CANNOT_RUN, "%s: " NO_PROGRAM, path);
-	if (check && program->fd < 0)
-		die(CANNOT_RUN, "%s: %s", path, strerror(-program->error));
-}
-
-/* The kernel has refused it with @error.  What it says of a script's interpreter sounds as if the script were meant. */
-static void __attribute__((noreturn)) refused(const char *path, const struct program *program, int error)
-{
-	int status = error == ENOENT ? NOT_FOUND : CANNOT_RUN;
-
-	if (error == ENOEXEC)
-		die(status, "%s: %s: " NO_PROGRAM, path, strerror(error));
-	if (program->kind == PROGRAM_DYNAMIC && error == ENOENT && !access(path, F_OK))
-		die(status, "%s: the dynamic linker that %s names is not there", path,
-		    program->nr_args ? program->args[0] : "it");
-	if (program->nr_args && error != ELOOP)
-		die(status, "%s: %s: bad interpreter: %s", path, program->args[0], strerror(error));
-	die(status, "%s: %s", path, strerror(error));
-}
+#define FAILED		LAUNCH_FAILED
+#define die		__dune_launch_die
 
 /* ../lib beside this program's directory, else where it is installed. */
 static void find_object(char path[PATH_MAX])
@@ -126,83 +48,8 @@ static void find_object(char path[PATH_MAX])
 	die(FAILED, "cannot find " LAUNCH_OBJECT " beside this program or at " INSTALLED);
 }
 
-/*
- * Is this process in Dune mode already?  Then it has the device, and what it executes is in Dune mode too.
- * Where the device cannot be had, one message here is clearer than one from inside the program.
- */
-static bool in_dune_mode(void)
-{
-	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
-
-	if (fd < 0 && errno == EBUSY)
-		return true;
-	if (fd < 0)
-		die(FAILED, DEVICE ": %s%s", strerror(errno),
-		    errno == ENOENT ? " (is the module loaded?)" : "");
-	close(fd);
-	return false;
-}
-
 /* tracee.c puts the number of the process there. */
 static char debug[sizeof(DUNE_DEBUG_VARIABLE) + DUNE_DEBUG_DIGITS] = DUNE_DEBUG_VARIABLE;
-
-/* So many variables go again when the program begins (launch.h). */
-static void add_variables(const char *first, const char *second)
-{
-	size_t count = 0;
-	char **env;
-
-	while (environ[count])
-		count++;
-	env = calloc(count + 3, sizeof(*env));
-	if (!env)
-		die(FAILED, "%s", strerror(ENOMEM));
-	memcpy(env, environ, count * sizeof(*env));
-	env[count++] = (char *)first;
-	env[count] = (char *)second;
-	environ = env;
-}
-
-static void set_environment(const char *object, bool debugged)
-{
-	const char *old = getenv("LD_PRELOAD");
-	char *variable;
-
-	if (strpbrk(object, " :"))
-		die(FAILED, "%s: LD_PRELOAD cannot name a path with a space or a colon", object);
-	if (asprintf(&variable, "LD_PRELOAD=%s%s%s", object, old ? ":" : "", old ? old : "") < 0)
-		die(FAILED, "%s", strerror(ENOMEM));
-	if (!old)
-		add_variables(variable, debugged ? debug : variable);
-	else if (putenv(variable))
-		die(FAILED, "%s", strerror(ENOMEM));
-	else if (debugged)
-		add_variables(debug, debug);
-}
-
-/*
- * A statically linked program, or one that is checked, is started by the object (launch/image.c), which gets its
- * descriptor; of a script the arguments, @args, are what the kernel would make them.
- */
-static char **loader_args(const char *object, const char *name, const struct program *program, char **args,
-			  const char *setting)
-{
-	size_t count = 0, skipped = program->nr_args ? 1 : 0;
-	char **argv, **p;
-
-	while (args[count])
-		count++;
-	p = argv = calloc(LOADER_ARGS + program->nr_args + count + 1, sizeof(*argv));
-	if (!argv || asprintf(&argv[1], "%d%s", program->fd, setting) < 0)
-		die(FAILED, "%s", strerror(ENOMEM));
-	argv[0] = (char *)object;
-	argv[2] = (char *)name;
-	p += LOADER_ARGS;
-	memcpy(p, program->args, program->nr_args * sizeof(*argv));
-	memcpy(p + program->nr_args, args + skipped, (count - skipped) * sizeof(*argv));
-	fcntl(program->fd, F_SETFD, 0);
-	return argv;
-}
 
 /* Where the code of the program is: for a script, its interpreter's. */
 static const char *symbol_file(const char *path, const struct program *program)
@@ -240,7 +87,7 @@ static void __attribute__((noreturn)) execute(const char *start, const char *pat
 	if (port >= 0)
 		remote_run(port, start, symbol_file(path, program), argv);
 	execv(start, argv);
-	refused(path, program, errno);
+	__dune_launch_refused(path, program, errno);
 }
 
 int main(int argc, char **argv)
@@ -282,19 +129,23 @@ int main(int argc, char **argv)
 		putenv(DUNE_RING0_VARIABLE "1");
 	argv++;
 	unsetenv("DUNE_DEBUG");
-	find_program(argv[0], path);
-	inside = in_dune_mode();	/* before the program is opened, for that may take the last descriptor */
-	check_program(path, &program, check);
+	__dune_launch_find(argv[0], path);
+	/* Before the program is opened, for that may take the last descriptor. */
+	inside = __dune_launch_inside();
+	__dune_launch_check(path, &program, check);
 	if (inside && check)
 		die(FAILED, "--check: this process is in Dune mode already: start it from outside");
 	if (inside) {
 		if (port >= 0)
-			add_variables(debug, debug);
+			__dune_launch_add_variables(debug, debug);
 		execute(path, path, &program, argv, port);
 	}
 	find_object(object);
-	set_environment(object, port >= 0);
-	if (program.fd >= 0)
-		execute(object, path, &program, loader_args(object, path, &program, argv, check ? checked : ""), port);
+	__dune_launch_environment(object, port >= 0 ? debug : NULL);
+	if (program.fd >= 0) {
+		char **args = __dune_launch_args(object, path, &program, argv, check ? checked : "");
+
+		execute(object, path, &program, args, port);
+	}
 	execute(path, path, &program, argv, port);
 }

@@ -6,6 +6,7 @@
 #include <linux/mman.h>
 
 #include "api/api.h"
+#include "host/callbacks.h"
 #include "host/calls.h"
 #include "host/host.h"
 #include "host/signals.h"
@@ -154,6 +155,7 @@ int __dune_enter_ring3(const struct guest_regs *regs, bool debugged)
 	__dune_engine_set_cpl(&t->vcpu, 3);
 	assert_ring(t);
 	__dune_process.fresh = false;
+	__dune_callback_begin(t, DUNE_RING3_BY_EXEC);
 	__dune_run_anew(t);
 }
 

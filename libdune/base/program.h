@@ -44,7 +44,8 @@ void __dune_program(struct program *p, int dirfd, const char *path, int flags, u
 
 /*
  * The first arguments of the loader: its own name, the number of the program's descriptor, the program's name. Behind
- * the number LOADER_CHECK has the program checked, and all that it starts.
+ * the number LOADER_CHECK has the program checked, and all that it starts; a number behind that is the first of the
+ * descriptors that callbacks need (host/callbacks.h).
  */
 #define LOADER_ARGS	3
 #define LOADER_CHECK	'c'

@@ -112,6 +112,63 @@ int __dune_engine_open(struct engine_info *engine)
 	return ret;
 }
 
+static bool is_open(unsigned int fd)
+{
+	return !is_error(dune_syscall2(__NR_fcntl, fd, F_GETFD));
+}
+
+/* Is nothing at @base and behind, but the engine's own? */
+static bool is_room(unsigned int base, unsigned int count)
+{
+	for (unsigned int i = 0; i <= count; i++)
+		if (base + i != (unsigned int)device() && is_open(base + i))
+			return false;
+	return true;
+}
+
+static long move_fd(unsigned int from, unsigned int to, int flags)
+{
+	long ret = from == to ? 0 : dune_syscall3(__NR_dup3, from, to, flags);
+
+	if (is_error(ret))
+		return ret;
+	if (from != to)
+		dune_syscall1(__NR_close, from);
+	return 0;
+}
+
+/* The last one first: that fails if a number is beyond the limit. */
+static long move_fds(unsigned int base, unsigned int first, unsigned int count)
+{
+	long ret = 0;
+
+	for (unsigned int i = count; i && !ret; i--)
+		ret = move_fd(first + i - 1, base + i, 0);
+	if (!ret)
+		ret = move_fd(device(), base, O_CLOEXEC);
+	if (!ret)
+		__dune_engine_fds = (struct engine_fds){ base, count + 1 };
+	return ret;
+}
+
+int __dune_engine_keep_fds(unsigned int first, unsigned int count)
+{
+	struct fd_limits limits;
+	long ret = -EMFILE;
+
+	/* As the process that has executed this one had them. */
+	if (device() + 1U == first) {
+		__dune_engine_fds.count = count + 1;
+		return 0;
+	}
+	__dune_fd_limit_raise(&limits);
+	for (unsigned int base = device(); base && ret; base--)
+		if (is_room(base, count))
+			ret = move_fds(base, first, count);
+	__dune_fd_limit_restore(&limits);
+	return ret;
+}
+
 void __dune_engine_close(void)
 {
 	dune_syscall1(__NR_close, device());

@@ -84,6 +84,12 @@ struct engine_fds {
 
 extern struct engine_fds __dune_engine_fds;
 
+/*
+ * Before any vCPU is made: @count descriptors from @first on come behind the engine's, which may move for that, and
+ * belong to them from now on.  They stay open in what is executed.  0 or -errno.
+ */
+int __dune_engine_keep_fds(unsigned int first, unsigned int count);
+
 static inline bool engine_owns_fd(int fd)
 {
 	return (unsigned int)fd - __dune_engine_fds.first < __dune_engine_fds.count;

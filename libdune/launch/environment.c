@@ -21,10 +21,12 @@ bool preload_starts_with(const char *text, const char *start)
 }
 
 /* Does the path [start, end) name this object? */
-static bool is_object(const char *start, const char *end)
+static bool is_object(const char *start, const char *end, const char *object)
 {
 	size_t size = sizeof(LAUNCH_OBJECT) - 1;
 
+	if (object)
+		return preload_starts_with(start, object) && !object[end - start];
 	return (size_t)(end - start) > size && end[-size - 1] == '/' && preload_starts_with(end - size, LAUNCH_OBJECT);
 }
 
@@ -46,14 +48,14 @@ static void remember(const char *start, const char *end)
 }
 
 /* Cut our path out of LD_PRELOAD's list of paths; false: it was alone, the program has no such variable. */
-static bool take_out(char *list)
+static bool take_out(char *list, const char *object)
 {
 	char *start = list, *end, *to;
 
 	for (; *start; start = *end ? end + 1 : end) {
 		for (end = start; *end && !separates(*end); end++)
 			;
-		if (!is_object(start, end))
+		if (!is_object(start, end, object))
 			continue;
 		remember(start, end);
 		if (!*end && start == list)
@@ -70,7 +72,7 @@ static bool take_out(char *list)
 	return true;
 }
 
-static bool stays(char *string, struct wishes *wishes)
+static bool stays(char *string, const char *object, struct wishes *wishes)
 {
 	if (preload_starts_with(string, DUNE_DEBUG_VARIABLE)) {
 		/* Not in a program that a child of the debugged one executes. */
@@ -81,7 +83,7 @@ static bool stays(char *string, struct wishes *wishes)
 	/* All that the program starts is to be so too. */
 	if (preload_starts_with(string, DUNE_RING0_VARIABLE "1"))
 		wishes->ring0 = true;
-	return !preload_starts_with(string, variable) || take_out(string + VARIABLE_LENGTH);
+	return !preload_starts_with(string, variable) || take_out(string + VARIABLE_LENGTH, object);
 }
 
 /* Behind the environment's end the program may look for the auxiliary vector: it finds entries that say nothing. */
@@ -96,7 +98,7 @@ static void fill_gap(char **gap, const Elf64_auxv_t *auxv)
 }
 
 /* The strings follow each other as the kernel has put them: those behind what is taken out move up to it. */
-struct wishes preload_clean_environment(struct start *s)
+struct wishes preload_clean_environment(struct start *s, const char *object)
 {
 	char **to = s->envp, *place = s->env_start, *next = place;
 	struct wishes wishes = { 0 };
@@ -107,7 +109,7 @@ struct wishes preload_clean_environment(struct start *s)
 
 		in_order = in_order && string == next;
 		next = (char *)preload_string_end(string);
-		if (!stays(string, &wishes))
+		if (!stays(string, object, &wishes))
 			continue;
 		if (in_order && string != place) {
 			*to++ = place;

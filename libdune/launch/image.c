@@ -25,6 +25,8 @@
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const Elf64_Dyn _DYNAMIC[] __attribute__((visibility("hidden")));
 
+int preload_callback_fds = -1;
+
 struct image {
 	const char *name;
 	int fd;
@@ -389,8 +391,11 @@ static bool read_arguments(const struct start *s, struct image *image, bool *che
 		return false;
 	image->name = s->argv[2];
 	after = read_number(s->argv[1], &image->fd);
-	*check = *after == LOADER_CHECK;
-	return !after[*check];
+	*check = after > s->argv[1] && *after == LOADER_CHECK;
+	after += *check;
+	if (*check && *after)
+		after = read_number(after, &preload_callback_fds);
+	return !*after;
 }
 
 static void __attribute__((noreturn, used)) load(void *stack)
@@ -403,6 +408,7 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	preload_relocate((unsigned long)__ehdr_start);	/* nobody else does it for a file that the kernel starts */
 	preload_find_start(&s, stack);
 	if (!read_arguments(&s, &image, &check)) {
+		preload_main(&s);
 		__dune_message(LAUNCH_OBJECT ": is loaded, or started, by dune-run");
 		for (;;)
 			dune_syscall1(__NR_exit_group, CANNOT_LOAD);
@@ -415,7 +421,7 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	/* A program that enters by itself is left alone, with all that its environment says. */
 	enters = !check && __dune_program_enters(image.segments, image.header.e_phnum, image.bias);
 	if (!enters)
-		wishes = preload_clean_environment(&s);
+		wishes = preload_clean_environment(&s, check ? s.argv[0] : NULL);
 	wishes.check = check;
 	take_out_arguments(&s);
 	set_auxv(&s, &image, &linker);

@@ -66,17 +66,27 @@ struct wishes {
 	bool ring0;
 	bool check;		/* __dune_process.check */
 };
-/* Take out what is there for this object; exec() puts it back. */
-struct wishes preload_clean_environment(struct start *s);
-/* preload.c: enter Dune mode, or end the process with a message. */
+/*
+ * Take out what is there for this object; exec() puts it back.  @object: the path of that, or NULL: any with its name.
+ */
+struct wishes preload_clean_environment(struct start *s, const char *object);
+/* begin.c: enter Dune mode, or end the process with a message. */
 void preload_enter(struct wishes wishes);
 void preload_fail(const char *what, int ret) __attribute__((noreturn));
-/* preload.c: what dune_init() needs to know of a program that is started so. */
+/* begin.c: what dune_init() needs to know of a program that is started so. */
 void preload_prepare(void);
 /* monitor.c: put a copy of this object out of the program's reach, and enter Dune mode in ring 3. */
 void preload_enter_ring3(bool debugged);
 /* image.c: have pointers in a copy of this object lead to the copy at @base. */
 void preload_relocate(unsigned long base);
+/*
+ * image.c: the first of the descriptors of callbacks, or -1.  In the copy, after dune_init(): have them called.
+ * And the object was not started as a loader, but by somebody who wants its main().  In watched.c; in the object of
+ * dune-run, which has neither, alone.c.
+ */
+extern int preload_callback_fds;
+void preload_callbacks_begin(int fds);
+void preload_main(const struct start *s);
 
 #pragma GCC visibility pop
 

@@ -15,6 +15,9 @@
 #ifndef LIBDUNE_LAUNCH_H
 #define LIBDUNE_LAUNCH_H
 
+#include <limits.h>
+#include <stdbool.h>
+
 #include "base/debug.h"
 #include "base/program.h"
 
@@ -22,5 +25,25 @@
 /* In the environment: 1 has programs run in ring 0 of the guest, and all that they start. */
 #define DUNE_RING0_VARIABLE	"DUNE_RUN_RING0="
 #define LAUNCH_FAILED	125	/* exit status: Dune mode cannot be entered */
+
+/*
+ * find.c: an ordinary program's code.  What fails ends the process, with a message and status 125 to 127.
+ */
+void __dune_launch_die(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+/* The program as execvp() would find it; @path has PATH_MAX bytes. */
+void __dune_launch_find(const char *name, char path[PATH_MAX]);
+/* Can it be run so?  *@program: what to know of it, and for the loader its descriptor. */
+void __dune_launch_check(const char *path, struct program *program, bool check);
+/* execve() has failed with @error. */
+void __dune_launch_refused(const char *path, const struct program *program, int error) __attribute__((noreturn));
+/* Is this process in Dune mode already?  Else it may have the device. */
+bool __dune_launch_inside(void);
+/* The environment, with two more variables at its end. */
+void __dune_launch_add_variables(const char *first, const char *second);
+/* ... in which LD_PRELOAD names @object; @beside, or NULL: one more variable. */
+void __dune_launch_environment(const char *object, const char *beside);
+/* The arguments that @object is to be started with, as a loader; @setting: what follows the descriptor's number. */
+char **__dune_launch_args(const char *object, const char *name, const struct program *program, char **args,
+			  const char *setting);
 
 #endif /* LIBDUNE_LAUNCH_H */

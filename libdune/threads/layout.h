@@ -44,8 +44,9 @@
 /*
  * A thread area: the engine's page, which it shares with the kernel, pages that are never accessible, the trap
  * stack, the IST stack of nested traps, signals that wait, the thread's signal actions if they are its own, what is
- * known of its system call, with copies of memory for it, a spare stack of ring 0's, the host stack, the IST stack of
- * double faults, and struct dune_thread. The guard is below the stack that runs handlers of the program.
+ * known of its system call, with copies of memory for it, a spare stack of ring 0's, memory of callbacks, the host
+ * stack, the IST stack of double faults, and struct dune_thread. The guard is below the stack that runs handlers of the
+ * program.
  *
  * What every system call uses, the struct and the beginning of the host stack, is in one page, because each fork
  * copies it. That of the first thread has what a fork writes besides (struct region_state).
@@ -61,6 +62,8 @@
 #define AREA_COPIES	(AREA_CALL + PAGE_SIZE)
 #define AREA_COPIES_END	(AREA_COPIES + 0x8000)
 #define AREA_SPARE_END	(AREA_COPIES_END + 0x4000)
+#define AREA_MEMORY	AREA_SPARE_END
+#define AREA_MEMORY_SIZE	PAGE_SIZE	/* the host stack is what is left above it */
 #define AREA_HOST_END	(AREA_THREAD - IST_SIZE)
 #define AREA_THREAD	(AREA_SIZE - NR_EXCEPTIONS * GATE_SIZE - THREAD_MAX)
 #define THREAD_MAX	1152

@@ -210,6 +210,10 @@ struct dune_thread {
 	uint32_t output_nr;		/* (h) the system call that operands.c is about */
 	bool tracked;			/* (h) ... and that this call went through the page table (uaccess.c) */
 	bool vfork_child;		/* (i) its parent frees the area */
+	bool seen;			/* (h) a callback has seen this call, and is to see its result: callbacks.c */
+	bool in_callback;		/* (h) */
+	bool is_process;		/* (i) made without CLONE_THREAD, with its parent's memory */
+	uint32_t number;		/* (h) the kernel's, or 0: nobody has asked */
 	uint64_t tid_word;		/* (h) the kernel clears it at the thread's end: host/calls/tid.c */
 	uint32_t holder;		/* (i) what a lock that it has holds; 0: it is dead, and its area is free */
 	/* ---- ring 3, the address space ---- */

@@ -16,6 +16,7 @@
 #include <linux/sched.h>
 
 #include "base/program.h"
+#include "host/callbacks.h"
 #include "host/calls.h"
 #include "host/host.h"
 
@@ -174,6 +175,16 @@ static bool is_descriptor(const char *name, const char *text, char *path, char *
 	       is_same(room, text);
 }
 
+/* Is the path of a descriptor, which is_descriptor() has made, that of one of libdune's? */
+static bool names_ours(const char *path)
+{
+	unsigned int number = 0;
+
+	for (const char *p = last_name(path); *p; p++)
+		number = 10 * number + *p - '0';
+	return engine_owns_fd(number);
+}
+
 /* What the last link of @w says takes the place of it.  @path: what @w has, room for PATH_MAX bytes. */
 static long follow(struct wanted *w, char *path)
 {
@@ -186,7 +197,7 @@ static long follow(struct wanted *w, char *path)
 	if (is_descriptor(path + folder, text, descriptor, room)) {
 		struct wanted own = { .dirfd = AT_FDCWD, .path = descriptor, .how = w->how };
 
-		return openat2(&own, 0, 0);
+		return names_ours(descriptor) ? -EACCES : openat2(&own, 0, 0);
 	}
 	if (*text == '/') {
 		w->dirfd = AT_FDCWD;
@@ -261,6 +272,8 @@ static long check_openat2(struct guest_regs *r, struct open_how *how)
 	struct wanted w = { .dirfd = r->rdi, .path = (const char *)r->rsi };
 	long ret;
 
+	if (!w.path)
+		return -EFAULT;
 	if (r->r10 < sizeof(*how))
 		return -EINVAL;
 	if (r->r10 > sizeof(*how))
@@ -285,6 +298,8 @@ static long check_open(struct dune_thread *t, struct guest_regs *r)
 
 	if (!read_open(r, t->output_nr, &w))
 		return check_openat2(r, &call_state(t)->how);
+	if (!w.path)
+		return -EFAULT;
 	if (is_name_of_memory(last_name(w.path)))
 		return open_namesake(&w);
 	if (w.how.flags & O_PATH && !(w.how.flags & O_NOFOLLOW))
@@ -374,6 +389,7 @@ long __dune_check(struct dune_thread *t, struct guest_regs *r)
 		return __dune_robust_get(t, r->rdi, r->rsi, r->rdx);
 	case __NR_exit_group:
 		__dune_robust_end(t);
+		__dune_callback_end(t, (r->rdi & 0xff) << 8, true);
 		return FORWARD_CALL;
 	}
 	return FORWARD_CALL;

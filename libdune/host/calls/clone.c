@@ -12,6 +12,7 @@
 #include <linux/resource.h>
 #include <linux/sched.h>
 
+#include "host/callbacks.h"
 #include "host/calls.h"
 #include "host/host.h"
 #include "host/signals.h"
@@ -32,6 +33,7 @@ static HOT void resume_guest(struct dune_thread *t, const struct vcpu_state *sta
 void __dune_thread_main(struct dune_thread *t)
 {
 	resume_guest(t, &t->boot);
+	__dune_callback_begin(t, t->is_process ? DUNE_RING3_BY_VFORK : DUNE_RING3_BY_THREAD);
 	__dune_signals_restore(t->boot_mask);
 }
 
@@ -49,6 +51,7 @@ static long prepare_child(struct dune_thread *parent, uint64_t flags, unsigned l
 	child->trap_err = parent->trap_err;
 	child->trap_cr2 = parent->trap_cr2;
 	child->vfork_child = flags & CLONE_VFORK;
+	child->is_process = !(flags & CLONE_THREAD);
 	__dune_engine_save(&parent->vcpu, &child->boot);
 	if (stack)
 		child->boot.regs.rsp = stack;
@@ -159,6 +162,7 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 	if (limit.done)
 		dune_syscall4(__NR_prlimit64, 0, RLIMIT_AS, &limit.old, NULL);
 	resume_guest(t, state);
+	__dune_callback_begin(t, DUNE_RING3_BY_FORK);
 }
 
 /* ---- the system calls ---- */
@@ -170,6 +174,9 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 	struct vcpu_state state;
 	long ret;
 
+	/* The child's descriptor is elsewhere then, and not beside those of callbacks. */
+	if (flags & CLONE_FILES && __dune_ring3_header)
+		return -EPERM;
 	__dune_engine_save(&t->vcpu, &state);
 	__dune_call_begin(t);
 	/* With the lock too: a child is to have the area of no other thread that forks. */
@@ -350,6 +357,7 @@ long __dune_sys_exit(struct dune_thread *t, struct guest_regs *r)
 	if (__dune_process.check)
 		__dune_robust_end(t);
 	__dune_signals_block();
+	__dune_callback_end(t, (status & 0xff) << 8, false);
 	if (t->vfork_child)
 		return __dune_forward(r);
 	__dune_thread_out(t);

@@ -13,6 +13,7 @@
 #include <linux/mman.h>
 
 #include "base/program.h"
+#include "host/callbacks.h"
 #include "host/calls.h"
 #include "host/host.h"
 #include "host/signals.h"
@@ -172,6 +173,24 @@ static long build_env(char **pointers, char *string, unsigned long envp, long co
 	return ret;
 }
 
+#define NUMBERS	3	/* pieces of NUMBER_SIZE that build_args() wants */
+
+/* The loader's first argument (base/program.h), in two pieces of @to. */
+static char *loader_setting(char *to, const struct program *p)
+{
+	char *text = __dune_decimal(to, p->fd), digits[NUMBER_SIZE], *from = "";
+
+	if (!__dune_process.check)
+		return text;
+	if (__dune_ring3_header)
+		from = __dune_decimal(digits, __dune_engine_fds.first + 1);
+	to += NUMBER_SIZE;
+	to[-1] = LOADER_CHECK;		/* in place of its NUL */
+	while ((*to++ = *from++))
+		;
+	return text;
+}
+
 /*
  * OBJECT FD NAME and the program's arguments, as the loader wants them (launch/image.c).
  */
@@ -181,12 +200,8 @@ static long build_args(char **pointers, char *numbers, const struct program *p, 
 	long skipped = p->nr_args && count ? 1 : 0;
 
 	pointers[0] = preload;
-	pointers[1] = __dune_decimal(numbers, p->fd);
-	if (__dune_process.check) {	/* in place of its NUL */
-		numbers[NUMBER_SIZE] = '\0';
-		numbers[NUMBER_SIZE - 1] = LOADER_CHECK;
-	}
-	pointers[2] = by_fd ? __dune_name_descriptor(numbers + NUMBER_SIZE, "/dev/fd/", c->dirfd) :
+	pointers[1] = loader_setting(numbers, p);
+	pointers[2] = by_fd ? __dune_name_descriptor(numbers + 2 * NUMBER_SIZE, "/dev/fd/", c->dirfd) :
 			      (char *)c->path;
 	memcpy(pointers + LOADER_ARGS, p->args, p->nr_args * sizeof(char *));
 	pointers += LOADER_ARGS + p->nr_args;
@@ -248,13 +263,13 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 	if (arg_count < 0)
 		return arg_count;
 	ret = get_memory(t, (env_count + 3 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
-			    2 * NUMBER_SIZE + (check ? STRING_CHECKED : STRING_MAX) + PAGE_SIZE);
+			    NUMBERS * NUMBER_SIZE + (check ? STRING_CHECKED : STRING_MAX) + PAGE_SIZE);
 	if (ret)
 		return ret;
 	envp = t->exec.memory;
 	argv = envp + env_count + 3;
 	strings = (char *)(argv + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2);
-	ret = build_env(envp, strings + 2 * NUMBER_SIZE, c->envp, env_count);
+	ret = build_env(envp, strings + NUMBERS * NUMBER_SIZE, c->envp, env_count);
 	if (!ret && loads)
 		ret = build_args(argv, strings, &p, c, arg_count);
 	if (ret)

@@ -75,11 +75,11 @@ static bool lists_ours(int fd, const char *path)
 	return same;
 }
 
-/* Takes the entry of libdune's descriptor out of @size bytes that getdents64 has written; how many are left. */
-static long hide(const struct dune_thread *t, char *buffer, long size)
+/* Takes the entry of descriptor @fd, libdune's, out of @size bytes that getdents64 has written; how many are left. */
+static long hide_one(const struct dune_thread *t, char *buffer, long size, unsigned int fd)
 {
 	char path[32];
-	const char *number = write_path(path, __dune_engine_fds.first);
+	const char *number = write_path(path, fd);
 	struct entry *e;
 
 	for (long at = 0; at < size; at += e->length) {
@@ -93,6 +93,13 @@ static long hide(const struct dune_thread *t, char *buffer, long size)
 			*to++ = *from++;
 		break;
 	}
+	return size;
+}
+
+static long hide(const struct dune_thread *t, char *buffer, long size)
+{
+	for (unsigned int i = 0; i < __dune_engine_fds.count; i++)
+		size = hide_one(t, buffer, size, __dune_engine_fds.first + i);
 	return size;
 }
 

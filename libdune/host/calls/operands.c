@@ -10,6 +10,7 @@
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 
+#include "host/callbacks.h"
 #include "host/calls.h"
 #include "host/host.h"
 
@@ -197,7 +198,8 @@ static long place_vectors(struct access *a, uint64_t *pointer, uint64_t n, unsig
 static long place_message(struct access *a, struct message *m, unsigned int how)
 {
 	const unsigned int write = how & PLACE_WRITE;
-	long ret = __dune_place(a, &m->name, m->name_length < 0 ? 0 : m->name_length, write);
+	long ret = __dune_place(a, &m->name, m->name_length < 0 ? 0 : m->name_length,
+				write | (a->t->seen && !write ? PLACE_MOVE : 0));
 
 	if (!ret)
 		ret = __dune_place(a, &m->control, bytes_of(m->control_length, 1),
@@ -463,6 +465,9 @@ static long check_argument(const struct dune_thread *t, const struct operand *o,
 	       -ENOMEM : 0;
 }
 
+/* What a callback may decide by is copied: no data of a file, which is longer, mostly. */
+#define SEEN_MAX	128
+
 static long place_operand(struct access *a, const struct operand *o, struct arguments *args)
 {
 	uint64_t *pointer = &args->value[o->arg], n = count_of(o, args), size;
@@ -519,6 +524,8 @@ static long place_operand(struct access *a, const struct operand *o, struct argu
 		return ret;
 	if (o->kind == KEPT)
 		return __dune_refuse_elsewhere(a, *pointer, size);
+	if (a->t->seen && o->kind == READ && size <= SEEN_MAX)
+		how |= PLACE_MOVE;
 	ret = __dune_place(a, pointer, size, how);
 	if (!ret && size)
 		keep_length(a, o, *pointer);
@@ -556,7 +563,7 @@ static long track_before(struct dune_thread *t)
 	struct call_state *s = call_state(t);
 	struct repeat *repeat = __dune_call_repeated(t);
 	struct access a = { .t = t, .skip = repeat ? repeat->page : 0, .copies = copied[t->output_nr],
-			    .strings = __dune_process.check && opens(t->output_nr) };
+			    .strings = t->seen || (__dune_process.check && opens(t->output_nr)) };
 	struct arguments args;
 	bool skipped;
 	long ret;
@@ -681,7 +688,7 @@ static long check(struct dune_thread *t)
 	if (!t->tracked)
 		return __dune_check(t, t->vcpu.regs);
 	ret = __dune_check(t, call_state(t)->moved ? &call_state(t)->regs : t->vcpu.regs);
-	if (!call_state(t)->moved)
+	if (!call_state(t)->moved && !t->seen)
 		t->tracked = false;
 	return ret;
 }
@@ -845,12 +852,16 @@ static long track_after(struct dune_thread *t, long result)
 		if (error)
 			ret = error;
 	}
+	if (!ret || is_error(result))
+		ret = result;
+	if (t->seen)
+		__dune_callback_after(t, ret);
 	/* A handler of signals is to find the mask that it waited with (deliver.c). */
 	if (result != -EINTR) {
 		__dune_call_state_clear(t);
 		t->tracked = false;
 	}
-	return ret && !is_error(result) ? ret : result;
+	return ret;
 }
 
 /* Its result is in RAX by now. */
@@ -864,6 +875,8 @@ void __dune_output_mark(struct dune_thread *t)
 		__dune_filter_map(t, t->vcpu.regs->rax);
 	if (t->tracked)
 		t->vcpu.regs->rax = track_after(t, t->vcpu.regs->rax);
+	else if (t->seen)
+		__dune_callback_after(t, t->vcpu.regs->rax);
 }
 
 /* ---- the table of calls ---- */
@@ -871,7 +884,13 @@ void __dune_output_mark(struct dune_thread *t)
 /* Libdune has made the call itself. */
 static long finish(struct dune_thread *t, long ret)
 {
-	return ret == FORWARD_CALL || ret == CALL_AGAIN || !t->tracked ? ret : track_after(t, ret);
+	if (ret == FORWARD_CALL || ret == CALL_AGAIN)
+		return ret;
+	if (t->tracked)
+		return track_after(t, ret);
+	if (t->seen)
+		__dune_callback_after(t, ret);
+	return ret;
 }
 
 /* A place in the table: that function, with what it reads and writes, or has the kernel do so. */
@@ -913,6 +932,37 @@ HOT static long sys_bounded(struct dune_thread *t, struct guest_regs *r)
 	return ret ? ret : __dune_check(t, r);
 }
 
+/* It is not made: @ret is its result, or CALL_AGAIN. */
+static long not_made(struct dune_thread *t, long ret)
+{
+	if (t->tracked)
+		__dune_call_state_clear(t);
+	t->seen = t->tracked = false;
+	return ret;
+}
+
+/* A place in the table: a checked program's call, of which a callback is to know. */
+static long call_wanted(struct dune_thread *t, struct guest_regs *r)
+{
+	unsigned int nr = r->rax;
+	long error, ret = FORWARD_CALL;
+
+	t->seen = __dune_engine_cpl(&t->vcpu);
+	error = look_before(t);
+	if (t->seen)
+		ret = __dune_callback_before(t, error);
+	else if (error)
+		return error;
+	if (t->seen && error)
+		__dune_callback_after(t, ret);
+	if (ret != FORWARD_CALL)
+		return not_made(t, ret);
+	ret = check(t);
+	if (ret == FORWARD_CALL && functions[nr])
+		ret = functions[nr](t, t->tracked && call_state(t)->moved ? &call_state(t)->regs : r);
+	return finish(t, ret);
+}
+
 static bool uses_memory(const struct call_row *call)
 {
 	for_each_operand(o, call)
@@ -949,6 +999,16 @@ static long no_such_call(struct dune_thread *t, struct guest_regs *r)
 	return -ENOSYS;
 }
 
+/* Before the call is made as it would be else, and after it, a callback is called. */
+static void have_seen(unsigned int nr)
+{
+	syscall_fn *place = &__dune_syscall_table[nr];
+
+	if (*place != __dune_sys_look && *place != call_function && *place != sys_bounded)
+		functions[nr] = *place;
+	*place = call_wanted;
+}
+
 /* Does memory say where more of it is, or how much; or is a file opened by what it says? */
 static bool is_copied(unsigned int nr)
 {
@@ -958,12 +1018,20 @@ static bool is_copied(unsigned int nr)
 	return opens(nr);
 }
 
+static bool reads_memory(unsigned int nr)
+{
+	for_each_operand(o, call_of(nr))
+		if (o->kind == READ)
+			return true;
+	return false;
+}
+
 void __dune_check_calls(void)
 {
 	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++) {
 		const struct call_row *call = call_of(nr);
 
-		copied[nr] = is_copied(nr);
+		copied[nr] = is_copied(nr) || (callback_wants(nr) && reads_memory(nr));
 		bounded[nr] = !copied[nr];
 		for_each_operand(o, call)
 			bounded[nr] &= is_bounded(o);
@@ -971,5 +1039,7 @@ void __dune_check_calls(void)
 			__dune_syscall_table[nr] = no_such_call;
 		else if (call->nr_operands || nr == __NR_restart_syscall || nr == __NR_exit_group)
 			look_at(nr);
+		if (callback_wants(nr))
+			have_seen(nr);
 	}
 }

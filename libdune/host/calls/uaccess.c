@@ -529,7 +529,9 @@ long __dune_place_string(struct access *a, uint64_t *va, uint64_t max)
 	if (*va && *va < last && max > last - 1 - *va)
 		max = last - 1 - *va;
 	/* It seldom matters where it ends. */
-	if (no_range(*va, max) || __dune_copy_of(call_state(a->t), *va))
+	if (no_range(*va, max))
+		return a->strings ? -EFAULT : 0;
+	if (__dune_copy_of(call_state(a->t), *va))
 		return 0;
 	ret = a->moving && (a->strings || out_of_bounds(*va, max)) ? move_string(a, va, max) : -ENOMEM;
 	if (ret != -ENOMEM)

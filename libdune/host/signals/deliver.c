@@ -13,6 +13,7 @@
  * first instruction where it can (__dune_signals_resume).  No system call is made for that but
  * rt_sigprocmask and rt_sigreturn, which a seccomp filter of the program's lets libdune make.  HR3.
  */
+#include "host/callbacks.h"
 #include "host/calls.h"
 #include "host/host.h"
 #include "host/signals.h"
@@ -44,6 +45,8 @@ void __dune_call_again(struct dune_thread *t)
 	if (t->doing == DOING_EXEC)
 		__dune_exec_end(t);
 	set_doing(t, DOING_LOOP);
+	if (t->seen)
+		__dune_callback_after(t, DUNE_RING3_RESTART);
 	__dune_engine_call_again(&t->vcpu);
 }
 
@@ -368,6 +371,7 @@ static void __attribute__((noreturn)) die_in_guest(struct dune_thread *t, int si
 	if (region_state()->filtered)
 		__dune_die_by(signo, info);
 	__dune_signals_block();
+	__dune_callback_end(t, signo, true);
 	__dune_signal_default(signo);
 	dune_syscall4(__NR_rt_tgsigqueueinfo, dune_syscall0(__NR_getpid), dune_syscall0(__NR_gettid), signo, info);
 	make_context(t, &uc, host ? NULL : area, mask);
@@ -461,6 +465,7 @@ static void call_handler(struct dune_thread *t, const siginfo_t *info, const str
 
 	if (__dune_engine_cpl(&t->vcpu) && !__dune_process.ring3)
 		__dune_session_interrupt(t, in_force);
+	__dune_callback_signal(t, info);
 	if (try_call(t, info, action, host, in_force))
 		return;
 	if (info->si_signo != SIGSEGV && is_handler(&segv_action) && !(in_force & 1UL << (SIGSEGV - 1))) {
@@ -637,6 +642,8 @@ static void deliver(struct dune_thread *t, int signo, siginfo_t *info, struct uc
 	bool wait = busy;
 	uint64_t in_force;
 
+	if (t->in_callback && kind != SIGNAL_COPY)
+		__dune_callback_failed(info, host->uc_mcontext.rip);
 	if (what == ACTION_FAIL) {
 		host->uc_mcontext.rip = (unsigned long)__dune_copy_failed;
 		return;
@@ -767,6 +774,7 @@ static void send_exception(struct dune_thread *t, const siginfo_t *info, const c
 	uint64_t mask = __dune_signals_block();
 	struct pending_signal now;
 
+	__dune_callback_fault(t, info);
 	if (__dune_debug_stop(t, info)) {
 		__dune_signals_restore(mask);
 		return;
