@@ -463,8 +463,11 @@ __dune_run_masked:
 	.size	__dune_run_masked, . - __dune_run_masked
 
 	.bss
+	.type	exit_stack, @object
 	.balign	16
+exit_stack:
 	.skip	64
 exit_stack_top:
+	.size	exit_stack, . - exit_stack
 
 	.section .note.GNU-stack, "", @progbits

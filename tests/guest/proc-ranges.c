@@ -68,6 +68,9 @@ static bool can_write(char *page)
 	return syscall(SYS_getrandom, page, 1, 0) == 1;
 }
 
+#define TOO_HIGH	((unsigned char *)0x7ffffffff000)
+#define HIGH_BITS	(1L << 40)	/* in the number of a call: no kernel looks at them */
+
 #define REFUSED(error, ...) do {							\
 	long ret_ = (long)(__VA_ARGS__);						\
 											\
@@ -134,6 +137,7 @@ static void advising(void)
 static void looking(void)
 {
 	static unsigned char there[GIB / PAGE + 4];
+	int error;
 
 	prepare();
 	REFUSED(ENOMEM, mincore(THROUGH, there));
@@ -143,6 +147,11 @@ static void looking(void)
 	REFUSED(EINVAL, mincore(hole + 1, PAGE, there));
 	REFUSED(ENOMEM, mincore(hole - PAGE, LARGE, there));
 	REFUSED(ENOMEM, mincore(hole - PAGE, LARGE, NULL));
+	/* That its result would lie too high is said first, by the kernels to which it is too high. */
+	error = mincore((void *)PAGE, PAGE, TOO_HIGH) ? errno : 0;
+	REFUSED(error, mincore(IN, TOO_HIGH));
+	REFUSED(error, syscall(HIGH_BITS | SYS_mincore, IN, TOO_HIGH));
+	REFUSED(ENOMEM, syscall(HIGH_BITS | SYS_mincore, IN, there));
 }
 
 static void locking(void)

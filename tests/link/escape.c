@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -159,6 +160,23 @@ static bool splice_from(void)
 	close(ends[0]);
 	close(ends[1]);
 	return done;
+}
+
+/* There is no such operation; but the event is read first. */
+static bool event_from(void)
+{
+	int epoll = epoll_create1(0);
+	long ret = syscall(SYS_epoll_ctl, epoll, 77, 0, granule + CODE);
+	bool done = ret < 0 && errno != EFAULT;
+
+	close(epoll);
+	return done;
+}
+
+/* There is no such queue, and the attributes would be for a new one. */
+static bool attributes_from(void)
+{
+	return syscall(SYS_mq_open, "none", O_RDONLY, 0, granule + CODE) < 0 && errno != EFAULT;
 }
 
 static bool old_action_into(void)
@@ -452,6 +470,8 @@ static const struct attack {
 	{ "sendmsg() from it", send_from },
 	{ "sendmmsg() from it", send_mmsg_from },
 	{ "vmsplice() from it", splice_from },
+	{ "epoll_ctl() from it", event_from },
+	{ "mq_open() from it", attributes_from },
 	{ "rt_sigaction() into it", old_action_into },
 	{ "getcpu() into it", cpu_into },
 	{ "clone() into it", thread_number_into },

@@ -10,6 +10,7 @@
  */
 #include <asm/ioctls.h>
 #include <asm/termbits.h>
+#include <linux/eventpoll.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/prctl.h>
@@ -333,6 +334,7 @@ long __dune_open_again(struct dune_thread *t, long result)
 /* ---- the call ---- */
 
 #define OPEN_TREE_ATTR	467	/* newer than the headers */
+#define EPOLL_EVENT_SIZE	12
 
 /* What else there is has pointers in it, or is about memory. */
 static const int prctls[] = {
@@ -342,7 +344,7 @@ static const int prctls[] = {
 	PR_MCE_KILL, PR_MCE_KILL_GET, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS,
 	PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_CAP_AMBIENT,
 	PR_GET_SPECULATION_CTRL, PR_SET_SPECULATION_CTRL, PR_SET_IO_FLUSHER, PR_GET_IO_FLUSHER,
-	PR_SET_SYSCALL_USER_DISPATCH, PR_SET_VMA,
+	PR_SET_SYSCALL_USER_DISPATCH, PR_SET_VMA, PR_TASK_PERF_EVENTS_DISABLE, PR_TASK_PERF_EVENTS_ENABLE,
 };
 
 static long check_prctl(const struct guest_regs *r)
@@ -369,6 +371,9 @@ long __dune_check(struct dune_thread *t, struct guest_regs *r)
 		return -EPERM;
 	case __NR_clone:
 		return r->rdi & CLONE_CHILD_CLEARTID && out_of_bounds(r->r10, sizeof(int)) ? -EFAULT : FORWARD_CALL;
+	case __NR_epoll_ctl:		/* read for all operations but this one, also if there is none such */
+		return (int)r->rsi != EPOLL_CTL_DEL && out_of_bounds(r->r10, EPOLL_EVENT_SIZE) ? -EFAULT :
+		       FORWARD_CALL;
 	case __NR_ioctl:
 		return check_ioctl(r);
 	case __NR_getsockopt:

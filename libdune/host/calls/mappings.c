@@ -136,6 +136,13 @@ static long call_beside(const struct guest_regs *r, unsigned long start, unsigne
 
 	if (end <= start || (r->rax == __NR_mincore && end > NOWHERE))
 		return FORWARD_CALL;		/* for the kernel to refuse, or nothing to do */
+	/* It looks first where all of its result would go; nobody has anything at 0. */
+	if (r->rax == __NR_mincore) {
+		ret = call_on(r, offset, end - start, NO_CHANGE);
+		if (ret && ret != -ENOMEM)
+			return ret;
+		ret = 0;
+	}
 	switch (hole) {
 	case HOLE_ALLOWED:
 	case HOLE_PASSED:
@@ -154,11 +161,7 @@ static long call_beside(const struct guest_regs *r, unsigned long start, unsigne
 	}
 	if (ret || hole == HOLE_ALLOWED)
 		return ret;
-	if (r->rax != __NR_mincore)
-		return call_on(r, NOWHERE + offset, NOWHERE + PAGE_SIZE, NO_CHANGE);
-	/* Before that it looks where its result would go. */
-	ret = call_on(r, offset, offset, NO_CHANGE);
-	return ret ? ret : -ENOMEM;
+	return r->rax == __NR_mincore ? -ENOMEM : call_on(r, NOWHERE + offset, NOWHERE + PAGE_SIZE, NO_CHANGE);
 }
 
 static inline long on_range(const struct guest_regs *r, enum hole hole)

@@ -283,7 +283,8 @@ HOT const struct guest_regs *__dune_handle_call(struct dune_thread *t)
 		if (!private_call(t))
 			return NULL;
 	}
-	nr = r->rax;			/* so many bits has a number for the kernel */
+	nr = r->rax;			/* so many bits has a number for the kernel, and for who looks at it here */
+	r->rax = nr;
 	t->output_nr = NR_SYSCALLS;	/* there is nothing to look at after it */
 	t->tracked = false;
 	if (t->deferred && __dune_signals_first(t))
