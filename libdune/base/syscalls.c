@@ -62,6 +62,7 @@
 #define WAITERS(n)		SIZED(WAITERS, n, 0)
 #define TWO_WAITERS		SIZED(WAITERS, 0, 2)
 #define FILTER			SIZED(FILTER, 0, 0)
+#define NOTICE			SIZED(NOTICE, 0, 0)
 #define FILTER_OF(number)	SIZED(FILTER_OF, 0, number)
 #define BY_NUMBER		SIZED(BY_NUMBER, 0, 0)
 

@@ -50,6 +50,7 @@ enum size {
 	SIZE_CLONE_ARGS,	/* struct clone_args, and what it points to */
 	SIZE_WAITERS,		/* struct futex_waitv: @bytes of them, or if that is 0 argument @with */
 	SIZE_FILTER,		/* struct sock_fprog */
+	SIZE_NOTICE,		/* struct sigevent, and of SIGEV_THREAD the cookie that its value leads to */
 	SIZE_FILTER_OF,		/* bytes for each instruction of filter argument 2 of process argument 1 */
 	SIZE_BY_NUMBER,		/* what the number in argument 1 says: ioctl */
 };

@@ -26,6 +26,7 @@ extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
 /* A copy of memory that the guest has elsewhere, for the kernel. */
 struct copy {
 	struct copy *next;
+	const uint64_t *place;	/* the pointer that leads to it now, and to @va before; in a copy, or an argument */
 	uint64_t va, size;
 	bool maybe;		/* what cannot be copied back is left out */
 	bool sparse;		/* what was there before lies behind it: only what has changed is copied back */

@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -282,6 +283,101 @@ static bool frame_into(void)
 	return WIFEXITED(status) && WEXITSTATUS(status) == SIGUSR1;
 }
 
+/* What a message queue sends when there is a message: SIGEV_THREAD, by a socket of netlink. */
+static bool notified_from(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD, .sigev_value.sival_ptr = (void *)(granule + CODE) };
+	struct { long flags, most, size, now; } limits = { 0, 1, 8, 0 };
+	long queue = syscall(SYS_mq_open, "escape", O_RDWR | O_CREAT, 0600, &limits);
+	bool done;
+
+	event.sigev_signo = socket(AF_NETLINK, SOCK_RAW, 0);
+	done = !syscall(SYS_mq_notify, queue, &event);
+	close(event.sigev_signo);
+	close(queue);
+	syscall(SYS_mq_unlink, "escape");
+	return done;
+}
+
+/* Who may not ask how many semaphores there are may set them all the same. */
+static bool semaphores_from(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		int id;
+
+		if (setuid(65534))
+			_exit(1);
+		id = semget(IPC_PRIVATE, 4, 0222);
+		status = semctl(id, 0, SETALL, granule + SCRATCH + 5 * PAGE);
+		semctl(id, 0, IPC_RMID);
+		_exit(status);
+	}
+	return waitpid(child, &status, 0) == child && !status;
+}
+
+/* Frames of a socket of AF_XDP, in which the kernel puts packets and from which it sends them. */
+static bool packets_in(void)
+{
+	struct { uint64_t address, length; uint32_t chunk, headroom, flags; } memory = {
+		.address = granule + SCRATCH, .length = PAGE, .chunk = PAGE,
+	};
+	const int xdp = 44, level = 283, umem = 4;
+	int fd = socket(xdp, SOCK_RAW, 0);
+	bool done = !setsockopt(fd, level, umem, &memory, sizeof(memory));
+
+	close(fd);
+	return done;
+}
+
+/*
+ * A structure that leads to libdune's copy of itself, which the kernel is about to read: at some address from where
+ * copies begin.
+ */
+#define COPIES		0x24000UL
+
+static bool vector_of_itself(void)
+{
+	int ends[2];
+	bool done = false;
+
+	if (pipe(ends))
+		return false;
+	for (unsigned long at = COPIES; !done && at < COPIES + 256; at += 8) {
+		struct iovec v = { (void *)(granule + at), 16 };
+
+		done = writev(ends[1], &v, 1) == 16;
+	}
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
+/* What the first message brings lies where the second one says where its bytes go. */
+static bool message_over_itself(void)
+{
+	int ends[2];
+	bool done = false;
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends))
+		return false;
+	for (unsigned long at = COPIES; !done && at < COPIES + 512; at += 8) {
+		struct iovec v = { (void *)(granule + at), 8 };
+		struct mmsghdr m = { .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } };
+		uint64_t nothing = 0;
+
+		done = send(ends[0], &nothing, sizeof(nothing), 0) == sizeof(nothing) &&
+		       recvmmsg(ends[1], &m, 1, MSG_DONTWAIT, NULL) == 1;
+		while (recv(ends[1], &nothing, sizeof(nothing), MSG_DONTWAIT) > 0)
+			;
+	}
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
 /* ---- other ways ---- */
 
 static bool own_memory_file(const char *path)
@@ -481,6 +577,11 @@ static const struct attack {
 	{ "a robust list in it", robust_list_in },
 	{ "an argument of execve() from it", argument_from },
 	{ "a signal's frame in it", frame_into },
+	{ "a vector that leads to itself", vector_of_itself },
+	{ "a message over itself", message_over_itself },
+	{ "mq_notify() from it", notified_from },
+	{ "semctl() from it", semaphores_from },
+	{ "packets in it", packets_in },
 	{ "/proc/self/mem", memory_file },
 	{ "/proc/self/mem by a link", memory_file_by_link },
 	{ "mem in /proc/thread-self", memory_file_from_there },

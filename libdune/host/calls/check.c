@@ -48,28 +48,33 @@ static long check_ioctl(const struct guest_regs *r)
 
 /* ---- options of sockets ---- */
 
-/* Their structures have pointers in them, or the number of bytes is not the argument's. */
-#define SO_ATTACH_FILTER		26	/* and SO_GET_FILTER */
-#define SO_ATTACH_REUSEPORT_CBPF	51
-#define TCP_ZEROCOPY_RECEIVE		35
-#define XT_BASE_CTL			64	/* of netfilter, for IP and IPv6; and behind it */
-#define SOL_SOCKET			1
-#define SOL_TCP				6
-#define SOL_IP				0
-#define SOL_IPV6			41
+#define SOL_SOCKET	1
+
+/*
+ * Those whose bytes are all that the kernel looks at: names from @first to @last.  What is missing has addresses in it,
+ * or says how much it is in other units: BPF programs (SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF, PACKET_FANOUT_DATA),
+ * TCP_ZEROCOPY_RECEIVE, tables of netfilter (from 64 on, of IP and IPv6), XDP_UMEM_REG, RDS_GET_MR, MPTCP_FULL_INFO.
+ */
+static const struct known_options {
+	int level, first, last;
+} options[] = {
+	{ SOL_SOCKET, 0, 25 }, { SOL_SOCKET, 27, 50 }, { SOL_SOCKET, 52, 255 },
+	{ 0 /* IP */, 0, 63 },
+	{ 6 /* TCP */, 0, 34 }, { 6, 36, 37 },
+	{ 17 /* UDP */, 0, 255 }, { 136 /* UDP-Lite */, 0, 255 },
+	{ 41 /* IPv6 */, 0, 63 }, { 41, 66, 67 }, { 41, 70, 78 },
+	{ 58 /* ICMPv6 */, 0, 255 }, { 255 /* raw */, 0, 255 },
+	{ 263 /* packets */, 0, 21 }, { 263, 23, 24 },
+	{ 270 /* netlink */, 0, 255 }, { 279 /* AF_ALG */, 0, 255 }, { 282 /* TLS */, 0, 255 },
+	{ 40 /* AF_VSOCK */, 0, 255 },
+};
 
 static bool socket_option_is_known(int level, int name)
 {
-	switch (level) {
-	case SOL_SOCKET:
-		return name != SO_ATTACH_FILTER && name != SO_ATTACH_REUSEPORT_CBPF;
-	case SOL_TCP:
-		return name != TCP_ZEROCOPY_RECEIVE;
-	case SOL_IP:
-	case SOL_IPV6:
-		return name < XT_BASE_CTL || name > XT_BASE_CTL + 31;
-	}
-	return true;
+	for (unsigned int i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].level == level && name >= options[i].first && name <= options[i].last)
+			return true;
+	return false;
 }
 
 #define OPEN_FLAGS \

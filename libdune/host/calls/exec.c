@@ -29,8 +29,8 @@ static const char variable[] = "LD_PRELOAD=";
 #define STRING_MAX	(32 * PAGE_SIZE)
 /* A checked program's LD_PRELOAD: its memory is in libdune's granule. */
 #define STRING_CHECKED	(4 * PAGE_SIZE)
-/* An address that cannot be read. */
-#define NOWHERE		1
+/* An address that nobody can read, whatever is mapped. */
+#define NOWHERE		(1UL << 63)
 /* Pointers read at a time. */
 #define CHUNK		64
 

@@ -17,7 +17,8 @@
 /* In these sizes there are pointers, or their own length. */
 #define POINTERS	(1U << SIZE_STRINGS | 1U << SIZE_VECTOR | 1U << SIZE_IOVEC | 1U << SIZE_VALUE | \
 			 1U << SIZE_LENGTH | 1U << SIZE_SELF | 1U << SIZE_TIMES | 1U << SIZE_MESSAGE | \
-			 1U << SIZE_MESSAGES | 1U << SIZE_CLONE_ARGS | 1U << SIZE_WAITERS | 1U << SIZE_FILTER)
+			 1U << SIZE_MESSAGES | 1U << SIZE_CLONE_ARGS | 1U << SIZE_WAITERS | 1U << SIZE_FILTER | \
+			 1U << SIZE_NOTICE)
 #define SEMID		104	/* struct semid_ds */
 #define STRING_MAX	(32 * PGSIZE)	/* of exec; MAX_ARG_STRLEN */
 #define VECTORS_MAX	1024	/* UIO_MAXIOV */
@@ -65,11 +66,18 @@ static uint64_t bits_size(int n)
 	return n <= 0 ? 0 : ((n < DESCRIPTORS_MAX ? n : DESCRIPTORS_MAX) + 63) / 64 * 8;
 }
 
-/* struct semid64_ds says how many there are in the set @id. */
-static uint64_t nr_semaphores(int id)
+/*
+ * struct semid64_ds says how many there are in the set @id.  Of a checked program they count as the most that there
+ * can ever be: it may have been told of others by then, or not be allowed to ask.
+ */
+#define SEMAPHORES_MAX	(1UL << 25)
+
+static uint64_t nr_semaphores(int id, bool before)
 {
 	uint64_t ds[SEMID / sizeof(uint64_t)];
 
+	if (__dune_process.check && before)
+		return SEMAPHORES_MAX;
 	return dune_syscall4(__NR_semctl, id, 0, IPC_STAT, ds) ? 0 : ds[10];
 }
 
@@ -138,7 +146,7 @@ static long flat_size(struct access *a, const struct operand *o, const struct ar
 		*size = (n < 1UL << 47 ? n + PGMASK : 0) >> PGSHIFT;
 		break;
 	case SIZE_SEMAPHORES:
-		*size = nr_semaphores(args->value[0]) * o->bytes;
+		*size = nr_semaphores(args->value[0], a) * o->bytes;
 		break;
 	case SIZE_FILTER_OF:
 		*size = nr_instructions(args) * o->bytes;
@@ -157,8 +165,8 @@ static long flat_size(struct access *a, const struct operand *o, const struct ar
 	if (!ret)
 		*size = o->size == SIZE_SELF ? own_size(length) : o->size == SIZE_TIMES ? bytes_of(length, o->bytes) :
 			(uint64_t)length + o->bytes;
-	/* Where there is none, the kernel says so. */
-	return ret == -EFAULT ? 0 : ret;
+	/* Where there is none, the kernel says so; but it does not if that is libdune's. */
+	return ret == -EFAULT && !__dune_process.check ? 0 : ret;
 }
 
 /* ---- before: structures with pointers in them ---- */
@@ -358,6 +366,31 @@ static long place_filter(struct access *a, uint64_t *pointer)
 	return ret ? ret : __dune_place(a, &f->filter, f->length * 8UL, 0);
 }
 
+/* struct sigevent */
+struct notice {
+	uint64_t value;
+	int32_t signal, how, rest[12];
+};
+
+#define BY_COOKIE	2	/* SIGEV_THREAD */
+#define COOKIE_SIZE	32
+
+/* Of mq_notify(): the kernel sends the cookie by the socket whose descriptor is in place of the signal. */
+static long place_notice(struct access *a, uint64_t *pointer)
+{
+	struct notice own, *n;
+	void *copy;
+	long ret;
+
+	if (!*pointer)
+		return 0;
+	ret = open_structure(a, pointer, &own, sizeof(own), 0, &copy);
+	n = copy;
+	if (!ret && n->how == BY_COOKIE && a->copies && engine_owns_fd(n->signal))
+		return -EBADF;
+	return ret || n->how != BY_COOKIE ? ret : __dune_place(a, &n->value, COOKIE_SIZE, 0);
+}
+
 /* { mask, size }, or struct io_uring_getevents_arg, with a timeout. */
 static long place_mask_at(struct access *a, uint64_t *pointer, uint64_t size)
 {
@@ -514,6 +547,8 @@ static long place_operand(struct access *a, const struct operand *o, struct argu
 		return place_waiters(a, pointer, o->bytes ? o->bytes : n);
 	case SIZE_FILTER:
 		return place_filter(a, pointer);
+	case SIZE_NOTICE:
+		return place_notice(a, pointer);
 	case SIZE_BY_NUMBER:
 		return place_ioctl(a, pointer, args->value[1]);
 	default:

@@ -134,14 +134,17 @@ bool __dune_may_read(const struct access *a, uint64_t va, uint64_t n)
 
 /* ---- copying ---- */
 
-/* Faults come to libdune until __dune_signals_restore() of what is returned. */
+/*
+ * Faults come to libdune until __dune_signals_restore() of what is returned.  Nothing else does: what is deferred blocks
+ * all signals, and so the next fault would be the end.
+ */
 static uint64_t let_faults_come(struct dune_thread *t)
 {
-	const uint64_t faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
+	const uint64_t others = ~(1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1));
 	uint64_t mask;
 
 	__dune_faults_keep(t->sighand);
-	set_mask(SIG_UNBLOCK, &faults, &mask);
+	set_mask(SIG_SETMASK, &others, &mask);
 	return mask;
 }
 
@@ -230,6 +233,19 @@ struct copy *__dune_copy_of(const struct call_state *s, uint64_t address)
 	return c;
 }
 
+/*
+ * The copy to which another operand has made the pointer @va lead.  That it leads to a copy is not enough: the program
+ * can have it so, as it knows where they lie.
+ */
+static struct copy *moved_before(const struct call_state *s, const uint64_t *va)
+{
+	struct copy *c = s->copies;
+
+	while (c && (c->place != va || *va != (uint64_t)c->data))
+		c = c->next;
+	return c;
+}
+
 long __dune_call_memory_get(uint64_t *size)
 {
 	uint64_t room;
@@ -291,6 +307,7 @@ static struct copy *new_copy(struct call_state *s, uint64_t va, uint64_t n)
 	c = (struct copy *)s->free;
 	s->free += need;
 	c->next = s->copies;
+	c->place = NULL;
 	c->va = va;
 	c->size = n;
 	s->copies = c;
@@ -339,6 +356,7 @@ static long move(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
 	if (!c)
 		return -ENOMEM;
 	c->size = n;
+	c->place = va;
 	c->maybe = maybe;
 	c->sparse = sparse;
 	if (!(how & PLACE_FRESH))
@@ -378,7 +396,7 @@ long __dune_copy_back(struct access *a, struct copy *c, uint64_t offset, uint64_
 
 long __dune_place(struct access *a, uint64_t *va, uint64_t n, unsigned int how)
 {
-	struct copy *c = __dune_copy_of(call_state(a->t), *va);
+	struct copy *c = moved_before(call_state(a->t), va);
 	enum reach reach;
 
 	/* Another operand has moved it, perhaps not all of it. */
@@ -531,7 +549,7 @@ long __dune_place_string(struct access *a, uint64_t *va, uint64_t max)
 	/* It seldom matters where it ends. */
 	if (no_range(*va, max))
 		return a->strings ? -EFAULT : 0;
-	if (__dune_copy_of(call_state(a->t), *va))
+	if (moved_before(call_state(a->t), va))
 		return 0;
 	ret = a->moving && (a->strings || out_of_bounds(*va, max)) ? move_string(a, va, max) : -ENOMEM;
 	if (ret != -ENOMEM)
