@@ -149,8 +149,10 @@ int __dune_enter_ring3(const struct guest_regs *regs, bool debugged)
 	if (debugged)
 		__dune_debug_begin(t);
 	__dune_filter_maps();
-	if (__dune_process.check)
+	if (__dune_process.check) {
 		__dune_check_calls();
+		__dune_filters_begin(t);
+	}
 	*t->vcpu.regs = *regs;
 	__dune_engine_set_cpl(&t->vcpu, 3);
 	assert_ring(t);

@@ -45,10 +45,12 @@ void __dune_program(struct program *p, int dirfd, const char *path, int flags, u
 /*
  * The first arguments of the loader: its own name, the number of the program's descriptor, the program's name. Behind
  * the number LOADER_CHECK has the program checked, and all that it starts; a number behind that is the first of the
- * descriptors that callbacks need (host/callbacks.h).
+ * descriptors that callbacks need (host/callbacks.h), and behind LOADER_FILTERS stands how many seccomp filters follow
+ * the program's name (host/calls/filters.c).
  */
 #define LOADER_ARGS	3
 #define LOADER_CHECK	'c'
+#define LOADER_FILTERS	'f'
 
 /* @number, or @folder and @fd, somewhere in the NUMBER_SIZE bytes at @to. */
 #define NUMBER_SIZE	32

@@ -390,7 +390,7 @@ CALL(313, finit_module, 0, CALL_UNCHECKED, FD(0), STR(1, 4096))
 CALL(314, sched_setattr, 0, 0, IN(1, SELF(0)), OUT(1, INT, MAYBE))
 CALL(315, sched_getattr, 0, 0, OUT(1, COUNT(2, 1), NARROW))
 CALL(316, renameat2, 0, 0, FD(0), PATH(1), FD(2), PATH(3))
-CALL(317, seccomp, sys_seccomp, CALL_SLOW | CALL_UNCHECKED, IN(2, FILTER, IF(0, SECCOMP_SET_MODE_FILTER)),
+CALL(317, seccomp, sys_seccomp, CALL_SLOW, IN(2, FILTER, IF(0, SECCOMP_SET_MODE_FILTER)),
 	IN(2, INT, IF(0, SECCOMP_GET_ACTION_AVAIL)), OUT(2, FIXED(6), IF(0, SECCOMP_GET_NOTIF_SIZES)))
 CALL(318, getrandom, 0, 0, OUT(0, RESULT(1, 1)))
 CALL(319, memfd_create, 0, 0, NAME(0))

@@ -181,6 +181,21 @@ long __dune_set_filter(struct dune_thread *t, const struct guest_regs *r, __u64 
 bool __dune_strict_allows(unsigned int nr);
 void __dune_strict_kill(struct dune_thread *t);
 
+/* filters.c: seccomp() and prctl() of a checked program. */
+long __dune_filters_seccomp(struct dune_thread *t, const struct guest_regs *r);
+long __dune_filters_prctl(struct dune_thread *t, const struct guest_regs *r);
+/* A call of @t's, which has filters: true, and there is nothing more to be done. */
+bool __dune_filters_refuse(struct dune_thread *t, struct guest_regs *r);
+void __dune_filters_strict_kill(struct dune_thread *t) __attribute__((noreturn));
+/* @child is about to be made. */
+void __dune_filters_clone(struct dune_thread *child, const struct dune_thread *parent, bool same_process);
+/* For execve(): how many there are, with how many bytes of text; the texts go to @to, where they end is returned. */
+unsigned int __dune_filters_count(const struct dune_thread *t, uint64_t *size);
+char *__dune_filters_write(const struct dune_thread *t, char **pointers, char *to);
+/* The loader has found these texts, in @size bytes of memory; the first thread begins with them. */
+void __dune_filters_inherit(char **texts, unsigned int n, unsigned long size);
+void __dune_filters_begin(struct dune_thread *t);
+
 /* dispatch.c */
 long __dune_sys_dispatch(struct dune_thread *t, struct guest_regs *r);
 bool __dune_dispatches(const struct dune_thread *t);

@@ -56,6 +56,7 @@ void __dune_signals_resume(struct dune_thread *t);
 bool __dune_signals_first(struct dune_thread *t);
 void __dune_signals_now(struct dune_thread *t);
 void __dune_signal_dispatched(struct dune_thread *t, const siginfo_t *info);
+void __dune_signal_killing(struct dune_thread *t, const siginfo_t *info) __attribute__((noreturn));
 void __dune_signal_forced(struct dune_thread *t, const char *why);
 void __dune_signal_exception(struct dune_thread *t, const struct raise *raise);
 void __dune_signal_fault(struct dune_thread *t, int signo, int code, unsigned long addr, uint32_t error);

@@ -249,12 +249,12 @@ static void set_stack_protection(const struct image *image, unsigned long stack,
 /* ---- what the program is told ---- */
 
 /* Move all together over our own arguments. */
-static void take_out_arguments(struct start *s)
+static void take_out_arguments(struct start *s, unsigned int n)
 {
-	char **from = s->argv + LOADER_ARGS, **to = s->argv, **envp = s->envp;
+	char **from = s->argv + n, **to = s->argv, **envp = s->envp;
 	Elf64_auxv_t *auxv = s->auxv, *last = auxv;
 
-	*s->argc -= LOADER_ARGS;
+	*s->argc -= n;
 	while ((*to++ = *from++))
 		;
 	s->envp = to;
@@ -383,7 +383,7 @@ static const char *read_number(const char *text, int *number)
 	return text;
 }
 
-static bool read_arguments(const struct start *s, struct image *image, bool *check)
+static bool read_arguments(const struct start *s, struct image *image, bool *check, int *nr_filters)
 {
 	const char *after;
 
@@ -393,9 +393,37 @@ static bool read_arguments(const struct start *s, struct image *image, bool *che
 	after = read_number(s->argv[1], &image->fd);
 	*check = after > s->argv[1] && *after == LOADER_CHECK;
 	after += *check;
-	if (*check && *after)
+	if (*check && *after && *after != LOADER_FILTERS)
 		after = read_number(after, &preload_callback_fds);
-	return !*after;
+	if (*check && *after == LOADER_FILTERS)
+		after = read_number(after + 1, nr_filters);
+	return !*after && *nr_filters <= *s->argc - LOADER_ARGS;
+}
+
+/* Copies, out of what becomes the program's arguments, until it has begun. */
+static void keep_filters(const struct image *image, char **texts, int n)
+{
+	unsigned long size = 0;
+	long at;
+	char **kept, *to;
+
+	if (!n)
+		return;
+	for (int i = 0; i < n; i++)
+		size += preload_string_end(texts[i]) - (unsigned long)texts[i] + sizeof(char *);
+	at = dune_syscall6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (is_error(at))
+		cannot_load(image, "no memory for its seccomp filters", -at);
+	kept = (char **)at;
+	to = (char *)(kept + n);
+	for (int i = 0; i < n; i++) {
+		unsigned long length = preload_string_end(texts[i]) - (unsigned long)texts[i];
+
+		memcpy(to, texts[i], length);
+		kept[i] = to;
+		to += length;
+	}
+	__dune_filters_inherit(kept, n, size);
 }
 
 static void __attribute__((noreturn, used)) load(void *stack)
@@ -404,10 +432,11 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	struct start s;
 	struct wishes wishes = { 0 };
 	bool enters, check;
+	int nr_filters = 0;
 
 	preload_relocate((unsigned long)__ehdr_start);	/* nobody else does it for a file that the kernel starts */
 	preload_find_start(&s, stack);
-	if (!read_arguments(&s, &image, &check)) {
+	if (!read_arguments(&s, &image, &check, &nr_filters)) {
 		preload_main(&s);
 		__dune_message(LAUNCH_OBJECT ": is loaded, or started, by dune-run");
 		for (;;)
@@ -423,7 +452,8 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	if (!enters)
 		wishes = preload_clean_environment(&s, check ? s.argv[0] : NULL);
 	wishes.check = check;
-	take_out_arguments(&s);
+	keep_filters(&image, s.argv + LOADER_ARGS, nr_filters);
+	take_out_arguments(&s, LOADER_ARGS + nr_filters);
 	set_auxv(&s, &image, &linker);
 	set_comm(image.name, __dune_set_loaded(image.fd));
 	if (tell_kernel(&s, &image))

@@ -31,6 +31,11 @@ const char *__dune_set_loaded(int fd);
  * enter.c: enter Dune mode with these registers, in ring 3; @debugged: as __dune_debug_begin().  Returns only -errno.
  */
 int __dune_enter_ring3(const struct guest_regs *regs, bool debugged);
+/*
+ * filters.c: seccomp filters as text that the program is to begin with, @n of them; @size bytes of memory in all, which
+ * goes when it does.
+ */
+void __dune_filters_inherit(char **texts, unsigned int n, unsigned long size);
 /* debug.c: is this the process that a debugger has started?  @number: the value of DUNE_DEBUG_VARIABLE. */
 bool __dune_debug_asked(const char *number);
 

@@ -63,7 +63,9 @@ static unsigned long copy_image(void)
 	unsigned long size = page_up((unsigned long)_end - own_base()), base;
 	long ret;
 
-	__dune_process.image_size = size;
+	__dune_process.image_size = size + (__dune_process.check ? FILTERS_SIZE : 0);
+	if (__dune_process.image_size > REGION_PAGES - REGION_IMAGE)
+		preload_fail("libdune is too large for its place", -ENOMEM);
 	ret = __dune_region_reserve();
 	if (ret)
 		preload_fail("cannot reserve memory", ret);

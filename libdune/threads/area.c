@@ -156,6 +156,7 @@ void __dune_thread_out(struct dune_thread *t)
 void __dune_thread_free(struct dune_thread *t)
 {
 	WRITE_ONCE(t->holder, 0);
+	WRITE_ONCE(t->group, 0);
 	/* Not while it was made, nor after __dune_thread_out(). */
 	if (READ_ONCE(*__dune_thread_slot(t)) == SLOT_BUSY && t->cr3)
 		__atomic_fetch_sub(&region_state()->nr_threads, 1, __ATOMIC_SEQ_CST);
@@ -212,6 +213,16 @@ bool __dune_thread_alone(struct dune_thread *t)
 		if (in_use(READ_ONCE(slots()[slot].state)) && &slots()[slot].state != __dune_thread_slot(t))
 			return false;
 	return true;
+}
+
+struct dune_thread *__dune_thread_after(const struct dune_thread *t)
+{
+	unsigned int end = READ_ONCE(region_state()->slots_seen);
+
+	for (unsigned int slot = t ? thread_slot(t) + 1 : 0; slot < end; slot++)
+		if (in_use(READ_ONCE(slots()[slot].state)))
+			return area_thread(slot_area(slot));
+	return NULL;
 }
 
 bool __dune_thread_in(uint64_t gpa)

@@ -8,7 +8,8 @@
  *	260 KiB		the root of the page table
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
  *	1288 KiB	which thread areas are in use
- *	1320 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c)
+ *	1320 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c); and the seccomp filters of
+ *			one that is checked
  *	2 MiB		struct page of each page of the pool
  *	18 MiB		what the engine looks at to find granules that are gone, mapped when it is needed
  *	20 MiB		more thread areas, each aligned to its size
@@ -35,6 +36,7 @@
 #define SLOTS_SIZE	(8 * PAGE_SIZE)
 #define REGION_TABLES_END	(REGION_SLOTS + SLOTS_SIZE)
 #define REGION_IMAGE	REGION_TABLES_END
+#define FILTERS_SIZE	0x50000	/* behind the image of a checked program's libdune: host/calls/filters.c */
 #define REGION_PAGES	0x200000
 #define REGION_PAGES_SIZE	0x1000000
 #define REGION_LOOK	0x1200000

@@ -148,6 +148,7 @@ _Static_assert(sizeof(struct tss) == 0x68, "the TSS is 104 bytes");
 struct sighand;		/* host/signals.h */
 struct sigreturn;	/* host/signals/sigreturn.c */
 struct ring3_session;	/* guest/guest.h */
+struct filter;		/* host/calls/filters.c */
 
 struct altstack {
 	unsigned long sp;
@@ -219,7 +220,11 @@ struct dune_thread {
 	/* ---- ring 3, the address space ---- */
 	uint8_t pcid;			/* (x) space.c: has it CR4.PCIDE? */
 	bool ring3_fs_set, ring3_gs_set;
-	uint64_t robust_list;		/* of a checked program: host/calls/robust.c */
+	/* ---- a checked program's: host/calls/robust.c, filters.c ---- */
+	uint64_t robust_list;		/* (h) */
+	const struct filter *filter;	/* by any thread, with the lock of the page tables; the newest one */
+	uint32_t group;			/* (i) the same for all threads of its process; 0: this is none */
+	uint32_t filter_tid;		/* (h) its number, once a filter has judged a call of its; or 0 */
 	bool ring3_bases;		/* (x) FS and GS base are ring 3's; else those are here: */
 	unsigned long ring3_fs, ring3_gs;
 	unsigned long cr4_bits;		/* (x) SMEP and SMAP, as its vCPU has them */
@@ -325,6 +330,8 @@ void __dune_thread_made(const struct dune_thread *t);
 long __dune_area_lend(unsigned long *size);
 void __dune_area_return(unsigned long address);
 bool __dune_thread_alone(struct dune_thread *t);
+/* The areas in use, the first one behind that of @t, which may be NULL; NULL: there is no more. */
+struct dune_thread *__dune_thread_after(const struct dune_thread *t);
 void __dune_thread_reserve(unsigned int nr);
 void __dune_threads_inherit(void);
 /* Is a thread in the address space with its root at @gpa? */

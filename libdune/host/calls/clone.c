@@ -52,6 +52,7 @@ static long prepare_child(struct dune_thread *parent, uint64_t flags, unsigned l
 	child->trap_cr2 = parent->trap_cr2;
 	child->vfork_child = flags & CLONE_VFORK;
 	child->is_process = !(flags & CLONE_THREAD);
+	__dune_filters_clone(child, parent, flags & CLONE_THREAD);
 	__dune_engine_save(&parent->vcpu, &child->boot);
 	if (stack)
 		child->boot.regs.rsp = stack;
@@ -155,6 +156,7 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 	__dune_dispatch_clear(t);
 	t->nr_pending = 0;		/* its parent's */
 	t->robust_list = 0;
+	t->filter_tid = 0;
 	t->vfork_child = false;
 	t->tid_word = TID_WORD_UNKNOWN;
 	while ((ret = __dune_vcpu_create(t, false)))

@@ -25,9 +25,12 @@ static long not_called(struct dune_thread *t, struct guest_regs *r)
 
 void __dune_watch(struct dune_thread *t)
 {
-	if (!t->dispatch.on && !t->strict && !t->deferred) {
+	if (!t->dispatch.on && !t->strict && !t->deferred && !t->filter) {
 		t->table = __dune_syscall_table;
-		return;
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		/* Another thread may have given it one just now. */
+		if (!__dune_process.check || !READ_ONCE(t->filter))
+			return;
 	}
 	for (unsigned int i = NR_SYSCALLS; !watched[0] && i--; )
 		__atomic_store_n(&watched[i], not_called, __ATOMIC_RELEASE);

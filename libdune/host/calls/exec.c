@@ -175,34 +175,49 @@ static long build_env(char **pointers, char *string, unsigned long envp, long co
 
 #define NUMBERS	3	/* pieces of NUMBER_SIZE that build_args() wants */
 
-/* The loader's first argument (base/program.h), in two pieces of @to. */
-static char *loader_setting(char *to, const struct program *p)
+static char *append(char *to, const char *from)
 {
-	char *text = __dune_decimal(to, p->fd), digits[NUMBER_SIZE], *from = "";
+	while (*from)
+		*to++ = *from++;
+	return to;
+}
+
+/* The loader's first argument (base/program.h), in two pieces of @to. */
+static char *loader_setting(char *to, const struct program *p, unsigned int nr_filters)
+{
+	char *text = __dune_decimal(to, p->fd), digits[NUMBER_SIZE];
 
 	if (!__dune_process.check)
 		return text;
-	if (__dune_ring3_header)
-		from = __dune_decimal(digits, __dune_engine_fds.first + 1);
 	to += NUMBER_SIZE;
 	to[-1] = LOADER_CHECK;		/* in place of its NUL */
-	while ((*to++ = *from++))
-		;
+	if (__dune_ring3_header)
+		to = append(to, __dune_decimal(digits, __dune_engine_fds.first + 1));
+	if (nr_filters) {
+		*to++ = LOADER_FILTERS;
+		to = append(to, __dune_decimal(digits, nr_filters));
+	}
+	*to = '\0';
 	return text;
 }
 
 /*
  * OBJECT FD NAME and the program's arguments, as the loader wants them (launch/image.c).
  */
-static long build_args(char **pointers, char *numbers, const struct program *p, const struct call *c, long count)
+static long build_args(const struct dune_thread *t, char **pointers, char *numbers, const struct program *p,
+		       const struct call *c, long count)
 {
 	bool by_fd = c->dirfd != AT_FDCWD && !p->nr_args;
 	long skipped = p->nr_args && count ? 1 : 0;
+	uint64_t size;
+	const unsigned int nr_filters = __dune_filters_count(t, &size);
 
 	pointers[0] = preload;
-	pointers[1] = loader_setting(numbers, p);
+	pointers[1] = loader_setting(numbers, p, nr_filters);
 	pointers[2] = by_fd ? __dune_name_descriptor(numbers + 2 * NUMBER_SIZE, "/dev/fd/", c->dirfd) :
 			      (char *)c->path;
+	__dune_filters_write(t, pointers + LOADER_ARGS, numbers + NUMBERS * NUMBER_SIZE);
+	pointers += nr_filters;
 	memcpy(pointers + LOADER_ARGS, p->args, p->nr_args * sizeof(char *));
 	pointers += LOADER_ARGS + p->nr_args;
 	if (!count && !p->nr_args)
@@ -238,9 +253,11 @@ static bool preload_is_there(void)
 
 static long with_preload(struct dune_thread *t, const struct call *c)
 {
-	long env_count = count_strings(c->envp), arg_count = 0, ret;
+	long env_count = count_strings(c->envp), arg_count = 0, nr_pointers, ret;
 	const char *file = file_of(c);
 	const bool check = __dune_process.check;
+	uint64_t filters_size;
+	const unsigned int nr_filters = __dune_filters_count(t, &filters_size);
 	struct program p;
 	char **envp, **argv, *strings;
 	bool loads;
@@ -262,16 +279,17 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 		arg_count = count_strings(c->argv);
 	if (arg_count < 0)
 		return arg_count;
-	ret = get_memory(t, (env_count + 3 + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2) * sizeof(char *) +
-			    NUMBERS * NUMBER_SIZE + (check ? STRING_CHECKED : STRING_MAX) + PAGE_SIZE);
+	nr_pointers = LOADER_ARGS + nr_filters + ARRAY_SIZE(p.args) + arg_count + 2;
+	ret = get_memory(t, (env_count + 3 + nr_pointers) * sizeof(char *) + NUMBERS * NUMBER_SIZE + filters_size +
+			    (check ? STRING_CHECKED : STRING_MAX) + PAGE_SIZE);
 	if (ret)
 		return ret;
 	envp = t->exec.memory;
 	argv = envp + env_count + 3;
-	strings = (char *)(argv + LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2);
-	ret = build_env(envp, strings + NUMBERS * NUMBER_SIZE, c->envp, env_count);
+	strings = (char *)(argv + nr_pointers);
+	ret = build_env(envp, strings + NUMBERS * NUMBER_SIZE + filters_size, c->envp, env_count);
 	if (!ret && loads)
-		ret = build_args(argv, strings, &p, c, arg_count);
+		ret = build_args(t, argv, strings, &p, c, arg_count);
 	if (ret)
 		return ret;
 	if (loads) {

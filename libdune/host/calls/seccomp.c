@@ -14,6 +14,8 @@
  *	rt_sigprocmask, rt_sigreturn	concern the thread's own mask and registers
  *
  * Never open or mmap.  What needs memory is prepared before there is a filter.
+ *
+ * Those of a checked program are in filters.c.
  */
 #include <linux/audit.h>
 #include <linux/bpf_common.h>
@@ -249,6 +251,8 @@ long __dune_set_strict(struct dune_thread *t)
 /* One of several threads is killed by the filter. */
 void __dune_strict_kill(struct dune_thread *t)
 {
+	if (__dune_process.check)
+		__dune_filters_strict_kill(t);
 	if (__dune_thread_alone(t))
 		dune_syscall3(__NR_tgkill, t->strict_pid, t->strict_tid, SIGKILL);
 }

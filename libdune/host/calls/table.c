@@ -91,6 +91,8 @@ static long sys_arch_prctl(struct dune_thread *t, struct guest_regs *r)
 
 static long sys_prctl(struct dune_thread *t, struct guest_regs *r)
 {
+	if (__dune_process.check && ((int)r->rdi == PR_SET_SECCOMP || (int)r->rdi == PR_GET_SECCOMP))
+		return __dune_filters_prctl(t, r);
 	switch ((int)r->rdi) {
 	case PR_SET_SECCOMP:
 		if (r->rsi == SECCOMP_MODE_STRICT)
@@ -108,6 +110,8 @@ static long sys_prctl(struct dune_thread *t, struct guest_regs *r)
 
 static long sys_seccomp(struct dune_thread *t, struct guest_regs *r)
 {
+	if (__dune_process.check)
+		return __dune_filters_seccomp(t, r);
 	switch ((unsigned int)r->rdi) {
 	case SECCOMP_SET_MODE_STRICT:
 		return (unsigned int)r->rsi || r->rdx ? -EINVAL : __dune_set_strict(t);
@@ -297,6 +301,8 @@ HOT const struct guest_regs *__dune_handle_call(struct dune_thread *t)
 		__dune_strict_kill(t);
 		return r;
 	}
+	if (t->filter && __dune_engine_cpl(&t->vcpu) && __dune_filters_refuse(t, r))
+		return NULL;
 	function = nr < NR_SYSCALLS ? __dune_syscall_table[nr] : sys_unknown;
 	ret = function ? function(t, r) : FORWARD_CALL;
 	if (ret == FORWARD_CALL)

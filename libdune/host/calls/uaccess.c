@@ -135,8 +135,8 @@ bool __dune_may_read(const struct access *a, uint64_t va, uint64_t n)
 /* ---- copying ---- */
 
 /*
- * Faults come to libdune until __dune_signals_restore() of what is returned.  Nothing else does: what is deferred blocks
- * all signals, and so the next fault would be the end.
+ * Faults come to libdune until __dune_signals_restore() of what is returned.  Nothing else does: what is deferred
+ * blocks all signals, and so the next fault would be the end.
  */
 static uint64_t let_faults_come(struct dune_thread *t)
 {
@@ -532,6 +532,7 @@ static long move_string(struct access *a, uint64_t *va, uint64_t max)
 	if (!done)
 		return -EFAULT;
 	c = new_copy(s, *va, n);
+	c->place = va;
 	c->maybe = c->sparse = false;
 	*va = (uint64_t)c->data;
 	return 0;

@@ -800,6 +800,12 @@ void __dune_signal_dispatched(struct dune_thread *t, const siginfo_t *info)
 	send_exception(t, info, NULL);
 }
 
+/* SIGSYS that a filter makes of a call, and nothing helps. */
+void __dune_signal_killing(struct dune_thread *t, const siginfo_t *info)
+{
+	die_in_guest(t, info->si_signo, info, NULL, ALL_SIGNALS, ALREADY_SAID);
+}
+
 /* SIGSEGV that the kernel forces, but not for an exception: the frame shows the last one.  @why: in words. */
 void __dune_signal_forced(struct dune_thread *t, const char *why)
 {
