@@ -143,6 +143,15 @@ long __dune_check(struct dune_thread *t, struct guest_regs *r);
 /* The kernel has opened for it, with @result: what the program is told. */
 long __dune_open_again(struct dune_thread *t, long result);
 
+/*
+ * self.c: of calls that name the link by which a program finds its own file, if the kernel knows another one.  Instead
+ * of @path, a copy: that, or the file's name.  NULL: the path at @va is another.  The result of a checked program's
+ * call that names a file and does not open it, or FORWARD_CALL.
+ */
+const char *__dune_self_path(const char *path);
+const char *__dune_self_at(uint64_t va);
+long __dune_check_self(struct dune_thread *t, const struct guest_regs *r);
+
 /* robust.c: the list that the kernel is not told of. */
 long __dune_robust_set(struct dune_thread *t, uint64_t list, uint64_t size);
 long __dune_robust_get(struct dune_thread *t, uint64_t pid, uint64_t list, uint64_t size);
@@ -233,6 +242,7 @@ void __dune_set_preload(const char *path);
  * knows.  Returns its path, or "".
  */
 const char *__dune_set_loaded(int fd);
+const char *__dune_loaded(void);
 
 #pragma GCC visibility pop
 

@@ -236,6 +236,8 @@ static long open_link(const struct wanted *wanted, long met)
 			return is_path ? openat2(&w, O_NOFOLLOW, 0) : met;
 		if (fd != -ELOOP)
 			return fd;
+		if (!copy_path(path, __dune_self_path(path)))
+			return -ENAMETOOLONG;
 		if (is_name_of_memory(last_name(path)))
 			return open_namesake(&w);
 		if (is_path)
@@ -288,6 +290,9 @@ static long check_openat2(struct guest_regs *r, struct open_how *how)
 	if (ret)
 		return ret;
 	w.how = *how;
+	if (!(how->flags & O_NOFOLLOW) && !how->resolve)
+		w.path = __dune_self_path(w.path);
+	r->rsi = (uint64_t)w.path;
 	if (is_name_of_memory(last_name(w.path)))
 		return open_namesake(&w);
 	if (how->flags & O_PATH && !(how->flags & O_NOFOLLOW) && !how->resolve)
@@ -306,6 +311,8 @@ static long check_open(struct dune_thread *t, struct guest_regs *r)
 		return check_openat2(r, &call_state(t)->how);
 	if (!w.path)
 		return -EFAULT;
+	if (!(w.how.flags & O_NOFOLLOW))
+		w.path = __dune_self_path(w.path);
 	if (is_name_of_memory(last_name(w.path)))
 		return open_namesake(&w);
 	if (w.how.flags & O_PATH && !(w.how.flags & O_NOFOLLOW))
@@ -390,6 +397,15 @@ long __dune_check(struct dune_thread *t, struct guest_regs *r)
 	case __NR_openat:
 	case __NR_openat2:
 		return check_open(t, r);
+	case __NR_readlink:
+	case __NR_readlinkat:
+	case __NR_stat:
+	case __NR_newfstatat:
+	case __NR_statx:
+	case __NR_access:
+	case __NR_faccessat:
+	case __NR_faccessat2:
+		return __dune_check_self(t, r);
 	case __NR_prctl:
 		return check_prctl(r);
 	case __NR_restart_syscall:	/* of what a signal had interrupted no copy is left */

@@ -62,18 +62,15 @@ const char *__dune_set_loaded(int fd)
 	return loaded;
 }
 
+const char *__dune_loaded(void)
+{
+	return loaded;
+}
+
 /* "/proc/self/exe" leads to our loader, where the kernel lets nobody change that. */
 static const char *file_of(const struct call *c)
 {
-	static const char own[] = "/proc/self/exe";
-	char path[sizeof(own)];
-
-	if (!loaded[0] || __dune_copy_in(path, c->path, sizeof(path)))
-		return (const char *)c->path;
-	for (size_t i = 0; i < sizeof(own); i++)
-		if (path[i] != own[i])
-			return (const char *)c->path;
-	return loaded;
+	return __dune_self_at(c->path) ?: (const char *)c->path;
 }
 
 /* A NULL environment is an empty one. */
