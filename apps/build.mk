@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# Programs: build/bin/hello, build/bin/dune-run
+# Programs: build/bin/hello, build/bin/dune-run, build/bin/dune-trace
 
-PROGRAMS += $(B)/bin/hello $(B)/bin/dune-run
+PROGRAMS += $(B)/bin/hello $(B)/bin/dune-run $(B)/bin/dune-trace
 
 $(B)/bin/hello: $(B)/obj/apps/hello/hello.o $(B)/lib/libdune.a
 	$(call say,LINK)
@@ -15,3 +15,12 @@ $(B)/bin/dune-run: $(RUN_OBJ) $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a | $(B)
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+# With the flags that libdune-ring3.pc has.
+TRACE_OBJ := $(addprefix $(B)/obj/apps/trace/,trace.o decode.o)
+$(TRACE_OBJ): CPPFLAGS += -Ilibdune -DDUNE_VERSION='"$(LIBDUNE_VERSION)"'
+$(TRACE_OBJ): CFLAGS += $(WATCHER_CFLAGS)
+$(B)/bin/dune-trace: $(TRACE_OBJ) $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WATCHER_LDFLAGS) -o $@ $^

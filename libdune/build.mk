@@ -83,7 +83,7 @@ $(B)/lib/pkgconfig/%.pc: libdune/%.pc.in libdune/build.mk
 LOADER_OBJ := $(addprefix $(B)/pic/libdune/launch/,begin.o image.o start.o environment.o monitor.o ring3.o)
 LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o alone.o) $(LOADER_OBJ)
 # What programs are linked with that watch others (dune-ring3.h): the same as a loader, and an ordinary program's code.
-WATCH_OBJ := $(B)/pic/libdune/launch/watched.o $(LOADER_OBJ)
+WATCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,watched.o names.o) $(LOADER_OBJ)
 FIND_OBJ := $(addprefix $(B)/pic/libdune/launch/,find.o watch.o)
 LIBS += $(B)/lib/dune-preload.so $(B)/lib/libdune-ring3.a $(B)/lib/pkgconfig/libdune-ring3.pc
 $(LAUNCH_OBJ) $(WATCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
@@ -91,6 +91,10 @@ $(LAUNCH_OBJ) $(WATCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)
 $(LAUNCH_OBJ) $(WATCH_OBJ): | $(LIBDUNE_OFFSETS)
 $(FIND_OBJ): CPPFLAGS += -Ilibdune
 $(FIND_OBJ): CFLAGS += -fvisibility=hidden
+
+# What libdune-ring3.pc says.
+WATCHER_CFLAGS := $(shell sed -n 's/^Cflags: -I[^ ]* //p' libdune/libdune-ring3.pc.in)
+WATCHER_LDFLAGS := $(shell sed -n 's/^Libs: \(.*\) -L.*/\1/p' libdune/libdune-ring3.pc.in)
 
 $(B)/lib/libdune-ring3.a: $(WATCH_OBJ) $(FIND_OBJ)
 	$(call say,AR)

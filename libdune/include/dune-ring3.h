@@ -14,7 +14,8 @@
  * functions of its own file.  It uses general registers only, no floating point, no thread-local storage, no errno;
  * pkg-config's flags see to the compiler.  It must return, soon: signals for its thread wait meanwhile.  Callbacks of
  * several threads run at once.  A fault in before() or after() ends the process with status 125 and one line on
- * standard error; one in another callback, or where signals are blocked, kills it.  No handler of the program's is called.
+ * standard error; one in another callback, or where signals are blocked, kills it.  No handler of the program's is
+ * called.
  */
 #ifndef DUNE_RING3_H
 #define DUNE_RING3_H

@@ -5,6 +5,7 @@
  *
  *	base/program.h	what execve() of a file would start
  *	base/debug.h	what a debugger needs to know, with a version
+ *	base/syscalls.h	what each system call does with its arguments
  *
  * A program that others are to start in Dune mode is given LAUNCH_OBJECT: by LD_PRELOAD if it has a dynamic linker;
  * else the object is started in its place, with LOADER_ARGS arguments before the program's own (image.c).
@@ -20,11 +21,15 @@
 
 #include "base/debug.h"
 #include "base/program.h"
+#include "base/syscalls.h"
 
 #define LAUNCH_OBJECT	"dune-preload.so"
 /* In the environment: 1 has programs run in ring 0 of the guest, and all that they start. */
 #define DUNE_RING0_VARIABLE	"DUNE_RUN_RING0="
 #define LAUNCH_FAILED	125	/* exit status: Dune mode cannot be entered */
+
+/* names.c: of each system call, or NULL. */
+extern const char *const __dune_call_names[NR_SYSCALLS] __attribute__((visibility("hidden")));
 
 /*
  * find.c: an ordinary program's code.  What fails ends the process, with a message and status 125 to 127.

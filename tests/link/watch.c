@@ -191,8 +191,8 @@ int main(int argc, char **argv)
 		CHECK(seen->before[SYS_execve] == 1 && !seen->after[SYS_execve]);
 		break;
 	case SIGNALS:
-		CHECK(seen->signal[SIGUSR1] == 2);
-		CHECK(seen->restarted == 1 && seen->interrupted == 1);
+		CHECK(seen->signal[SIGUSR1] >= 2);
+		CHECK(seen->restarted >= 1 && seen->interrupted == 1);
 		break;
 	}
 	return failures != 0;

@@ -3,7 +3,8 @@
  * Calling those who watch a program (dune-ring3.h), and what they may call.  HR3.
  *
  * A callback runs on the host stack, and a signal finds it as it finds any C code of libdune's: it waits.  The
- * program's vector registers and FS base are live.  A fault in it is the process's end, whatever handlers the program has.
+ * program's vector registers and FS base are live.  A fault in it is the process's end, whatever handlers the program
+ * has.
  */
 #include <linux/fcntl.h>
 

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+/* The names of the calls, for programs that watch others.  HR3, or an ordinary program's code. */
+#include "launch/launch.h"
+
+const char *const __dune_call_names[NR_SYSCALLS] = {
+#define CALL(number, name, ...)	[number] = #name,
+#include "base/syscalls-table.h"
+#undef CALL
+};
