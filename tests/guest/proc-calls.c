@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <linux/io_uring.h>
 #include <linux/membarrier.h>
+#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -157,6 +158,19 @@ static void too_large(void)
 	for (int i = 0; i < 5000 && !check_failures; i++)
 		CHECK_ERRNO(sendmsg(0, &message, 0), ENOMEM, "sendmsg with a megabyte of control messages");
 	CHECK(!pthread_create(&thread, NULL, nothing, NULL) && !pthread_join(thread, NULL), "a thread after that");
+}
+
+/* ---- files without a name ---- */
+
+static void no_path(void)
+{
+	const struct open_how how = { .flags = O_RDONLY };
+
+	CHECK_ERRNO(syscall(SYS_open, NULL, O_RDONLY), EFAULT, "open of NULL");
+	CHECK_ERRNO(syscall(SYS_creat, NULL, 0600), EFAULT, "creat of NULL");
+	CHECK_ERRNO(syscall(SYS_openat, AT_FDCWD, NULL, O_RDONLY), EFAULT, "openat of NULL");
+	CHECK_ERRNO(syscall(SYS_openat2, AT_FDCWD, NULL, &how, sizeof(how)), EFAULT, "openat2 of NULL");
+	CHECK_ERRNO(open("", O_RDONLY), ENOENT, "open of nothing");
 }
 
 /* ---- another process reads and writes ---- */
@@ -367,6 +381,7 @@ int main(int argc, char **argv)
 	io_uring(0);
 	io_uring(IORING_SETUP_SQPOLL);
 	too_large();
+	no_path();
 	process_vm();
 	pages_given_away();
 	locked();

@@ -170,9 +170,13 @@ static void locking(void)
 
 static void moving(void)
 {
+	int error;
+
 	prepare();
 	REFUSED(EFAULT, mremap(IN, 2 * PAGE, MREMAP_MAYMOVE));
 	REFUSED(EFAULT, mremap(hole, 0, PAGE, MREMAP_MAYMOVE));
+	error = mremap((void *)PAGE, -PAGE, PAGE, 0) == MAP_FAILED ? errno : 0;
+	REFUSED(error, mremap(hole, -PAGE, PAGE, 0));
 	REFUSED(EINVAL, mremap(IN, 2 * PAGE, 77));
 	REFUSED(EINVAL, mremap(hole + 1, PAGE, PAGE, 0));
 	REFUSED(EFAULT, mremap(THROUGH, 2 * GIB, MREMAP_MAYMOVE));

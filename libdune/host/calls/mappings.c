@@ -333,7 +333,7 @@ long __dune_sys_mremap(struct dune_thread *t, struct guest_regs *r)
 	if (r->r10 & MREMAP_FIXED && touches(r->r8, r->rdx))
 		return refuse_remap(r);
 	__dune_region_complete();
-	if (touches(r->rdi, r->rsi))
+	if (touches(r->rdi, r->rsi) || __dune_is_ours(r->rdi))	/* the kernel looks at the beginning first */
 		ret = remap_beside(r);
 	return ret == FORWARD_CALL ? remap(r, r->rdi, r->rsi, r->rdx, r->r8) : ret;
 }
