@@ -119,6 +119,17 @@ static bool readv_into(void)
 	return done;
 }
 
+/* Of the number of vectors the kernel looks at 32 bits. */
+static bool readv_too_many_into(void)
+{
+	struct iovec v = { (void *)(granule + SCRATCH), 8 };
+	int fd = open("/dev/zero", O_RDONLY);
+	bool done = syscall(SYS_readv, fd, &v, (1UL << 32) + 1) == 8;
+
+	close(fd);
+	return done;
+}
+
 static bool send_from(void)
 {
 	struct iovec v = { (void *)(granule + CODE), 16 };
@@ -563,6 +574,7 @@ static const struct attack {
 	{ "write() from it", write_from },
 	{ "write() from before it", write_from_before },
 	{ "readv() into it", readv_into },
+	{ "readv() into it, of 2^32 + 1 vectors", readv_too_many_into },
 	{ "sendmsg() from it", send_from },
 	{ "sendmmsg() from it", send_mmsg_from },
 	{ "vmsplice() from it", splice_from },

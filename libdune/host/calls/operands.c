@@ -532,6 +532,9 @@ static long place_operand(struct access *a, const struct operand *o, struct argu
 	case SIZE_STRINGS:
 		return place_strings(a, pointer);
 	case SIZE_VECTOR:
+		/* The kernel says so too, but not of what is there: nobody has looked at that. */
+		if (n > VECTORS_MAX && a->copies)
+			return -EINVAL;
 		return place_vectors(a, pointer, n, how & PLACE_WRITE ? how | PLACE_FRESH : how);
 	case SIZE_IOVEC:
 		return place_vectors(a, pointer, 1, how);
