@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -498,6 +499,16 @@ static int device(void)
 	return 300;
 }
 
+static bool interfaces_into(void)
+{
+	struct ifconf conf = { .ifc_len = 8 * sizeof(struct ifreq), .ifc_buf = (char *)(granule + SCRATCH) };
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	bool done = !ioctl(s, SIOCGIFCONF, &conf);
+
+	close(s);
+	return done;
+}
+
 static bool device_call(void)
 {
 	return ioctl(device(), 0xdead0000) < 0 && errno == ENOTTY;
@@ -601,6 +612,7 @@ static const struct attack {
 	{ "process_vm_readv()", remote_read },
 	{ "a child that traces", traced_by_child },
 	{ "SGDT into it", store_by_emulation },
+	{ "a list of interfaces into it", interfaces_into },
 	{ "ioctl() of the device", device_call },
 	{ "the device sent", device_sent },
 	{ "writev() against a thread", raced_vector },

@@ -13,8 +13,12 @@
 #include <linux/eventpoll.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
 #include <linux/prctl.h>
+#include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 
 #include "base/program.h"
 #include "host/callbacks.h"
@@ -36,14 +40,52 @@ static const struct known_ioctl {
 	{ FIONREAD, 4 }, { FIONBIO, 4 }, { FIOASYNC, 4 }, { FIOCLEX, 0 }, { FIONCLEX, 0 }, { FIOQSIZE, 8 },
 	{ FS_IOC_GETFLAGS, 8 }, { FS_IOC_SETFLAGS, 8 }, { FS_IOC_GETVERSION, 8 }, { FICLONE, 0 },
 	{ FICLONERANGE, sizeof(struct file_clone_range) }, { BLKGETSIZE64, 8 }, { BLKSSZGET, 4 },
+	{ BLKGETSIZE, 8 }, { BLKROGET, 4 }, { BLKBSZGET, 4 }, { BLKPBSZGET, 4 }, { BLKFLSBUF, 0 }, { FIGETBSZ, 4 },
+	{ FS_IOC_FSGETXATTR, sizeof(struct fsxattr) }, { FS_IOC_FSSETXATTR, sizeof(struct fsxattr) },
+	{ TIOCPKT, 4 }, { TIOCGPKT, 4 }, { TIOCGPTLCK, 4 }, { TIOCGEXCL, 4 }, { TIOCSTI, 1 }, { TIOCGETD, 4 },
+	{ TIOCSETD, 4 }, { TIOCMGET, 4 }, { TIOCMSET, 4 }, { TIOCMBIS, 4 }, { TIOCMBIC, 4 }, { TIOCCONS, 0 },
+	{ TIOCGSOFTCAR, 4 }, { TIOCSSOFTCAR, 4 }, { TIOCSBRK, 0 }, { TIOCCBRK, 0 }, { TIOCVHANGUP, 0 },
+	{ RNDGETENTCNT, 4 }, { NS_GET_USERNS, 0 }, { NS_GET_PARENT, 0 }, { NS_GET_NSTYPE, 0 },
+	{ NS_GET_OWNER_UID, 4 }, { FIOSETOWN, 4 }, { FIOGETOWN, 4 }, { SIOCSPGRP, 4 }, { SIOCGPGRP, 4 },
+	{ SIOCATMARK, 4 }, { SIOCGSTAMP_OLD, 16 }, { SIOCGSTAMPNS_OLD, 16 },
 };
+
+/* Of network interfaces: a struct ifreq without an address in it. */
+#define IFREQ_SIZE	40
+
+static const uint16_t interface_ioctls[] = {
+	SIOCGIFNAME, SIOCGIFINDEX, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFADDR, SIOCSIFADDR, SIOCGIFDSTADDR,
+	SIOCSIFDSTADDR, SIOCGIFBRDADDR, SIOCSIFBRDADDR, SIOCGIFNETMASK, SIOCSIFNETMASK, SIOCGIFMETRIC,
+	SIOCSIFMETRIC, SIOCGIFMTU, SIOCSIFMTU, SIOCSIFNAME, SIOCGIFHWADDR, SIOCSIFHWADDR, SIOCADDMULTI,
+	SIOCDELMULTI, SIOCGIFTXQLEN, SIOCSIFTXQLEN, SIOCGIFMAP,
+};
+
+/* The address of a list is in it.  The kernel does not wait in this call, so it can be made here. */
+static long list_interfaces(const struct guest_regs *r)
+{
+	struct {			/* ifconf */
+		uint32_t length;
+		uint64_t list;
+	} conf;
+	long ret = __dune_copy_in(&conf, r->rdx, sizeof(conf));
+
+	if (ret)
+		return ret;
+	if (conf.list && out_of_bounds(conf.list, conf.length))
+		return -EFAULT;
+	ret = dune_syscall3(__NR_ioctl, r->rdi, SIOCGIFCONF, &conf);
+	return is_error(ret) ? ret : __dune_copy_out(r->rdx, &conf, sizeof(conf)) ? -EFAULT : ret;
+}
 
 static long check_ioctl(const struct guest_regs *r)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(ioctls); i++)
 		if (ioctls[i].number == (uint32_t)r->rsi)
 			return out_of_bounds(r->rdx, ioctls[i].size) ? -EFAULT : FORWARD_CALL;
-	return -ENOTTY;
+	for (unsigned int i = 0; i < ARRAY_SIZE(interface_ioctls); i++)
+		if (interface_ioctls[i] == (uint32_t)r->rsi)
+			return out_of_bounds(r->rdx, IFREQ_SIZE) ? -EFAULT : FORWARD_CALL;
+	return (uint32_t)r->rsi == SIOCGIFCONF ? list_interfaces(r) : -ENOTTY;
 }
 
 /* ---- options of sockets ---- */
@@ -191,12 +233,61 @@ static bool names_ours(const char *path)
 	return engine_owns_fd(number);
 }
 
+/* In a folder of /proc: where links lead that say no path, or that of a file which is not there any more. */
+static bool is_link_of_kernel(const char *name)
+{
+	static const char names[][18] = {
+		"exe", "cwd", "root", "cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time",
+		"time_for_children", "user", "uts",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
+		if (is_same(name, names[i]))
+			return true;
+	return false;
+}
+
+/*
+ * The link @name in @folder, which is cut off there, is one that the kernel alone makes: opened, by the lowest free
+ * number.  That of the folder does not change meanwhile, and no such link leads to the memory.  FORWARD_CALL: it is
+ * none of them.
+ */
+static long open_link_of_kernel(const struct wanted *w, char *folder, char *name)
+{
+	const char first = *name;
+	struct {
+		long type, rest[14];
+	} statfs;
+	long dir, fd = FORWARD_CALL;
+	struct wanted link = *w;
+
+	if (!is_link_of_kernel(name))
+		return fd;
+	*name = '\0';
+	dir = dune_syscall3(__NR_openat, w->dirfd, *folder ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	*name = first;
+	if (is_error(dir))
+		return fd;
+	if (!dune_syscall2(__NR_fstatfs, dir, &statfs) && statfs.type == PROC_SUPER_MAGIC) {
+		link.dirfd = dir;
+		link.path = name;
+		fd = openat2(&link, 0, 0);
+	}
+	if (is_error(fd) || fd == FORWARD_CALL) {
+		dune_syscall1(__NR_close, dir);
+		return fd;
+	}
+	dune_syscall3(__NR_dup3, fd, dir, w->how.flags & O_CLOEXEC);
+	dune_syscall1(__NR_close, fd);
+	return dir;
+}
+
 /* What the last link of @w says takes the place of it.  @path: what @w has, room for PATH_MAX bytes. */
 static long follow(struct wanted *w, char *path)
 {
 	static const unsigned int max = PATH_MAX;
 	char text[PATH_MAX], room[PATH_MAX], descriptor[2 * NUMBER_SIZE];
-	long length = read_link(w->dirfd, path, text), folder = last_name(path) - path;
+	long length = read_link(w->dirfd, path, text), folder = last_name(path) - path, fd;
 
 	if (is_error(length))
 		return length;
@@ -205,6 +296,9 @@ static long follow(struct wanted *w, char *path)
 
 		return names_ours(descriptor) ? -EACCES : openat2(&own, 0, 0);
 	}
+	fd = open_link_of_kernel(w, path, path + folder);
+	if (fd != FORWARD_CALL)
+		return fd;
 	if (*text == '/') {
 		w->dirfd = AT_FDCWD;
 		folder = 0;
