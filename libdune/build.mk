@@ -17,7 +17,7 @@ LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c 
 	host/signals/actions.c host/signals/doing.c host/signals/deliver.c host/signals/sigreturn.c
 LIBDUNE_GUEST := guest/entry.S guest/handlers.c guest/trap.c guest/ring3.c guest/desc.c
 LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memory/precise.c memory/cow.c \
-	memory/merge.c memory/lookup.c memory/scan.c memory/space.c
+	memory/merge.c memory/lookup.c memory/scan.c memory/dirty.c memory/space.c
 LIBDUNE_THREADS := threads/region.c threads/area.c threads/lock.c
 LIBDUNE_ENGINE := engine/dune.c engine/gate.S
 LIBDUNE_BASE := base/sys.S base/state.c base/memory.c base/fd.c base/mask.c base/die.c base/copy.c base/traced.c \

@@ -112,12 +112,12 @@ $(T)/unit/numbers.h: tests/build.mk
 		sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$$/CALL(\1, \2)/p' > $@
 
 # Its page tables, with stand-ins for the rest of it. AddressSanitizer has something at PAGEBASE.
-PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm $(T)/unit/test_vm_model $(T)/unit/test_precise
+PAGE_UNITS := $(T)/unit/test_pool $(T)/unit/test_vm $(T)/unit/test_vm_model $(T)/unit/test_precise $(T)/unit/test_dirty
 $(PAGE_UNITS): CPPFLAGS += -Ilibdune -Itests/unit -DPAGEBASE=0x200000000000UL '-Ddune_in_guest()=false'
 $(PAGE_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-parentheses
 $(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/threads/lock.c \
 	libdune/memory/page.c libdune/memory/granule.c libdune/memory/walk.c \
-	libdune/memory/precise.c libdune/memory/map.c libdune/memory/lookup.c libdune/memory/merge.c libdune/memory/cow.c libdune/memory/scan.c libdune/memory/space.c libdune/threads/region.c
+	libdune/memory/precise.c libdune/memory/map.c libdune/memory/lookup.c libdune/memory/merge.c libdune/memory/cow.c libdune/memory/scan.c libdune/memory/dirty.c libdune/memory/space.c libdune/threads/region.c
 
 # Policies of the sandbox.
 $(T)/unit/test_policy: CPPFLAGS += -I. -Ilibdune

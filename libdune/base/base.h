@@ -87,6 +87,7 @@ struct region_state {
 	uint32_t met;		/* ... how often an area was met that is being made */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
 	const uint32_t *owners;	/* the kernel's table of granules, where it is mapped */
+	struct dune_dirty *trackers;	/* memory/dirty.c: all of them */
 };
 
 /* One for each process; written by dune_init() and by the child of a fork, and the same in all address spaces. */

@@ -372,6 +372,62 @@ typedef int (*dune_scan_cb)(void *arg, void *va, size_t len);
  */
 long dune_vm_scan_each(ptent_t *root, void *va, size_t len, unsigned int flags, dune_scan_cb cb, void *arg);
 
+/*
+ * ---- several readers of dirty bits ----
+ *
+ * A tracker sees each write since it was opened or has collected last, whatever other trackers and dune_vm_scan() have
+ * cleared meanwhile.  Pages that were mapped since, by the process or in the page table, count as written.  What
+ * dune_vm_scan() does not see a tracker does not see; nor what a program clears by pointers to entries.  The child of a
+ * fork has its own of each, as it was.
+ */
+
+#define DUNE_DIRTY_RANGES	64	/* of one tracker at most */
+#define DUNE_DIRTY_CHUNKS	300	/* pieces of 128 MiB that all of them may have together */
+
+struct dune_dirty;			/* a tracker */
+
+struct dune_dirty_range {
+	void *va;
+	size_t len;			/* bytes; both multiples of 4096 */
+};
+
+/**
+ * dune_dirty_open - a tracker of @n ranges, from now on
+ * @dirty: the tracker
+ * @root: the address space
+ * @ranges: none is empty; two may overlap.  Larger pages in them are split to 4 KiB
+ *
+ * It takes 2 pages of the pool for each 128 MiB, and one.
+ *
+ * Return: 0; -EINVAL: a range or @root is none; -E2BIG: there are more than DUNE_DIRTY_RANGES ranges, or more than 37.5
+ * GiB in them; -ENOMEM; -errno.
+ */
+int dune_dirty_open(struct dune_dirty **dirty, ptent_t *root, const struct dune_dirty_range *ranges, unsigned int n);
+
+/**
+ * dune_dirty_collect - what was written since the last time
+ * @bitmap: bit i % 64 of word i / 64 is page i of the first range; each further range begins with a new word.  NULL:
+ *	only count
+ *
+ * A write by another thread at the same time is found now, the next time, or both.
+ *
+ * Return: the number of pages; -EINVAL: there is no such tracker; -EBUSY: another thread collects; -EPERM: the address
+ * space was freed; -ENOMEM, or another -errno: nothing was collected, and nothing is lost.
+ */
+long dune_dirty_collect(struct dune_dirty *dirty, uint64_t *bitmap);
+
+/**
+ * dune_dirty_collect_each - the same, with a call for each run of pages of a range
+ * @cb: with @arg, the address and the bytes; may call all functions here but those of this tracker.  A result other than
+ *	0 ends the collection; the pages of this call, and those that come after them, are found again the next time
+ *
+ * Return: as dune_dirty_collect(), or what @cb returned.
+ */
+long dune_dirty_collect_each(struct dune_dirty *dirty, dune_scan_cb cb, void *arg);
+
+/** dune_dirty_close - end it; 0, -EINVAL: there is no such tracker, -EBUSY: another thread collects */
+int dune_dirty_close(struct dune_dirty *dirty);
+
 /* ---- the TLB; after changes through pointers to entries ---- */
 
 /** dune_flush_tlb - flush all translations, in all threads of the process */

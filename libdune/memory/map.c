@@ -341,6 +341,12 @@ static int check_pa(uint64_t pa, uint64_t len, int level)
 	return 0;
 }
 
+/* What is there from now on no tracker has seen: it counts as written. */
+static ptent_t new_content(void)
+{
+	return region_state()->trackers ? PTE_D : 0;
+}
+
 static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, ptent_t flags, int level)
 {
 	uint64_t step = level_size(level);
@@ -353,6 +359,7 @@ static int map_phys(struct space *s, uint64_t va, uint64_t end, uint64_t pa, pte
 		return ret;
 	if (level)
 		flags |= PTE_PS;
+	flags |= new_content();
 	tracking_begin();
 	while (va < end) {
 		ptent_t *e;
@@ -431,6 +438,7 @@ static int map_pages(struct space *s, uint64_t va, uint64_t end, ptent_t flags)
 	pg = take_pages((end - va) >> PGSHIFT);
 	if (!pg)
 		return -ENOMEM;
+	flags |= new_content();
 	tracking_begin();
 	for (; va < end; va += PGSIZE) {
 		__dune_walk_reach(s, va, LEVEL_PT, &e);

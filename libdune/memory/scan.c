@@ -6,7 +6,7 @@
  *
  * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
-#include "memory/memory.h"
+#include "memory/scan.h"
 
 #define WORD		64
 
@@ -15,6 +15,9 @@ struct scan {
 	ptent_t bits;		/* looked for */
 	bool clear;
 	bool locked;		/* other CPUs may change the entries meanwhile */
+	bool noted;		/* there are trackers that want to know what is cleared */
+	const ptent_t *root;
+	uint64_t start;
 	long count;
 };
 
@@ -86,6 +89,8 @@ static void scan_pages(struct scan *scan, ptent_t *e, uint64_t page, unsigned in
 
 		if (scan->bitmap && found)
 			scan->bitmap[page / WORD] |= found << bit;
+		if (scan->noted && found)
+			__dune_dirty_note(scan->root, scan->start + page * PGSIZE, found);
 		e += now;
 		page += now;
 		n -= now;
@@ -100,6 +105,8 @@ static void scan_large(struct scan *scan, ptent_t *e, uint64_t first, uint64_t n
 	scan->count += n;
 	if (scan->clear)
 		clear_bits(e, scan->bits, scan->locked);
+	if (scan->noted)
+		__dune_dirty_note_run(scan->root, scan->start + first * PGSIZE, n);
 	if (!scan->bitmap)
 		return;
 	for (uint64_t page = first; page < first + n; page++) {
@@ -148,6 +155,10 @@ static int scan(struct space *s, uint64_t va, uint64_t end, unsigned int flags, 
 		}
 	}
 	scan->locked = !vm_alone();
+	/* Those that were only accessed count as well: a CPU may set the other bit in this very moment. */
+	scan->noted = scan->clear && scan->bits & PTE_D && region_state()->trackers;
+	scan->root = s->root;
+	scan->start = va;
 	for (at = va; at < end; at = piece.next) {
 		__dune_walk_piece(s, at, end, 0, &piece);
 		if (piece.level == LEVEL_PT)
@@ -159,6 +170,13 @@ static int scan(struct space *s, uint64_t va, uint64_t end, unsigned int flags, 
 	if (scan->clear && scan->count)
 		s->unflushed = true;
 	return 0;
+}
+
+int __dune_scan_clear(struct space *s, uint64_t va, uint64_t len)
+{
+	struct scan sc = { .bits = PTE_D, .clear = true };
+
+	return scan(s, va, va + len, DUNE_VM_DIRTY | DUNE_VM_CLEAR | DUNE_VM_SPLIT, &sc);
 }
 
 static int check_flags(unsigned int flags)

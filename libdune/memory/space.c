@@ -7,7 +7,7 @@
  *
  * GR0; HR3 while no thread is in Dune mode, or where a function says so.
  */
-#include "memory/memory.h"
+#include "memory/scan.h"
 
 #define CR4_PCIDE	(1UL << 17)
 
@@ -334,6 +334,7 @@ PUBLIC int dune_vm_free(ptent_t *root)
 	if (is_root_page(pg))
 		region_state()->nr_clones--;
 	s.flush_all = true;
+	__dune_dirty_root_freed(root);
 	drop_root(&s, pg);
 	__dune_space_close(&s, 0, 0);
 	/* By now nothing is left of it in any TLB. */

@@ -6,6 +6,7 @@
  * one, all that it would read and write is placed (uaccess.c): mostly that changes nothing; else the kernel gets
  * copies.  After it copies go back, and the pages that were written become dirty.
  */
+#include <asm/mman.h>
 #include <linux/ipc.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
@@ -878,6 +879,42 @@ static long written_operand(struct dune_thread *t, const struct operand *o, cons
 	}
 }
 
+#ifndef MADV_DONTNEED_LOCKED	/* newer than the headers of the oldest system that this builds on */
+#define MADV_DONTNEED_LOCKED	24
+#endif
+
+/*
+ * Calls after which something else is there than before.  Where nothing was mapped yet, a first touch makes it dirty.
+ */
+static bool changes_content(unsigned int nr)
+{
+	return nr == __NR_mmap || nr == __NR_mremap || nr == __NR_madvise || nr == __NR_shmat;
+}
+
+static void mark_content(struct dune_thread *t, const struct arguments *args, uint64_t result)
+{
+	uint64_t shmid_ds[14];		/* its size is the seventh word */
+
+	switch (t->output_nr) {
+	case __NR_mmap:
+		mark_dirty(t, result, args->value[1]);
+		break;
+	case __NR_mremap:
+		mark_dirty(t, result, args->value[2]);
+		mark_dirty(t, args->value[0], args->value[1]);	/* MREMAP_DONTUNMAP */
+		break;
+	case __NR_madvise:
+		if (args->value[2] == MADV_DONTNEED || args->value[2] == MADV_FREE || args->value[2] == MADV_REMOVE ||
+		    args->value[2] == MADV_DONTNEED_LOCKED)
+			mark_dirty(t, args->value[0], args->value[1]);
+		break;
+	case __NR_shmat:
+		if (!dune_syscall3(__NR_shmctl, args->value[0], IPC_STAT, shmid_ds))
+			mark_dirty(t, result, shmid_ds[6]);
+		break;
+	}
+}
+
 /* After it; @result becomes what the program is told. */
 static long track_after(struct dune_thread *t, long result)
 {
@@ -890,6 +927,8 @@ static long track_after(struct dune_thread *t, long result)
 		if (error)
 			ret = error;
 	}
+	if (!is_error(result))
+		mark_content(t, &args, result);
 	if (!ret || is_error(result))
 		ret = result;
 	if (t->seen)
@@ -1024,7 +1063,7 @@ static void look_at(unsigned int nr)
 void __dune_track_calls(void)
 {
 	for (unsigned int nr = 0; nr < NR_SYSCALLS; nr++)
-		if (uses_memory(call_of(nr)))
+		if (uses_memory(call_of(nr)) || changes_content(nr))
 			look_at(nr);
 }
 
