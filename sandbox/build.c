@@ -154,7 +154,7 @@ static bool check_pattern(struct builder *b, const char *pattern)
 		const size_t n = end - name;
 
 		if (!n)
-			return fails(b, "'%s' has an empty component: write each '/' once, and none at the end", pattern);
+			return fails(b, "'%s' has an empty name: write each '/' once, and none at the end", pattern);
 		if ((n == 1 && *name == '.') || (n == 2 && !memcmp(name, "..", 2)))
 			return fails(b, "'%s' has '.' or '..' in it: write the path that is meant", pattern);
 		if (n > 255)
@@ -492,7 +492,8 @@ bool builder_call(struct builder *b, const struct place *place, const char *name
 
 	if (!parse_action(b, action, &call.rule))
 		return false;
-	snprintf(text, sizeof(text), "%s: %s%s%s", name, action, conditions ? " if " : "", conditions ? conditions : "");
+	snprintf(text, sizeof(text), "%s: %s%s%s", name, action, conditions ? " if " : "",
+		 conditions ? conditions : "");
 	call.rule.origin = new_origin(b, place, text);
 	if (!strcmp(name, "*")) {
 		call.nr = POLICY_CALLS;
@@ -551,7 +552,8 @@ static bool find_unit(enum unit kind, const char *name, uint64_t *factor)
 		uint64_t factor;
 	} units[] = {
 		{ UNIT_NONE, "", 1 },
-		{ UNIT_TIME, "ms", 1 }, { UNIT_TIME, "s", 1000 }, { UNIT_TIME, "m", 60000 }, { UNIT_TIME, "h", 3600000 },
+		{ UNIT_TIME, "ms", 1 }, { UNIT_TIME, "s", 1000 }, { UNIT_TIME, "m", 60000 },
+		{ UNIT_TIME, "h", 3600000 },
 		{ UNIT_BYTES, "", 1 }, { UNIT_BYTES, "K", 1 << 10 }, { UNIT_BYTES, "M", 1 << 20 },
 		{ UNIT_BYTES, "G", 1 << 30 },
 	};

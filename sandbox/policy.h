@@ -42,7 +42,7 @@ struct policy_rule {
 	uint32_t data, length;	/* ACCESS_DATA */
 };
 
-/* One component of patterns without wildcards: they are a tree.  Children stand side by side, in order of their names. */
+/* A name in patterns without wildcards: they are a tree.  Children stand side by side, in order of their names. */
 struct policy_node {
 	uint32_t name;
 	uint16_t length;
@@ -155,8 +155,8 @@ struct policy_verdict {
 };
 
 /*
- * files.c: @path is absolute and has no `.`, no `..` and no empty component, and no symbolic link in it (or what is said
- * is said of the name, not of what it leads to).  The rule that reaches deepest counts; of those the one with more
+ * files.c: @path is absolute and has no `.`, no `..`, no empty name and no symbolic link in it (else what is said is
+ * said of the name, not of what it leads to).  The rule that reaches deepest counts; of those the one with more
  * letters, of those the stricter one.
  */
 struct policy_verdict policy_path(const struct policy *p, const struct policy_paths *paths, const char *path);
@@ -164,7 +164,7 @@ struct policy_verdict policy_path(const struct policy *p, const struct policy_pa
 /* Does @pattern, of one component or a whole path, match @text?  `*`, `?` and `[...]` do not match '/', `**` does. */
 bool policy_glob_matches(const char *pattern, const char *text);
 
-/* network.c: the first rule that fits, or NULL: refused.  @address as in struct policy_network, @port as people say it. */
+/* network.c: the first rule that fits; NULL: refused.  @address as in struct policy_network, @port as people say it. */
 const struct policy_network *policy_internet(const struct policy *p, unsigned int operation, unsigned int protocol,
 					     const uint8_t address[16], unsigned int port);
 /* @name is a path, or '@' and an abstract name whose NULs have become '@'. */

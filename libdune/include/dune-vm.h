@@ -418,8 +418,8 @@ long dune_dirty_collect(struct dune_dirty *dirty, uint64_t *bitmap);
 
 /**
  * dune_dirty_collect_each - the same, with a call for each run of pages of a range
- * @cb: with @arg, the address and the bytes; may call all functions here but those of this tracker.  A result other than
- *	0 ends the collection; the pages of this call, and those that come after them, are found again the next time
+ * @cb: with @arg, the address and the bytes; may call all functions here but those of this tracker.  A result other
+ *	than 0 ends the collection; the pages of this call, and those behind them, are found again the next time
  *
  * Return: as dune_dirty_collect(), or what @cb returned.
  */

@@ -154,8 +154,8 @@ static int check_ranges(const struct dune_dirty_range *ranges, unsigned int n)
 }
 
 /*
- * With the lock held: all dirty bits of its ranges go to the bitmaps, its own too.  -ENOMEM: some of them have, and none
- * is lost.
+ * With the lock held: all dirty bits of its ranges go to the bitmaps, its own too.  -ENOMEM: some of them have, and
+ * none is lost.
  */
 static int gather(struct space *s, const struct dune_dirty *d)
 {

@@ -282,7 +282,9 @@ static void spaces(void **state)
 /* Memory runs out at each allocation: nothing is lost, nothing is kept. */
 static void no_memory(void **state)
 {
-	struct dune_dirty_range far[2] = { { (void *)(ZONE + 4 * GIB), 600 * 4096 }, { (void *)(ZONE + 8 * GIB), 8192 } };
+	struct dune_dirty_range far[2] = {
+		{ (void *)(ZONE + 4 * GIB), 600 * 4096 }, { (void *)(ZONE + 8 * GIB), 8192 },
+	};
 	struct dune_dirty *d = NULL;
 	unsigned int failed = 0;
 	int ret;

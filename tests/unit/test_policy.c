@@ -255,7 +255,8 @@ static void as_each_rule_says(void **state)
 
 /* ---- addresses ---- */
 
-static bool may(const struct policy *p, unsigned int operation, unsigned int protocol, const char *v4, unsigned int port)
+static bool may(const struct policy *p, unsigned int operation, unsigned int protocol, const char *v4,
+		unsigned int port)
 {
 	uint8_t address[16] = { [10] = 0xff, 0xff };
 	const struct policy_network *n;
@@ -349,7 +350,7 @@ static void refused(void **state)
 		{ "files:\n  /a: rx\n...\n", "policy:2:7: 'rx' is not known" },
 		{ "files:\n  a: ro\n...\n", "policy:2:3: 'a' is no absolute path" },
 		{ "files:\n  /a/../b: ro\n...\n", "policy:2:3: '/a/../b' has '.' or '..'" },
-		{ "files:\n  /a/: ro\n...\n", "empty component" },
+		{ "files:\n  /a/: ro\n...\n", "empty name" },
 		{ "files:\n  /a[b: ro\n...\n", "'[' without ']'" },
 		{ "files:\n  /**/a/**: ro\n...\n", "more than one '**'" },
 		{ "files:\n  /a: ro\n  /a: rw\n...\n", "policy:3:3: '/a' is there twice" },
@@ -412,7 +413,8 @@ static void cut_short(void **state)
 
 static void with_nuls_and_marks(void **state)
 {
-	static const char nul[] = "files:\n  \"/a\\0b\": ro\n...\n", crlf[] = "\xef\xbb\xbf""files:\r\n  /a: ro\r\n...\r\n";
+	static const char nul[] = "files:\n  \"/a\\0b\": ro\n...\n";
+	static const char crlf[] = "\xef\xbb\xbf""files:\r\n  /a: ro\r\n...\r\n";
 	struct policy *p;
 
 	(void)state;
@@ -459,10 +461,12 @@ static char *printed(const struct policy *p)
 
 static void what_is_printed_says_the_same(void **state)
 {
-	struct policy *p = good("files:\n  /usr: ro\n  /: hide\n  /a b\": { data: \"x\\0\\ny\" }\n  /t: tmp\n  /**/*.c: rw\n"
+	struct policy *p = good("files:\n  /usr: ro\n  /: hide\n  /a b\": { data: \"x\\0\\ny\" }\n"
+				"  /t: tmp\n  /**/*.c: rw\n"
 				"exec: [/bin/sh, /opt/*]\nnet:\n- deny connect tcp ::1 1-2\n- bind unix @x\n"
 				"env: [A, B=\"c d\"]\nlimits: { wall: 10s, memory: 5M, threads: 7 }\n"
-				"calls:\n  open:\n  - { if: arg1 & 3 == 1 and arg0 != 5, do: EROFS }\n  - { do: kill }\n"
+				"calls:\n  open:\n  - { if: arg1 & 3 == 1 and arg0 != 5, do: EROFS }\n"
+				"  - { do: kill }\n"
 				"  \"@sysv\": deny\n  \"*\": allow\n...\n");
 	char *once = printed(p), *twice;
 	struct policy *again = good(once);
