@@ -3,7 +3,7 @@
  * Attacks on libdune's memory, from ring 3: "NAME: succeeded" or "NAME: refused" for each.  One that is refused under
  * `dune-run --check` succeeds under `dune-run`, else it would show nothing (tests/process/checked).
  *
- *	escape [ROUNDS]		of each race
+ *	escape [ROUNDS [PART]]	of each race; only those attacks that have PART in their names
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,11 +22,14 @@
 #include <sys/ptrace.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "world.h"
 
 #define GRANULE		(1UL << 30)
 #define PAGE		4096UL
@@ -577,6 +580,252 @@ static bool raced_vector(void)
 	return leaked;
 }
 
+/* Something flips between what is harmless and what is not, by a thread or by another process, until this ends. */
+static void (*flip)(bool bad);
+static volatile bool *flipping;
+
+static void *flips(void *unused)
+{
+	(void)unused;
+	for (bool bad = false; *flipping; bad = !bad)
+		flip(bad);
+	return NULL;
+}
+
+static bool race_against(void (*flipper)(bool bad), bool by_process, bool (*wins)(void))
+{
+	pthread_t thread;
+	pid_t child = 0;
+	bool won = false;
+
+	if (!flipping)
+		flipping = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	flip = flipper;
+	*flipping = true;
+	flip(false);
+	if (by_process) {
+		child = fork();
+		if (!child) {
+			flips(NULL);
+			_exit(0);
+		}
+	} else if (pthread_create(&thread, NULL, flips, NULL)) {
+		return false;
+	}
+	for (unsigned long i = 0; i < rounds && !won; i++)
+		won = wins();
+	*flipping = false;
+	if (by_process)
+		waitpid(child, NULL, 0);
+	else
+		pthread_join(thread, NULL);
+	return won;
+}
+
+/* A byte of libdune's among those that @send has sent. */
+static int ends[2];
+static char owns[64];
+
+static bool sends_others(ssize_t sent)
+{
+	char buffer[64];
+
+	return sent == sizeof(owns) && read(ends[0], buffer, sizeof(buffer)) > 0 &&
+	       memcmp(buffer, owns, sizeof(owns));
+}
+
+static bool race_of_sending(void (*flipper)(bool bad), bool by_process, bool (*wins)(void), bool sockets)
+{
+	bool won;
+
+	memset(owns, 'o', sizeof(owns));
+	if (sockets ? socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) : pipe(ends))
+		return false;
+	won = race_against(flipper, by_process, wins);
+	close(ends[0]);
+	close(ends[1]);
+	return won;
+}
+
+/* In memory that is shared with another process. */
+static volatile struct iovec *shared;
+
+static void flip_shared(bool bad)
+{
+	shared->iov_base = bad ? (void *)(granule + CODE) : owns;
+	shared->iov_len = sizeof(owns);
+}
+
+static bool writev_of_shared(void)
+{
+	return sends_others(writev(ends[1], (const struct iovec *)shared, 1));
+}
+
+static bool raced_by_process(void)
+{
+	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return race_of_sending(flip_shared, true, writev_of_shared, false);
+}
+
+/* The message leads to one vector or to another. */
+static struct iovec good_vector, bad_vector;
+static volatile struct msghdr raced_header;
+
+static void flip_message(bool bad)
+{
+	raced_header.msg_iov = bad ? &bad_vector : &good_vector;
+}
+
+static bool sendmsg_of_raced(void)
+{
+	return sends_others(sendmsg(ends[1], (const struct msghdr *)&raced_header, 0));
+}
+
+static bool raced_message(void)
+{
+	good_vector = (struct iovec){ owns, sizeof(owns) };
+	bad_vector = (struct iovec){ (void *)(granule + CODE), sizeof(owns) };
+	raced_header.msg_iovlen = 1;
+	return race_of_sending(flip_message, false, sendmsg_of_raced, true);
+}
+
+/* The second half of a vector lies in a page that is another one now and then. */
+static char *pages;
+static int page_files[2];
+
+static void flip_page(bool bad)
+{
+	mmap(pages + PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, page_files[bad], 0);
+}
+
+static bool writev_across(void)
+{
+	ssize_t sent = writev(ends[1], (const struct iovec *)(pages + PAGE - sizeof(struct iovec)), 2);
+	char buffer[2 * sizeof(owns)];
+
+	return sent == 2 * sizeof(owns) && read(ends[0], buffer, sizeof(buffer)) == sizeof(buffer) &&
+	       memcmp(buffer + sizeof(owns), owns, sizeof(owns));
+}
+
+static bool raced_page(void)
+{
+	struct iovec v = { owns, sizeof(owns) };
+
+	pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memcpy(pages + PAGE - sizeof(v), &v, sizeof(v));
+	for (int bad = 0; bad < 2; bad++) {
+		v.iov_base = bad ? (void *)(granule + CODE) : owns;
+		page_files[bad] = memfd_create("page", 0);
+		if (ftruncate(page_files[bad], PAGE) || pwrite(page_files[bad], &v, sizeof(v), 0) != sizeof(v))
+			return false;
+	}
+	return race_of_sending(flip_page, false, writev_across, false);
+}
+
+/* A name leads to the memory file now and then: by its last link, or by a folder in it. */
+#define LINK	"/tmp/escape-raced"
+#define NEXT	"/tmp/escape-next"
+#define FOLDER	"/tmp/escape-folder"
+
+static const char *link_targets[2];
+
+static void flip_link(bool bad)
+{
+	unlink(NEXT);
+	if (!symlink(link_targets[bad], NEXT))
+		rename(NEXT, LINK);
+}
+
+static bool opened_link(void)
+{
+	return own_memory_file(LINK);
+}
+
+static bool opened_folder(void)
+{
+	return own_memory_file(LINK "/mem");
+}
+
+static bool raced_link(void)
+{
+	link_targets[0] = "/dev/null";
+	link_targets[1] = "/proc/self/mem";
+	return race_against(flip_link, false, opened_link);
+}
+
+static bool raced_folder(void)
+{
+	int fd;
+
+	mkdir(FOLDER, 0700);
+	fd = open(FOLDER "/mem", O_CREAT | O_RDWR, 0600);
+	close(fd);
+	link_targets[0] = FOLDER;
+	link_targets[1] = "/proc/self";
+	return race_against(flip_link, true, opened_folder);
+}
+
+/* ---- other programs ---- */
+
+static bool other_names(void)
+{
+	static const char *const names[] = {
+		"/proc/self/./mem", "//proc//self//mem", "/proc/self/task/../mem", "/proc/self/fd/../mem",
+		"/proc/self/root/proc/self/mem", "/dev/fd/../mem", "/proc/self/fd/../task/../mem",
+	};
+	bool done = false;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		done |= own_memory_file(names[i]);
+	return done;
+}
+
+/* A copy of this program, which says where it runs. */
+static bool copy_runs_outside(int mode, int user)
+{
+	static const char copy[] = "/tmp/escape-copy";
+	char *arguments[] = { "where", "x", NULL }, bytes[PAGE];
+	int from = open("/proc/self/exe", O_RDONLY), to = open(copy, O_CREAT | O_WRONLY | O_TRUNC, 0755), status;
+	ssize_t n;
+	pid_t child;
+
+	while ((n = read(from, bytes, sizeof(bytes))) > 0)
+		if (write(to, bytes, n) != n)
+			return false;
+	close(from);
+	close(to);
+	chmod(copy, mode);
+	child = vfork();
+	if (!child) {
+		if (syscall(SYS_setresuid, user, user, user))
+			_exit(2);
+		execv(copy, arguments);
+		_exit(3);
+	}
+	waitpid(child, &status, 0);
+	unlink(copy);
+	return !status;
+}
+
+static bool privileged_program(void)
+{
+	return copy_runs_outside(04755, 65534);
+}
+
+/* What refuses in a child that shares its parent's memory leaves both in order; so the last one counts. */
+static bool in_vfork_child(void)
+{
+	int status;
+	pid_t child = vfork();
+
+	if (!child) {
+		long done = syscall(SYS_getcpu, granule + SCRATCH, NULL, NULL);
+
+		_exit(done ? 1 : 0);
+	}
+	return waitpid(child, &status, 0) == child && !status && cpu_into();
+}
+
 static const struct attack {
 	const char *name;
 	bool (*succeeds)(void);
@@ -615,7 +864,15 @@ static const struct attack {
 	{ "a list of interfaces into it", interfaces_into },
 	{ "ioctl() of the device", device_call },
 	{ "the device sent", device_sent },
+	{ "mem by other names", other_names },
+	{ "a program with rights of its own", privileged_program },
+	{ "getcpu() in a child of vfork()", in_vfork_child },
 	{ "writev() against a thread", raced_vector },
+	{ "writev() against a process", raced_by_process },
+	{ "sendmsg() against a thread", raced_message },
+	{ "writev() against a page that changes", raced_page },
+	{ "a link against a thread", raced_link },
+	{ "a folder against a process", raced_folder },
 };
 
 int main(int argc, char **argv)
@@ -623,6 +880,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc > 1 && !strcmp(argv[0], "true"))
 		return 0;
+	if (argc > 1 && !strcmp(argv[0], "where"))
+		return strcmp(world(), "no guest") != 0;
 	if (argc > 1)
 		rounds = strtoul(argv[1], NULL, 0);
 	granule = find_granule();
@@ -631,6 +890,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++)
-		printf("%s: %s\n", attacks[i].name, attacks[i].succeeds() ? "succeeded" : "refused");
+		if (argc < 3 || strstr(attacks[i].name, argv[2]))
+			printf("%s: %s\n", attacks[i].name, attacks[i].succeeds() ? "succeeded" : "refused");
 	return 0;
 }
