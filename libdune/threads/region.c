@@ -25,10 +25,13 @@ static long advise(unsigned long start, unsigned long end, int advice)
 	return start < end ? dune_syscall3(__NR_madvise, start, end - start, advice) : 0;
 }
 
-/* gcore reads, and writes, gigabytes of what is only reserved.  A filter of the program's need not let that pass. */
+/*
+ * gcore reads, and writes, gigabytes of what is only reserved.  A filter of the program's need not let that pass.  A
+ * checked program may read its core files, so nothing of libdune's is in them.
+ */
 void __dune_dump_memory(unsigned long start, unsigned long end, bool on)
 {
-	if (!region_state()->filtered)
+	if (!region_state()->filtered && !(on && __dune_process.check))
 		advise(start, end, on ? MADV_DODUMP : MADV_DONTDUMP);
 }
 
@@ -238,7 +241,7 @@ static void look_where_the_kernel_is(unsigned long region)
 
 	__dune_process.first_page_free = next < region ||
 				     __dune_reserve(region, trap_low(region));
-	__dune_dump_memory(pages_begin(), region_end(), false);
+	__dune_dump_memory(__dune_process.check ? trap_low(region) : pages_begin(), region_end(), false);
 	if (next < region || next - region > 2 * GRANULE_SIZE)
 		__dune_process.areas_left_out = !advise(pages_begin(), region_end(), MADV_DONTFORK);
 	__dune_process.guard_mapped = __dune_process.areas_left_out && !__dune_process.first_page_free;
@@ -275,6 +278,6 @@ long __dune_region_reserve(void)
 	if (is_error(ret))
 		return ret;
 	__dune_process.region = ret;
-	__dune_dump_memory(pages_begin(), region_end(), false);
+	__dune_dump_memory(__dune_process.check ? (unsigned long)ret : pages_begin(), region_end(), false);
 	return 0;
 }

@@ -5,6 +5,8 @@
  *
  *	escape [ROUNDS [PART]]	of each race; only those attacks that have PART in their names
  */
+#include <arpa/inet.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -20,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -331,6 +334,70 @@ static bool semaphores_from(void)
 		_exit(status);
 	}
 	return waitpid(child, &status, 0) == child && !status;
+}
+
+/*
+ * So many results that the last ones are in it, though they begin 3 GiB before.  It would take minutes: whether the
+ * call is refused for that, or because there is no such process, is enough.
+ */
+static bool pages_told_into(void)
+{
+	return syscall(SYS_move_pages, 0x3fffffff, 1UL << 30, granule - 12 * GRANULE, NULL, granule - 3 * GRANULE, 0) &&
+	       errno != EFAULT;
+}
+
+/* The sources of a multicast group: the kernel writes as many as the structure says, whatever its length is. */
+static bool sources_into(void)
+{
+	struct { uint32_t group, interface, mode, count, sources[2]; } filter = {
+		.group = htonl(0xe8000001), .interface = htonl(0x7f000001), .mode = 1, .count = 2, .sources = { 1, 2 },
+	};
+	const int msfilter = 41;
+	socklen_t length = 16;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	bool done;
+
+	setsockopt(fd, 0, 35, &filter, 8);		/* IP_ADD_MEMBERSHIP */
+	setsockopt(fd, 0, msfilter, &filter, sizeof(filter));
+	/* It may be no memory of the program's that lies before it: what is told is that the option is known. */
+	done = !getsockopt(fd, 0, msfilter, &filter, &length) || errno != ENOPROTOOPT;
+	close(fd);
+	return done;
+}
+
+/* But for the page that it shares with the module, which has the program's registers. */
+static bool is_in_core(const char *name)
+{
+	Elf64_Ehdr header;
+	Elf64_Phdr segment;
+	int fd = open(name, O_RDONLY);
+	bool found = false;
+
+	if (fd < 0 || pread(fd, &header, sizeof(header), 0) != sizeof(header))
+		return false;
+	for (int i = 0; i < header.e_phnum; i++)
+		if (pread(fd, &segment, sizeof(segment), header.e_phoff + i * sizeof(segment)) == sizeof(segment))
+			found |= segment.p_type == PT_LOAD && segment.p_vaddr - granule - PAGE < GRANULE - PAGE &&
+				 segment.p_filesz;
+	close(fd);
+	return found;
+}
+
+static bool core_file(void)
+{
+	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	bool done;
+	pid_t child = fork();
+
+	if (!child) {
+		if (setrlimit(RLIMIT_CORE, &all) || chdir("/tmp"))
+			_exit(1);
+		abort();
+	}
+	waitpid(child, NULL, 0);
+	done = is_in_core("/tmp/core");
+	unlink("/tmp/core");
+	return done;
 }
 
 /* Frames of a socket of AF_XDP, in which the kernel puts packets and from which it sends them. */
@@ -854,6 +921,9 @@ static const struct attack {
 	{ "mq_notify() from it", notified_from },
 	{ "semctl() from it", semaphores_from },
 	{ "packets in it", packets_in },
+	{ "multicast sources into it", sources_into },
+	{ "a core file", core_file },
+	{ "move_pages() into it, from far", pages_told_into },
 	{ "/proc/self/mem", memory_file },
 	{ "/proc/self/mem by a link", memory_file_by_link },
 	{ "mem in /proc/thread-self", memory_file_from_there },

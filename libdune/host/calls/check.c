@@ -95,16 +95,17 @@ static long check_ioctl(const struct guest_regs *r)
 /*
  * Those whose bytes are all that the kernel looks at: names from @first to @last.  What is missing has addresses in it,
  * or says how much it is in other units: BPF programs (SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF, PACKET_FANOUT_DATA),
- * TCP_ZEROCOPY_RECEIVE, tables of netfilter (from 64 on, of IP and IPv6), XDP_UMEM_REG, RDS_GET_MR, MPTCP_FULL_INFO.
+ * TCP_ZEROCOPY_RECEIVE, tables of netfilter (from 64 on, of IP and IPv6), XDP_UMEM_REG, RDS_GET_MR, MPTCP_FULL_INFO;
+ * and IP_MSFILTER and MCAST_MSFILTER, of which so much is written as the structure itself says.
  */
 static const struct known_options {
 	int level, first, last;
 } options[] = {
 	{ SOL_SOCKET, 0, 25 }, { SOL_SOCKET, 27, 50 }, { SOL_SOCKET, 52, 255 },
-	{ 0 /* IP */, 0, 63 },
+	{ 0 /* IP */, 0, 40 }, { 0, 42, 47 }, { 0, 49, 63 },
 	{ 6 /* TCP */, 0, 34 }, { 6, 36, 37 },
 	{ 17 /* UDP */, 0, 255 }, { 136 /* UDP-Lite */, 0, 255 },
-	{ 41 /* IPv6 */, 0, 63 }, { 41, 66, 67 }, { 41, 70, 78 },
+	{ 41 /* IPv6 */, 0, 47 }, { 41, 49, 63 }, { 41, 66, 67 }, { 41, 70, 78 },
 	{ 58 /* ICMPv6 */, 0, 255 }, { 255 /* raw */, 0, 255 },
 	{ 263 /* packets */, 0, 21 }, { 263, 23, 24 },
 	{ 270 /* netlink */, 0, 255 }, { 279 /* AF_ALG */, 0, 255 }, { 282 /* TLS */, 0, 255 },

@@ -43,12 +43,18 @@ static uint64_t ioctl_size(uint64_t number)
 	return is_old_ioctl(number) ? OLD_IOCTL : number >> 30 & 3 ? number >> 16 & 0x3fff : 0;
 }
 
-/* The kernel reads or writes no more by one call (MAX_RW_COUNT), whatever it is told. */
-#define BYTES_MAX	0x7ffff000UL
+/*
+ * Of bytes the kernel reads or writes no more by one call (MAX_RW_COUNT, and INT_MAX for 5.10's getrandom()), whatever
+ * it is told.  Of what is larger it may go through all: move_pages() does.
+ */
+#define BYTES_MAX	0x7fffffffUL
+#define ADDRESSES	(1UL << 47)
 
 static uint64_t bytes_of(uint64_t n, uint64_t each)
 {
-	return n < BYTES_MAX / each ? n * each : BYTES_MAX;
+	const uint64_t most = each == 1 ? BYTES_MAX : ADDRESSES;
+
+	return n < most / each ? n * each : most;
 }
 
 /* Argument @with. */
