@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Attacks on libdune's memory, from ring 3: "NAME: succeeded" or "NAME: refused" for each.  One that is refused under
- * `dune-run --check` succeeds under `dune-run`, else it would show nothing (tests/process/checked).
+ * Attacks on libdune's memory, and ways out of Dune mode, from ring 3: "NAME: succeeded" or "NAME: refused" for each.
+ * One that is refused under `dune-run --check` succeeds under `dune-run`, else it would show nothing
+ * (tests/process/checked).
  *
  *	escape [ROUNDS [PART]]	of each race; only those attacks that have PART in their names
  */
@@ -9,7 +10,9 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
@@ -30,6 +34,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "world.h"
@@ -41,6 +46,9 @@
 /* In libdune's granule: where nothing is lost if it is written to (copies of a call's memory), and its code. */
 #define SCRATCH		0x25000UL
 #define CODE		0x150000UL
+
+/* The file that the kernel starts for each program that one in ring 3 executes. */
+#define LOADER		"/usr/local/lib/dune-preload.so"
 
 static unsigned long granule;
 static unsigned long rounds = 20000;
@@ -606,6 +614,295 @@ static bool device_sent(void)
 	return done;
 }
 
+/* Of what changes the process, only the result comes back. */
+static bool in_child(bool (*succeeds)(void))
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(!succeeds());
+	return waitpid(child, &status, 0) == child && !status;
+}
+
+static bool memory_file_of_root(void)
+{
+	return !chroot("/proc") && own_memory_file("/self/mem");
+}
+
+static bool memory_file_by_root(void)
+{
+	return in_child(memory_file_of_root);
+}
+
+static bool memory_file_in_root(void)
+{
+	struct open_how how = { .flags = O_RDWR, .resolve = RESOLVE_IN_ROOT };
+	int root = open("/proc", O_PATH), fd = syscall(SYS_openat2, root, "/self/mem", &how, sizeof(how));
+
+	close(root);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static bool mount_of_memory_file(void)
+{
+	const unsigned int create = 6;		/* FSCONFIG_CMD_CREATE */
+	int context = syscall(SYS_fsopen, "proc", 0);
+
+	return !syscall(SYS_fsconfig, context, create, NULL, NULL, 0) && syscall(SYS_fsmount, context, 0, 0) >= 0;
+}
+
+static bool root_of_namespace(void)
+{
+	return !setns(syscall(SYS_pidfd_open, getppid(), 0), CLONE_NEWNS);
+}
+
+static bool other_namespace(void)
+{
+	return in_child(root_of_namespace);
+}
+
+/* ---- programs outside Dune mode ---- */
+
+/* exit(@status) by INT 0x80, which only a process outside survives; with @note one that enters Dune mode itself. */
+static bool write_program(const char *path, unsigned char status, bool note)
+{
+	static const unsigned char code[] = { 0xb8, 1, 0, 0, 0, 0xbb, 0, 0, 0, 0, 0xcd, 0x80 };
+	const unsigned long base = 0x10000;
+	struct {
+		Elf64_Ehdr header;
+		Elf64_Phdr segments[2];
+		struct { unsigned int name_size, size, type; char name[8]; } note;
+		unsigned char code[sizeof(code)];
+	} file = {
+		.header = { .e_ident = ELFMAG "\x02\x01\x01", .e_type = ET_EXEC, .e_machine = EM_X86_64,
+			    .e_version = 1, .e_phoff = sizeof(Elf64_Ehdr), .e_ehsize = sizeof(Elf64_Ehdr),
+			    .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = note ? 2 : 1 },
+		.segments = { { .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = base, .p_align = PAGE },
+			      { .p_type = PT_NOTE, .p_flags = PF_R, .p_align = 4 } },
+		.note = { 5, 0, 1, "Dune" },
+	};
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0755);
+	bool done;
+
+	memcpy(file.code, code, sizeof(code));
+	file.code[6] = status;
+	file.header.e_entry = base + (file.code - (unsigned char *)&file);
+	file.segments[0].p_filesz = file.segments[0].p_memsz = sizeof(file);
+	file.segments[1].p_offset = (char *)&file.note - (char *)&file;
+	file.segments[1].p_vaddr = base + file.segments[1].p_offset;
+	file.segments[1].p_filesz = file.segments[1].p_memsz = sizeof(file.note);
+	done = write(fd, &file, sizeof(file)) == sizeof(file);
+	close(fd);
+	return done;
+}
+
+/* What the kernel is to start is there, but another one. */
+static bool loader_of_root(void)
+{
+	const int loaded = 7, itself = 8;
+	int status;
+	pid_t child;
+
+	mkdir("/tmp/escape", 0755);
+	if (chdir("/tmp/escape"))
+		return false;
+	mkdir("usr", 0755);
+	mkdir("usr/local", 0755);
+	mkdir("usr/local/lib", 0755);
+	if (!write_program(LOADER + 1, loaded, false) || !write_program("program", itself, false))
+		return false;
+	child = fork();
+	if (!child) {
+		char *arguments[] = { "program", NULL };
+
+		if (!chroot("."))
+			execv("/program", arguments);
+		_exit(1);
+	}
+	return waitpid(child, &status, 0) == child && status == loaded << 8;
+}
+
+static bool loader_by_root(void)
+{
+	return in_child(loader_of_root);
+}
+
+/* A program that enters Dune mode itself is outside until it does. */
+static bool enters_itself(void)
+{
+	const int status = 7;
+	int ended;
+	pid_t child;
+
+	if (!write_program("/tmp/escape-noted", status, true))
+		return false;
+	child = fork();
+	if (!child) {
+		char *arguments[] = { "noted", NULL };
+
+		execv("/tmp/escape-noted", arguments);
+		_exit(1);
+	}
+	return waitpid(child, &ended, 0) == child && ended == status << 8;
+}
+
+/* ---- what the kernel or libdune does for the process ---- */
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool done = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	close(fd);
+	return done;
+}
+
+/* Is libdune's code in the core file? */
+static bool core_has_code(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	bool found = false;
+	Elf64_Ehdr header;
+	Elf64_Phdr s;
+
+	if (pread(fd, &header, sizeof(header), 0) != sizeof(header))
+		return false;
+	for (int i = 0; i < header.e_phnum; i++)
+		if (pread(fd, &s, sizeof(s), header.e_phoff + i * sizeof(s)) == sizeof(s) &&
+		    s.p_vaddr <= granule + CODE && granule + CODE < s.p_vaddr + s.p_filesz)
+			found = true;
+	close(fd);
+	return found;
+}
+
+static bool core_file(void)
+{
+	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	pid_t child;
+
+	unlink("/tmp/escape-core");
+	if (!write_text("/proc/sys/kernel/core_pattern", "/tmp/escape-core") ||
+	    !write_text("/proc/sys/kernel/core_uses_pid", "0"))
+		return true;
+	child = fork();
+	if (!child) {
+		setrlimit(RLIMIT_CORE, &all);
+		abort();
+	}
+	waitpid(child, NULL, 0);
+	write_text("/proc/sys/kernel/core_pattern", "core");
+	return core_has_code("/tmp/escape-core");
+}
+
+/* TCP_ZEROCOPY_RECEIVE, where there is too little for a page: it is copied to where the option says. */
+static bool received_in(void)
+{
+	const int zero_copy_receive = 35;
+	struct {
+		uint64_t address;
+		uint32_t length, skip, queued;
+		int32_t error;
+		uint64_t copy;
+		int32_t copy_length;
+		uint32_t flags;
+	} receive = { .length = PAGE, .copy = granule + SCRATCH, .copy_length = PAGE };
+	struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int listening = socket(AF_INET, SOCK_STREAM, 0), sender = socket(AF_INET, SOCK_STREAM, 0), receiver;
+	socklen_t length = sizeof(address);
+	bool done;
+
+	ioctl(listening, SIOCSIFFLAGS, &up);
+	if (bind(listening, (void *)&address, length) || listen(listening, 1) ||
+	    getsockname(listening, (void *)&address, &length) || connect(sender, (void *)&address, length))
+		return false;
+	receiver = accept(listening, NULL, NULL);
+	if (write(sender, "message", 8) != 8 || recv(receiver, &done, 1, MSG_PEEK) != 1)
+		return false;
+	receive.address = (uint64_t)mmap(NULL, PAGE, PROT_READ, MAP_SHARED, receiver, 0);
+	length = sizeof(receive);
+	done = !getsockopt(receiver, IPPROTO_TCP, zero_copy_receive, &receive, &length) && receive.copy_length == 8;
+	close(listening);
+	close(sender);
+	close(receiver);
+	return done;
+}
+
+static unsigned long state_at;
+
+static void change_state(int signal, siginfo_t *info, void *frame)
+{
+	(void)signal, (void)info;
+	((ucontext_t *)frame)->uc_mcontext.fpregs = (void *)state_at;
+}
+
+/* The handler's frame has its vector registers in libdune's memory: they come from there. */
+static bool returns_with_state(void)
+{
+	struct sigaction action = { .sa_sigaction = change_state, .sa_flags = SA_SIGINFO };
+	uint64_t vectors[4];
+
+	sigaction(SIGUSR1, &action, NULL);
+	signal(SIGSEGV, SIG_DFL);
+	__asm__ volatile("pxor %%xmm0, %%xmm0\n\tpxor %%xmm1, %%xmm1\n\tsyscall\n\t"
+			 "movdqu %%xmm0, (%3)\n\tmovdqu %%xmm1, 16(%3)"
+			 : : "a"(SYS_kill), "D"((long)getpid()), "S"((long)SIGUSR1), "r"(vectors)
+			 : "rcx", "r11", "xmm0", "xmm1", "memory");
+	return vectors[0] || vectors[1] || vectors[2] || vectors[3];
+}
+
+static bool state_from(void)
+{
+	for (state_at = granule + CODE; state_at < granule + CODE + 0x400; state_at += 0x40)
+		if (in_child(returns_with_state))
+			return true;
+	return false;
+}
+
+static bool store_by_base(void)
+{
+	/* arch_prctl(ARCH_SET_FS); exit_group() */
+	__asm__ volatile("mov %0, %%rsi\n\tmov $0x1002, %%edi\n\tmov $158, %%eax\n\tsyscall\n\t"
+			 "sgdt %%fs:0x40\n\txor %%edi, %%edi\n\tmov $231, %%eax\n\tsyscall"
+			 : : "r"(granule + SCRATCH - 0x40) : "rax", "rcx", "rdi", "rsi", "r11", "memory");
+	return false;
+}
+
+static bool store_by_emulation_at_base(void)
+{
+	signal(SIGSEGV, SIG_DFL);
+	return in_child(store_by_base);
+}
+
+/* The kernel looks at 32 bits only. */
+#define MORE_BITS	(1UL << 32)
+
+static bool name_with_more_bits(void)
+{
+	return !syscall(SYS_prctl, MORE_BITS | PR_SET_NAME, granule + CODE);
+}
+
+static bool number_with_more_bits(void)
+{
+	return !syscall(MORE_BITS | SYS_getcpu, granule + SCRATCH, NULL, NULL);
+}
+
+static bool queued_with_more_bits(void)
+{
+	int ends[2];
+	bool done;
+
+	if (pipe(ends))
+		return false;
+	done = !syscall(SYS_ioctl, ends[0], MORE_BITS | FIONREAD, granule + SCRATCH);
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
 /* ---- races ---- */
 
 static volatile struct iovec raced;
@@ -937,6 +1234,19 @@ static const struct attack {
 	{ "mem by other names", other_names },
 	{ "a program with rights of its own", privileged_program },
 	{ "getcpu() in a child of vfork()", in_vfork_child },
+	{ "/proc/self/mem by chroot()", memory_file_by_root },
+	{ "/proc/self/mem by RESOLVE_IN_ROOT", memory_file_in_root },
+	{ "a mount of /proc", mount_of_memory_file },
+	{ "another mount namespace", other_namespace },
+	{ "another loader by chroot()", loader_by_root },
+	{ "a program that enters Dune mode itself", enters_itself },
+	{ "a core file", core_file },
+	{ "TCP_ZEROCOPY_RECEIVE into it", received_in },
+	{ "a frame's vector registers from it", state_from },
+	{ "SGDT by a base into it", store_by_emulation_at_base },
+	{ "PR_SET_NAME from it, with more bits", name_with_more_bits },
+	{ "getcpu() into it, with more bits", number_with_more_bits },
+	{ "FIONREAD into it, with more bits", queued_with_more_bits },
 	{ "writev() against a thread", raced_vector },
 	{ "writev() against a process", raced_by_process },
 	{ "sendmsg() against a thread", raced_message },

@@ -173,7 +173,10 @@ static long openat2(const struct wanted *w, uint64_t flags, uint64_t resolve)
 	return dune_syscall4(__NR_openat2, w->dirfd, w->path, &how, sizeof(how));
 }
 
-/* A file with that name which is certainly another one: it is new, or where `/` is, which /proc is not. */
+/*
+ * A file with that name which is certainly another one: it is new, or where `/` is, which /proc is not.  The program
+ * cannot change what `/` is (__dune_check()), but may call any folder its root for this call alone.
+ */
 static long open_namesake(const struct wanted *w)
 {
 	long fd = -EEXIST;
@@ -182,7 +185,8 @@ static long open_namesake(const struct wanted *w)
 		fd = openat2(w, O_EXCL | O_NOFOLLOW, 0);
 	if (fd != -EEXIST || (w->how.flags & O_CREAT && w->how.flags & O_EXCL))
 		return fd;
-	fd = *w->path == '/' ? openat2(w, O_NOFOLLOW, RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS) : -EXDEV;
+	fd = *w->path == '/' && !(w->how.resolve & RESOLVE_IN_ROOT) ?
+	     openat2(w, O_NOFOLLOW, RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS) : -EXDEV;
 	return fd == -EXDEV ? -EACCES : fd;
 }
 
@@ -474,9 +478,15 @@ long __dune_check(struct dune_thread *t, struct guest_regs *r)
 	case __NR_pidfd_getfd:
 	case __NR_mount:		/* a file of /proc would have any name */
 	case __NR_move_mount:
+	case __NR_fsmount:
 	case __NR_open_tree:
 	case OPEN_TREE_ATTR:
+	case __NR_chroot:		/* absolute paths lead elsewhere: those of libdune's object, and of /proc */
+	case __NR_pivot_root:
+	case __NR_umount2:
 		return -EPERM;
+	case __NR_setns:		/* so does the root of another mount namespace; 0 stands for all kinds */
+		return !(int)r->rsi || r->rsi & CLONE_NEWNS ? -EPERM : FORWARD_CALL;
 	case __NR_clone:
 		return r->rdi & CLONE_CHILD_CLEARTID && out_of_bounds(r->r10, sizeof(int)) ? -EFAULT : FORWARD_CALL;
 	case __NR_epoll_ctl:		/* read for all operations but this one, also if there is none such */
