@@ -59,10 +59,10 @@ static void namespaces(void)
 	fd = open("to-uts", O_RDONLY);
 	CHECK_EQUAL(setns(fd, CLONE_NEWUTS), 0, "setns");
 	close(fd);
-	fd = open("/proc/self/ns", O_RDONLY | O_DIRECTORY);
-	CHECK_EQUAL(openat(fd, "uts", O_RDONLY), LOWEST + 1, "openat of uts");
-	close(LOWEST + 1);
-	close(fd);
+	snprintf(path, sizeof(path), "/proc/thread-self/ns/uts");
+	opens(path, O_RDONLY);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/uts", getpid(), getpid());
+	opens(path, O_RDONLY);
 	CHECK_ERRNO(open("/proc/self/ns/uts", O_RDONLY | O_NOFOLLOW), ELOOP, "O_NOFOLLOW");
 	CHECK_ERRNO(open("/proc/self/ns/uts", O_RDONLY | O_DIRECTORY), ENOTDIR, "O_DIRECTORY");
 	unlink("to-uts");

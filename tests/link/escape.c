@@ -751,52 +751,6 @@ static bool enters_itself(void)
 
 /* ---- what the kernel or libdune does for the process ---- */
 
-static bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool done = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	close(fd);
-	return done;
-}
-
-/* Is libdune's code in the core file? */
-static bool core_has_code(const char *path)
-{
-	int fd = open(path, O_RDONLY);
-	bool found = false;
-	Elf64_Ehdr header;
-	Elf64_Phdr s;
-
-	if (pread(fd, &header, sizeof(header), 0) != sizeof(header))
-		return false;
-	for (int i = 0; i < header.e_phnum; i++)
-		if (pread(fd, &s, sizeof(s), header.e_phoff + i * sizeof(s)) == sizeof(s) &&
-		    s.p_vaddr <= granule + CODE && granule + CODE < s.p_vaddr + s.p_filesz)
-			found = true;
-	close(fd);
-	return found;
-}
-
-static bool core_file(void)
-{
-	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-	pid_t child;
-
-	unlink("/tmp/escape-core");
-	if (!write_text("/proc/sys/kernel/core_pattern", "/tmp/escape-core") ||
-	    !write_text("/proc/sys/kernel/core_uses_pid", "0"))
-		return true;
-	child = fork();
-	if (!child) {
-		setrlimit(RLIMIT_CORE, &all);
-		abort();
-	}
-	waitpid(child, NULL, 0);
-	write_text("/proc/sys/kernel/core_pattern", "core");
-	return core_has_code("/tmp/escape-core");
-}
-
 /* TCP_ZEROCOPY_RECEIVE, where there is too little for a page: it is copied to where the option says. */
 static bool received_in(void)
 {
@@ -1190,6 +1144,52 @@ static bool in_vfork_child(void)
 	return waitpid(child, &status, 0) == child && !status && cpu_into();
 }
 
+/* A folder of the attacker's takes the place of a descriptor that libdune may have on one of /proc's. */
+static int evil;
+
+static void *replace_descriptors(void *first)
+{
+	while (racing)
+		for (int fd = (long)first; fd < (long)first + 3; fd++) {
+			dup2(evil, fd);
+			close(fd);
+		}
+	return NULL;
+}
+
+static bool is_memory(int fd)
+{
+	char buffer[16];
+
+	return fd >= 0 && pread(fd, buffer, sizeof(buffer), granule + CODE) == sizeof(buffer);
+}
+
+static bool raced_proc_link(void)
+{
+	pthread_t thread;
+	bool opened = false;
+	long first;
+
+	mkdir("/tmp/escape-folder", 0755);
+	if (symlink("/proc/self/mem", "/tmp/escape-folder/net") && errno != EEXIST)
+		return false;
+	evil = open("/tmp/escape-folder", O_PATH);
+	first = evil + 1;
+	racing = true;
+	if (evil < 0 || pthread_create(&thread, NULL, replace_descriptors, (void *)first))
+		return false;
+	for (unsigned long i = 0; i < rounds && !opened; i++) {
+		int fd = open(i ? "/proc/self/ns/net" : "/tmp/escape-folder/net", O_RDONLY);
+
+		opened = is_memory(fd) || is_memory(first) || is_memory(first + 1) || is_memory(first + 2);
+		close(fd);
+	}
+	racing = false;
+	pthread_join(thread, NULL);
+	close(evil);
+	return opened;
+}
+
 static const struct attack {
 	const char *name;
 	bool (*succeeds)(void);
@@ -1219,7 +1219,6 @@ static const struct attack {
 	{ "semctl() from it", semaphores_from },
 	{ "packets in it", packets_in },
 	{ "multicast sources into it", sources_into },
-	{ "a core file", core_file },
 	{ "move_pages() into it, from far", pages_told_into },
 	{ "/proc/self/mem", memory_file },
 	{ "/proc/self/mem by a link", memory_file_by_link },
@@ -1252,6 +1251,7 @@ static const struct attack {
 	{ "sendmsg() against a thread", raced_message },
 	{ "writev() against a page that changes", raced_page },
 	{ "a link against a thread", raced_link },
+	{ "a link of /proc against a thread", raced_proc_link },
 	{ "a folder against a process", raced_folder },
 };
 

@@ -252,39 +252,61 @@ static bool is_link_of_kernel(const char *name)
 	return false;
 }
 
-/*
- * The link @name in @folder, which is cut off there, is one that the kernel alone makes: opened, by the lowest free
- * number.  That of the folder does not change meanwhile, and no such link leads to the memory.  FORWARD_CALL: it is
- * none of them.
- */
-static long open_link_of_kernel(const struct wanted *w, char *folder, char *name)
+/* What is behind @start at the begin of @text; NULL: that begins in another way, or is NULL. */
+static const char *behind(const char *text, const char *start)
 {
-	const char first = *name;
+	while (text && *start && *text == *start)
+		text++, start++;
+	return *start ? NULL : text;
+}
+
+/* What is behind the folder of a process, or a thread; NULL. */
+static const char *behind_process(const char *text)
+{
+	const char *p = text;
+
+	while (*p >= '0' && *p <= '9')
+		p++;
+	if (p > text)
+		return behind(p, "/");
+	p = behind(text, "self/");
+	return p ? p : behind(text, "thread-self/");
+}
+
+/* /proc/PID/NAME, or the same with task/TID, ns or both between: all of it is made by the kernel. */
+static bool is_of_process(const char *path, const char *name)
+{
+	const char *p = behind(path, "/proc/"), *inner;
+
+	p = p ? behind_process(p) : NULL;
+	inner = behind(p, "task/");
+	if (inner)
+		p = behind_process(inner);
+	inner = behind(p, "ns/");
+	return name == (inner ? inner : p);
+}
+
+static bool proc_is_mounted(void)
+{
 	struct {
 		long type, rest[14];
 	} statfs;
-	long dir, fd = FORWARD_CALL;
-	struct wanted link = *w;
 
-	if (!is_link_of_kernel(name))
-		return fd;
-	*name = '\0';
-	dir = dune_syscall3(__NR_openat, w->dirfd, *folder ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	*name = first;
-	if (is_error(dir))
-		return fd;
-	if (!dune_syscall2(__NR_fstatfs, dir, &statfs) && statfs.type == PROC_SUPER_MAGIC) {
-		link.dirfd = dir;
-		link.path = name;
-		fd = openat2(&link, 0, 0);
-	}
-	if (is_error(fd) || fd == FORWARD_CALL) {
-		dune_syscall1(__NR_close, dir);
-		return fd;
-	}
-	dune_syscall3(__NR_dup3, fd, dir, w->how.flags & O_CLOEXEC);
-	dune_syscall1(__NR_close, fd);
-	return dir;
+	return !dune_syscall2(__NR_statfs, "/proc", &statfs) && statfs.type == PROC_SUPER_MAGIC;
+}
+
+/*
+ * The link @name, the last one in @path, if it is one that the kernel alone makes: opened.  None of these leads to the
+ * memory.  By a path without anything of the program's in it: a descriptor of the folder would have a number that
+ * another thread can give to another folder meanwhile.  FORWARD_CALL: it is none of them.
+ */
+static long open_link_of_kernel(const struct wanted *w, const char *path, const char *name)
+{
+	struct wanted link = { .dirfd = AT_FDCWD, .path = path, .how = w->how };
+
+	if (!is_link_of_kernel(name) || !is_of_process(path, name) || !proc_is_mounted())
+		return FORWARD_CALL;
+	return openat2(&link, 0, 0);
 }
 
 /* What the last link of @w says takes the place of it.  @path: what @w has, room for PATH_MAX bytes. */
