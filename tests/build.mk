@@ -207,7 +207,7 @@ $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 $(T)/link/respawn: tests/include/kept-pages.h
 
 # Programs that watch others, as their users build them.
-WATCHERS := $(T)/link/watch $(T)/link/tracer
+WATCHERS := $(T)/link/watch $(T)/link/tracer $(T)/bench/allow
 GUEST_TESTS += $(WATCHERS)
 # The example of doc/howto.md.
 $(T)/link/tracer.c: doc/howto.md
@@ -216,6 +216,7 @@ $(T)/link/tracer.c: doc/howto.md
 	$(Q)[ "$$(grep -c . $@)" -le 40 ]
 $(T)/link/tracer: $(T)/link/tracer.c
 $(T)/link/watch: tests/link/watch.c
+$(T)/bench/allow: tests/bench/allow.c
 $(WATCHERS): $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a $(B)/lib/pkgconfig/libdune-ring3.pc
 	$(call say,TEST)
 	@mkdir -p $(@D)

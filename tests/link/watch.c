@@ -28,7 +28,7 @@ struct seen {
 	int before[DUNE_RING3_CALLS], after[DUNE_RING3_CALLS];
 	int begin[4], end[2], killed;
 	int signal[65], fault[65];
-	int restarted, interrupted, bad_pointer, memory_wrong;
+	int restarted, interrupted, bad_pointer, memory_wrong, path;
 };
 
 static struct seen *seen_by(void)
@@ -62,6 +62,13 @@ static int64_t decide(struct dune_ring3_thread *t, struct dune_ring3_call *call)
 		return dune_ring3_read_string(t, path, call->args[1], sizeof(path)) >= 0 && is(path, "/tmp/secret") ?
 		       -EOWNERDEAD : DUNE_RING3_GO;
 	case ANSWER:
+		if (call->nr == SYS_getcwd) {
+			if (dune_ring3_write(t, (uint64_t)own, "", 1) != -EFAULT ||
+			    dune_ring3_read(t, own, 8, 1) != -EFAULT)
+				return -EBADMSG;
+			return dune_ring3_write(t, call->args[0], "/made", 6) ? -EFAULT : 6;
+		}
+		__attribute__((fallthrough));
 	case DESCRIPTORS:
 		return call->nr == SYS_getppid ? 4242 : call->nr == SYS_getuid ? -EXDEV : DUNE_RING3_GO;
 	case REWRITE:
@@ -92,8 +99,12 @@ static int64_t before(struct dune_ring3_thread *t, struct dune_ring3_call *call)
 
 static void after(struct dune_ring3_thread *t, const struct dune_ring3_call *call, int64_t result)
 {
-	(void)t;
+	char path[64];
+
 	count(&seen_by()->after[call->nr]);
+	if (seen_by()->mode == REFUSE && call->nr == SYS_openat && result >= 0 &&
+	    dune_ring3_path(t, result, path, sizeof(path)) == 9 && is(path, "/tmp/open"))
+		count(&seen_by()->path);
 	if (call->nr == SYS_read && result == DUNE_RING3_RESTART)
 		count(&seen_by()->restarted);
 	if (call->nr == SYS_read && result == -EINTR)
@@ -162,11 +173,12 @@ int main(int argc, char **argv)
 	if (seen->mode == THREADS || seen->mode == ANSWER) {
 		dune_ring3_want(wanted, SYS_getppid);
 		dune_ring3_want(wanted, SYS_getuid);
+		dune_ring3_want(wanted, SYS_getcwd);
 		options.calls = wanted;
 	}
 	status = dune_ring3_run(&options, &callbacks);
 	for (int nr = 0; nr < DUNE_RING3_CALLS; nr++)
-		others += nr == SYS_getppid || nr == SYS_getuid ? 0 : seen->before[nr] + seen->after[nr];
+		others += nr == SYS_getppid || nr == SYS_getuid || nr == SYS_getcwd ? 0 : seen->before[nr] + seen->after[nr];
 	if (seen->mode == CRASH)
 		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 125);
 	else
@@ -175,7 +187,7 @@ int main(int argc, char **argv)
 	CHECK(!seen->memory_wrong);
 	switch (seen->mode) {
 	case REFUSE:
-		CHECK(seen->bad_pointer == 2);
+		CHECK(seen->bad_pointer == 2 && seen->path == 2);
 		CHECK(seen->before[SYS_openat] == seen->after[SYS_openat] + 1);	/* the refused one */
 		break;
 	case ANSWER:
