@@ -164,9 +164,9 @@ fuzz: all $(B)/tests/fuzz/calls
 		--add $(B)/lib/dune-preload.so:/usr/lib/dune-preload.so --add $(B)/tests/fuzz/calls:/tests/fuzz/calls \
 		--add tests/fuzz/differ:/tests/fuzz/differ -- /tests/fuzz/differ $(TIME) $(SEED)
 
-# MACHINE is svm or vmx, ONLY some of the programs.
+# MACHINE is svm or vmx, ONLY some of the programs, OPTIONS are dune-run's.
 realworld: all
-	$(Q)scripts/realworld $(if $(MACHINE),--machine $(MACHINE)) $(ONLY)
+	$(Q)scripts/realworld $(if $(MACHINE),--machine $(MACHINE)) $(if $(OPTIONS),--options "$(OPTIONS)") $(ONLY)
 
 .PHONY: clean distclean help
 clean:
@@ -195,7 +195,7 @@ help:
 	@echo 'make bench              the benchmarks; ONLY="micro|baseline|GROUP|CASE..." for some, NATIVE=1 on this machine'
 	@echo 'make bench-check        has a path become longer than bench/baseline.tsv says?'
 	@echo 'make realworld          real programs, compared with themselves outside Dune mode;'
-	@echo '                        ONLY="redis git" MACHINE=vmx for a part'
+	@echo '                        ONLY="redis git" MACHINE=vmx for a part, OPTIONS=--check for dune-run --check'
 	@echo 'make sparse checkpatch  look over kern/; make shellcheck: over the scripts'
 	@echo 'make clean              remove what was built; distclean: downloads too'
 	@echo 'scripts/testbed run ... run anything in a machine with the module'
