@@ -156,13 +156,14 @@ bench: $(if $(NATIVE),libs programs,all) $(BENCHES)
 bench-check: all $(BENCHES)
 	$(Q)scripts/bench --check $(ONLY)
 
-# System calls by chance, outside and in Dune mode, for TIME seconds of the machine; SEED chooses others.
+# System calls by chance, outside and in Dune mode, for TIME seconds of the machine; SEED chooses others. CHECK=1: by
+# dune-run --check.
 TIME = 3600
-fuzz: all $(B)/tests/fuzz/calls
+fuzz: all $(B)/tests/fuzz/calls $(B)/tests/fuzz/watch
 	$(Q)scripts/testbed run --machine svm --smp 2 --timeout $$(($(TIME) * 2 + 600)) \
-		--deb bash --deb coreutils --deb diffutils --add $(B)/bin/dune-run:/usr/bin/dune-run \
-		--add $(B)/lib/dune-preload.so:/usr/lib/dune-preload.so --add $(B)/tests/fuzz/calls:/tests/fuzz/calls \
-		--add tests/fuzz/differ:/tests/fuzz/differ -- /tests/fuzz/differ $(TIME) $(SEED)
+		--deb bash --deb coreutils --deb diffutils --add $(B)/tests/fuzz/calls:/tests/fuzz/calls \
+		--add $(B)/tests/fuzz/watch:/tests/fuzz/watch --add tests/fuzz/differ:/tests/fuzz/differ \
+		-- /tests/fuzz/differ $(if $(CHECK),--check) $(TIME) $(SEED)
 
 # MACHINE is svm or vmx, ONLY some of the programs, OPTIONS are dune-run's.
 realworld: all
@@ -188,7 +189,8 @@ help:
 	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
 	@echo 'make check KERNEL=V     on one kernel; V may also be debug: 6.1 with KASAN, lockdep and more; or kcsan'
 	@echo 'make check-deep         what takes hours: both of these (built once: 10 minutes of CPU each)'
-	@echo 'make fuzz TIME=S        system calls by chance, outside and under dune-run, for so many seconds; SEED=N'
+	@echo 'make fuzz TIME=S        system calls by chance, outside and under dune-run, for so many seconds; SEED=N;'
+	@echo '                        CHECK=1: by dune-run --check, against the memory of libdune too'
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'
 	@echo '                        KERNELS="V..." MACHINES="svm" TESTS="..." for a part'
 	@echo 'make demo [NATIVE=1]    Dune at work, in the testbed or on this machine'

@@ -230,8 +230,8 @@ $(RING3_TESTS): $(T)/ring3/%: $(T)/guest/%
 	$(Q)objcopy --remove-section .note.dune $< $@
 
 GUEST_TESTS += $(T)/check/filters
-GUEST_TESTS += $(T)/fuzz/calls $(T)/bench/rings
-$(T)/fuzz/calls $(T)/bench/rings: $(T)/%: tests/%.c
+GUEST_TESTS += $(T)/fuzz/calls $(T)/fuzz/watch $(T)/bench/rings
+$(T)/fuzz/calls $(T)/fuzz/watch $(T)/bench/rings: $(T)/%: tests/%.c
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pthread -o $@ $<

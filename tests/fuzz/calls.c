@@ -4,7 +4,10 @@
  * that makes calls with numbers, pointers, descriptors and sizes of all kinds, and prints the result of each. Run as
  * an ordinary program and by dune-run, it is to print the same (tests/fuzz/differ).
  *
- *	calls SEED FIRST COUNT [all]	rounds FIRST to FIRST + COUNT - 1; all: also the arguments
+ *	calls SEED FIRST COUNT [WORD]...	rounds FIRST to FIRST + COUNT - 1
+ *	all		also the arguments
+ *	checked		as for a checked program: it also tries to reach libdune's memory
+ *	expected	the same, but what a checked program is refused is not called, and said to be refused
  *
  * In some rounds a second thread makes some of the calls, while the first one waits; in some a third sends signals
  * all the time, which have a handler and restart calls.
@@ -13,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -41,6 +45,7 @@
 #define STORM		300	/* us: from one signal of a storm to the next */
 #define STORM_SIGNAL	63	/* in no set that is in @content, and none of signal_number() */
 #define NOBODY		65534
+#define WILD_CALLS	3	/* of one child */
 
 /* ---- chance ---- */
 
@@ -68,6 +73,26 @@ static unsigned int below(unsigned int n)
 
 static char *pages;		/* 0: to be written; 1: read only; 2: nobody's; 3: to be written; 4: nobody's */
 
+/* Under dune-run libdune's memory lies there, outside nothing. */
+#define GIB	(1L << 30)
+
+static char *hole;
+
+/* What this call says of addresses is often libdune's memory; it is made in a child, which is gone after it. */
+static bool wild;
+
+/* libdune/threads/layout.h: what is constant there, what changes, what is only reserved; and beside it. */
+static long wild_pointer(void)
+{
+	static const long all[] = {
+		0, 8, 0x1000, 0x12000, 0x22200, 0x23000, 0x24000, 0x25000, 0x3f700, 0x3f980, 0x3fd80, 0x3fe00, 0x40000,
+		0x40ff0, 0x41000, 0x42000, 0x142000, 0x14a000, 0x150000, 0x17c000, 0x17d000, 0x180000, 0x190000,
+		0x200000, 0x1200000, 0x1400000, GIB / 2, GIB - PAGE, GIB - 8, -1, -4, -8, -PAGE,
+	};
+
+	return (long)hole + ONE_OF(all) + (below(2) ? 0 : 8 * (long)below(64));
+}
+
 static long pointer(void)
 {
 	const long all[] = {
@@ -78,7 +103,7 @@ static long pointer(void)
 		(long)0x7ffffffff000, (long)0x4141414141414141,
 	};
 
-	return ONE_OF(all);
+	return wild && below(2) ? wild_pointer() : ONE_OF(all);
 }
 
 static long size(void)
@@ -88,11 +113,6 @@ static long size(void)
 
 	return ONE_OF(all);
 }
-
-/* Under dune-run libdune's memory lies there, outside nothing. For ranges only: nothing reads or writes there. */
-#define GIB	(1L << 30)
-
-static char *hole;
 
 static long range_start(void)
 {
@@ -247,7 +267,7 @@ static const struct call {
 	C(timerfd_create, "nn") C(eventfd, "n") C(fallocate, "~fnnn") C(timerfd_gettime, "fp") C(accept4, "fppn")
 	C(signalfd4, "fpsn") C(eventfd2, "nn") C(epoll_create1, "n") C(dup3, "ffn") C(pipe2, "pn") C(inotify_init1, "n")
 	C(preadv, "fpnnn") C(pwritev, "fpnnn") C(rt_tgsigqueueinfo, "wwgp") C(recvmmsg, "~fpnnp") C(prlimit64, "wnpp")
-	C(sendmmsg, "fpnn") C(getcpu, "?ppp") C(process_vm_readv, "wpnpnn") C(kcmp, "wwnnn") C(renameat2, "fafan")
+	C(sendmmsg, "fpnn") C(getcpu, "?ppp") C(process_vm_readv, "wpnpnn") C(kcmp, "?wwnnn") C(renameat2, "fafan")
 	C(getrandom, "?psn") C(memfd_create, "an") C(execveat, "fappn") C(mlock2, "rln") C(copy_file_range, "fpfpsn")
 	C(preadv2, "fpnnnn") C(pwritev2, "fpnnnn") C(statx, "fannp") C(pidfd_send_signal, "fgpn")
 	C(close_range, "ffn") C(openat2, "faps") C(faccessat2, "fann") C(execve, "app") C(wait4, "?wpnp")
@@ -411,14 +431,30 @@ static void prepare_memory(void)
 	mmap(hole + GIB, 2 * PAGE, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
-/* What the calls have written there is not the same in each run. The kernel writes, where the pages are there. */
-static void restore_memory(void)
+/* Where the program may write. The kernel says that: what is there may be anything by now. */
+static bool is_writable(void *page)
 {
-	for (unsigned int i = 0; i < 5; i++) {
-		const struct iovec to = { pages + i * PAGE, PAGE }, from = { content + i * PAGE, PAGE };
+	return !syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, page, 8);
+}
 
-		syscall(SYS_process_vm_readv, getpid(), &to, 1, &from, 1, 0);
-	}
+/* What the calls have written there is not the same in each run. */
+static void restore_memory(const char *from)
+{
+	for (unsigned int i = 0; i < 5; i++)
+		if (is_writable(pages + i * PAGE))
+			memcpy(pages + i * PAGE, from + i * PAGE, PAGE);
+}
+
+/* With addresses of libdune's in it, as a structure may have them. */
+static void make_memory_wild(void)
+{
+	static char all[sizeof(content)];
+
+	memcpy(all, content, sizeof(all));
+	for (unsigned int i = 0; i < sizeof(all) / sizeof(uint64_t); i++)
+		if (!below(3))
+			((uint64_t *)all)[i] = below(3) ? (uint64_t)wild_pointer() : below(64);
+	restore_memory(all);
 }
 
 /* ---- threads ---- */
@@ -470,10 +506,36 @@ static void wait_for_order(int state)
 		futex(FUTEX_WAIT, now);
 }
 
+static bool checked, expected;
+
+/* What a checked program is refused (doc/design/check.md). With bad arguments that may be said first. */
+static const struct {
+	unsigned int nr;
+	int error;
+} refused[] = {
+	{ SYS_process_vm_readv, EPERM }, { SYS_process_vm_writev, EPERM }, { SYS_pidfd_getfd, EPERM },
+	{ SYS_mount, EPERM }, { SYS_move_mount, EPERM }, { SYS_open_tree, EPERM }, { SYS_ioctl, ENOTTY },
+	{ SYS_io_setup, ENOSYS }, { SYS_io_submit, ENOSYS }, { SYS_io_getevents, ENOSYS }, { SYS_io_cancel, ENOSYS },
+	{ SYS_io_destroy, ENOSYS }, { SYS_keyctl, ENOSYS }, { SYS_fanotify_init, ENOSYS },
+	{ SYS_open_by_handle_at, ENOSYS }, { SYS_bpf, ENOSYS }, { SYS_userfaultfd, ENOSYS },
+	{ SYS_process_madvise, ENOSYS },
+};
+
+static int refusal(long nr)
+{
+	for (unsigned int i = 0; checked && i < sizeof(refused) / sizeof(refused[0]); i++)
+		if (refused[i].nr == nr)
+			return refused[i].error;
+	return 0;
+}
+
 static void make_it(void)
 {
 	unsigned long all = ~0UL, old = 0;
 
+	order.ret = -refusal(order.nr);
+	if (expected && order.ret)
+		return;
 	if (order.call->arguments[0] != 'c') {
 		order.ret = make(order.nr, order.a);
 		return;
@@ -510,17 +572,26 @@ static bool verbose;
 
 static void prepare_clone(void)
 {
-	struct clone_args args = { .flags = clone_flags(), .pidfd = pointer(), .child_tid = pointer(),
-				   .parent_tid = pointer(), .exit_signal = below(2) ? SIGCHLD : 0, .stack = pointer(),
-				   .stack_size = size(), .tls = pointer() };
-	const struct iovec to = { pages, sizeof(args) }, from = { &args, sizeof(args) };
+	struct clone_args args = { 0 };
 
-	if (order.nr == SYS_clone)
-		order.a[0] = clone_flags() | (below(2) ? SIGCHLD : 0);
+	/* One after the other, else the compiler chooses which has which chance. */
+	args.flags = clone_flags();
+	args.pidfd = pointer();
+	args.child_tid = pointer();
+	args.parent_tid = pointer();
+	args.exit_signal = below(2) ? SIGCHLD : 0;
+	args.stack = pointer();
+	args.stack_size = size();
+	args.tls = pointer();
+	if (order.nr == SYS_clone) {
+		order.a[0] = clone_flags();
+		order.a[0] |= below(2) ? SIGCHLD : 0;
+	}
 	if (order.nr == SYS_clone3 && below(4)) {
 		if (below(2))
 			args.stack = args.stack_size = 0;
-		syscall(SYS_process_vm_readv, getpid(), &to, 1, &from, 1, 0);
+		if (is_writable(pages))
+			memcpy(pages, &args, sizeof(args));
 		if (verbose)
 			say("flags %llx stack %llx + %llx\n", args.flags, args.stack, args.stack_size);
 		order.a[0] = (long)pages;
@@ -533,30 +604,51 @@ static bool is_chance(long ret)
 	return !ret || ret == -EINTR || ret == -EAGAIN || ret == -ETIMEDOUT;
 }
 
-static void one_call(unsigned int index)
+static void say_result(char mark, bool hide)
 {
-	const struct call *call = &calls[below(NR_CALLS)];
+	long ret = order.ret;
+	int error = refusal(order.nr);
+
+	if (checked && order.nr == SYS_fcntl && order.a[1] == F_GETFL && ret >= 0)
+		ret &= ~O_NOFOLLOW;	/* a checked program's files have it */
+
+	/* The structure is of one size only; a robust list is told to its thread only. */
+	if (checked && ((order.nr == SYS_openat2 && ret < 0) || order.nr == SYS_get_robust_list))
+		say(" refused\n");
+	else if (error && (ret == -error || ret == -EFAULT || ret == -EBADF || ret == -EINVAL))
+		say(" refused\n");
+	else if (mark == '~' && is_chance(ret))
+		say(" waited\n");
+	else if (ret < 0 && ret >= -4095)
+		say(" -%ld\n", -ret);
+	else if (hide || (wild && ret > 0) || ret > 0xffff || ret < 0)	/* addresses differ, as do their halves */
+		say(" ok\n");
+	else
+		say(" %ld\n", ret);
+}
+
+static void one_call_of(unsigned int index, const struct call *call)
+{
 	const char mark = call->arguments[0], *kinds = call->arguments + !!strchr("?~c", mark);
 	const struct itimerval tick = { { 0, TICK }, { 0, TICK } };
 	bool hide = mark == '?' || mark == 'c';
-	long ret;
 
-	restore_memory();
 	order.call = call;
 	order.nr = call->nr;
 	for (unsigned int i = 0; i < 6; i++)
 		order.a[i] = argument(i < strlen(kinds) ? kinds[i] : 'n');
 	if (mark == 'c')
 		prepare_clone();
-	else if (!strchr(kinds, R) && !below(40)) {	/* a number that is none; a range is not the same in each run */
+	else if (!strchr(kinds, R) && !below(40)) {
+		/* A number that is none, or getgid's.  Of ranges the result is not the same each time. */
 		static const long none[] = {
-			600, 1000, -1, 0x40000000, 0x40000027, 0x7fffffff, (long)0x8000000000000000
+			600, 1000, -1, 0x40000000, 0x40000027, 0x7fffffff, (long)0x8000000000000068
 		};
 
 		order.nr = ONE_OF(none);
 		hide = false;
 	}
-	say("%u %s(%ld)", index, call->name, order.nr);
+	say("%u %s(%ld)%s", index, call->name, order.nr, wild ? " wild" : "");
 	for (unsigned int i = 0; verbose && i < 6; i++) {
 		if (order.a[i] == getpid())
 			say(" self");
@@ -568,22 +660,92 @@ static void one_call(unsigned int index)
 			say(" %lx", order.a[i]);
 	}
 	setitimer(ITIMER_REAL, &tick, NULL);
-	if (has_worker && below(2))
+	if (has_worker && !wild && below(2))
 		have_worker_make_it();
 	else
 		make_it();
-	ret = order.ret;
-	if (mark == 'c' && ret > 0)
-		while (syscall(SYS_wait4, ret, NULL, __WALL, NULL) == -1 && errno == EINTR)
+	if (mark == 'c' && order.ret > 0) {
+		while (syscall(SYS_wait4, order.ret, NULL, __WALL, NULL) == -1 && errno == EINTR)
 			;
-	if (mark == '~' && is_chance(ret))
-		say(" waited\n");
-	else if (ret < 0 && ret >= -4095)
-		say(" -%ld\n", -ret);
-	else if (hide || ret > 0xffff || ret < 0)
-		say(" ok\n");
-	else
-		say(" %ld\n", ret);
+		/* Nothing else says that a thread is gone. */
+		while (!syscall(SYS_tgkill, getpid(), order.ret, 0))
+			sched_yield();
+	}
+	say_result(mark, hide);
+}
+
+/* No mapping, which would be at libdune's memory outside; no signal, which the parent would have at any time. */
+static bool can_be_wild(const struct call *call)
+{
+	return strpbrk(call->arguments, "pa") && !strchr(call->arguments, G) && call->nr != SYS_mmap &&
+	       call->nr != SYS_mremap && call->nr != SYS_shmat && call->nr != SYS_shmdt && call->nr != SYS_brk;
+}
+
+static void one_call_in_child(unsigned int index, const struct call *call)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		wild = true;
+		for (unsigned int i = 0; i < WILD_CALLS; i++) {
+			make_memory_wild();
+			one_call_of(index, call);
+			do
+				call = &calls[below(NR_CALLS)];
+			while (!can_be_wild(call));
+		}
+		_exit(0);
+	}
+	while (pid > 0 && syscall(SYS_wait4, pid, &status, __WALL, NULL) == -1 && errno == EINTR)
+		;
+	if (pid < 0 || status)
+		say(" ended %x\n", status);
+}
+
+static void one_call(unsigned int index)
+{
+	const struct call *call = &calls[below(NR_CALLS)];
+
+	if (checked && can_be_wild(call) && !below(4)) {
+		one_call_in_child(index, call);
+		return;
+	}
+	restore_memory(content);
+	one_call_of(index, call);
+}
+
+/* ---- looks at libdune's memory ---- */
+
+#define LOOK_EACH	10	/* calls */
+#define TO_WATCHER	700	/* tests/fuzz/watch.c */
+#define FROM_WATCHER	701
+
+static int *looking;		/* shared with the parent: the round waits */
+
+static void have_looked(void)
+{
+	const struct timespec pace = { 0, 1000000 };
+
+	if (!checked)
+		return;
+	__atomic_store_n(looking, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(looking, __ATOMIC_ACQUIRE))
+		nanosleep(&pace, NULL);
+}
+
+static void look(pid_t pid)
+{
+	const struct { long pid; char *granule; } request = { pid, hole };
+	char answer;
+
+	if (!__atomic_load_n(looking, __ATOMIC_ACQUIRE))
+		return;
+	if (!expected && (write(TO_WATCHER, &request, sizeof(request)) != sizeof(request) ||
+			  read(FROM_WATCHER, &answer, 1) != 1))
+		printf("nobody looks at libdune's memory\n");
+	__atomic_store_n(looking, 0, __ATOMIC_RELEASE);
 }
 
 static void round_of(uint64_t seed)
@@ -617,25 +779,33 @@ static void round_of(uint64_t seed)
 	if (chown(".", NOBODY, NOBODY) || setgid(NOBODY) || setuid(NOBODY))
 		_exit(105);
 	prepare_memory();
-	for (unsigned int i = 0; i < CALLS; i++)
+	for (unsigned int i = 0; i < CALLS; i++) {
+		if (i % LOOK_EACH == 0)
+			have_looked();
 		one_call(i);
+	}
+	have_looked();
 	_exit(0);
 }
 
-/* Where libdune is if there is room.  If a library is there, or beside it, the next layout is another one. */
+#define ROOM	(256L << 20)	/* for what is mapped later */
+
+/* Where libdune is if there is room.  If anything is there, or beside it, the next layout is another one. */
 static void find_hole(char **argv)
 {
+	void *where = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	FILE *maps = fopen("/proc/self/maps", "re");
 	unsigned long begin, end;
 	char line[512];
 
 	hole = (char *)(((unsigned long)__builtin_frame_address(0) & -GIB) - 16 * GIB);
 	while (maps && fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && strchr(line, '/') && !strstr(line, "dune") &&
-		    end > (unsigned long)hole - 2 * PAGE && begin < (unsigned long)hole + GIB + 2 * PAGE)
+		if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && end > (unsigned long)hole - 2 * PAGE &&
+		    begin < (unsigned long)hole + GIB + ROOM)
 			execv("/proc/self/exe", argv);
 	if (maps)
 		fclose(maps);
+	munmap(where, PAGE);
 }
 
 int main(int argc, char **argv)
@@ -645,29 +815,37 @@ int main(int argc, char **argv)
 		      count = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
 
 	if (!count) {
-		fputs("usage: calls SEED FIRST COUNT [all]\n", stderr);
+		fputs("usage: calls SEED FIRST COUNT [all] [checked|expected]\n", stderr);
 		return 2;
 	}
-	verbose = argc > 4;
+	for (int i = 4; i < argc; i++) {
+		verbose |= !strcmp(argv[i], "all");
+		expected |= !strcmp(argv[i], "expected");
+		checked |= expected || !strcmp(argv[i], "checked");
+	}
 	find_hole(argv);
 	chmod("/", 0755);	/* a round may go there */
 	output = mmap(NULL, LOG_SIZE + PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	output_size = (size_t *)(output + LOG_SIZE);
+	looking = (int *)(output_size + 1);
 	for (unsigned long i = first; i < first + count; i++) {
 		unsigned int waited = 0;
 		int status;
 		pid_t pid;
 
 		*output_size = 0;
+		*looking = 0;
 		fflush(stdout);
 		pid = fork();
 		if (!pid)
 			round_of(seed + i);
-		while (!waitpid(pid, &status, WNOHANG | WUNTRACED) && ++waited < PATIENCE * 100)
-			usleep(10000);
+		while (!waitpid(pid, &status, WNOHANG | WUNTRACED) && ++waited < PATIENCE * 1000) {
+			look(pid);
+			usleep(1000);
+		}
 		kill(pid, SIGKILL);
 		kill(-pid, SIGKILL);
-		if (waited == PATIENCE * 100)
+		if (waited == PATIENCE * 1000)
 			status = -1;
 		while (waitpid(-1, NULL, 0) > 0)
 			;
