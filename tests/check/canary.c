@@ -379,7 +379,7 @@ static bool uses(int nr, int n, const uint64_t a[6])
 			continue;
 		if (o->size == SIZE_BITS && a[o->with] <= o->bytes)
 			continue;
-		if (o->size == SIZE_CLONE_ARGS && a[1] < 64)
+		if (o->size == SIZE_CLONE_ARGS && (a[1] < 64 || a[1] > PAGE))
 			continue;
 		if (o->size == SIZE_SEMAPHORES || o->size == SIZE_FILTER_OF || o->size == SIZE_TIMES ||
 		    o->size == SIZE_LENGTH)
@@ -474,12 +474,15 @@ static bool is_end(int nr)
 	       nr == SYS_setrlimit || nr == SYS_prlimit64 || nr == SYS_munmap || nr == SYS_close_range;
 }
 
+/* Numbers, the last of which is 1 where the kernel looks at 32 bits. */
+#define PLAIN_VALUES	4
+
 /* In a child. */
 static void try_call(int nr)
 {
 	const struct call_row *row = call_of(nr);
-	uint64_t values[64] = { 0, 1, 64 };
-	unsigned int nr_values = 3;
+	uint64_t values[64] = { 0, 1, 64, (1UL << 32) + 1 };
+	unsigned int nr_values = PLAIN_VALUES;
 
 	for_each_operand(o, row) {
 		bool known = false;
@@ -508,7 +511,7 @@ static void try_call(int nr)
 				} else if (is_area(nr, n)) {
 					base[n] = 0;
 				} else {
-					base[n] = v < 3 || chosen ? values[v] : 64;
+					base[n] = v < PLAIN_VALUES || chosen ? values[v] : 64;
 				}
 			}
 			/* Strict mode would be the end. */

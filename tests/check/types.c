@@ -114,8 +114,9 @@ static bool is_long(const char *type)
 static void check_length(const char *call, const struct call_row *row, int arg, const char *type)
 {
 	for_each_operand(o, row) {
-		bool counts = o->size == SIZE_COUNT || o->size == SIZE_RESULT || o->size == SIZE_VECTOR ||
-			      o->size == SIZE_MESSAGES || o->size == SIZE_WAITERS || o->size == SIZE_AFTER;
+		/* A number of vectors becomes one of 32 bits, whatever it is at first. */
+		bool counts = o->size == SIZE_COUNT || o->size == SIZE_RESULT || o->size == SIZE_MESSAGES ||
+			      o->size == SIZE_WAITERS || o->size == SIZE_AFTER;
 
 		if (o->kind < KEPT || !counts || o->with != arg || (o->size == SIZE_WAITERS && o->bytes))
 			continue;
