@@ -592,6 +592,27 @@ static bool device_call(void)
 	return ioctl(device(), 0xdead0000) < 0 && errno == ENOTTY;
 }
 
+/* A child with the same descriptors, but not the same memory, makes others of them: a page of the vCPU's is mapped. */
+static bool device_by_child(void)
+{
+	const int first = 1000, last = 1060, to = 100;
+	long child = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	bool done = false;
+
+	if (!child) {
+		for (int fd = first; fd < last; fd++)
+			dup2(fd, to + fd - first);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		return false;
+	for (int fd = to; fd < to + last - first; fd++) {
+		done |= mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED;
+		close(fd);
+	}
+	return done;
+}
+
 static bool device_sent(void)
 {
 	union {
@@ -1230,6 +1251,7 @@ static const struct attack {
 	{ "a list of interfaces into it", interfaces_into },
 	{ "ioctl() of the device", device_call },
 	{ "the device sent", device_sent },
+	{ "the device by a child", device_by_child },
 	{ "mem by other names", other_names },
 	{ "a program with rights of its own", privileged_program },
 	{ "getcpu() in a child of vfork()", in_vfork_child },

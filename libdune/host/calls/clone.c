@@ -176,8 +176,11 @@ static HOT long fork_with_memory(struct dune_thread *t, uint64_t flags, unsigned
 	struct vcpu_state state;
 	long ret;
 
-	/* The child's descriptor is elsewhere then, and not beside those of callbacks. */
-	if (flags & CLONE_FILES && __dune_ring3_header)
+	/*
+	 * The child's descriptor is elsewhere then, and not beside those of callbacks; nor does the child know its
+	 * parent's: by a duplicate of that the parent could map the registers of its vCPU.
+	 */
+	if (flags & CLONE_FILES && __dune_process.check)
 		return -EPERM;
 	__dune_engine_save(&t->vcpu, &state);
 	__dune_call_begin(t);
