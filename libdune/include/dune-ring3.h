@@ -95,7 +95,7 @@ struct dune_ring3_options {
 int dune_ring3_run(const struct dune_ring3_options *options, const struct dune_ring3_callbacks *callbacks);
 
 /*
- * Memory that the callbacks of all processes share with main(), all 0: @size bytes, at most 256 KiB.  NULL: there is
+ * Memory that the callbacks of all processes share with main(), all 0: @size bytes, at most 64 KiB.  NULL: there is
  * none.  To be called once, before dune_ring3_run().
  */
 void *dune_ring3_share(size_t size);

@@ -20,7 +20,7 @@
 #include "launch/launch.h"
 
 #define PAGE		4096UL
-#define SHARED_MAX	(256UL << 10)
+#define SHARED_MAX	(64UL << 10)
 #define FD_HIGHEST	1022
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));

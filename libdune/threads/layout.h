@@ -36,7 +36,7 @@
 #define SLOTS_SIZE	(8 * PAGE_SIZE)
 #define REGION_TABLES_END	(REGION_SLOTS + SLOTS_SIZE)
 #define REGION_IMAGE	REGION_TABLES_END
-#define FILTERS_SIZE	0x50000	/* behind the image of a checked program's libdune: host/calls/filters.c */
+#define FILTERS_SIZE	0x48000	/* behind the image of a checked program's libdune: host/calls/filters.c */
 #define REGION_PAGES	0x200000
 #define REGION_PAGES_SIZE	0x1000000
 #define REGION_LOOK	0x1200000
