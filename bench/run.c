@@ -132,24 +132,24 @@ static void measure_and_exit(const struct bench_case *c)
 	_exit(0);
 }
 
-/* The module's count of runs: each system call of a thread in Dune mode is one. */
-static unsigned long runs(int stats)
+/* The module's count of exits: each system call of a thread in Dune mode is one. */
+static unsigned long exits(int stats)
 {
 	char text[4096] = "\n", *line;
 	unsigned long n = 0;
 
 	if (pread(stats, text + 1, sizeof(text) - 2, 0) <= 0)
 		return 0;
-	line = strstr(text, "\nruns ");
-	return line && sscanf(line, " runs %lu", &n) == 1 ? n : 0;
+	line = strstr(text, "\nexit_hypercall ");
+	return line && sscanf(line, " exit_hypercall %lu", &n) == 1 ? n : 0;
 }
 
 /* A program that dune-run has in ring 3 cannot tell by itself. */
 static bool in_dune_mode(void)
 {
 	int stats = open("/sys/kernel/debug/dune/stats", O_RDONLY | O_CLOEXEC);
-	unsigned long before = runs(stats);
-	bool inside = runs(stats) > before;
+	unsigned long before = exits(stats);
+	bool inside = exits(stats) > before;
 
 	close(stats);
 	return inside;

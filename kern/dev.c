@@ -39,12 +39,15 @@ static long get_info(void __user *argument)
 
 static bool config_is_valid(const struct dune_vcpu_config *config)
 {
-	return !(config->flags & ~(DUNE_VCPU_STRICT | DUNE_VCPU_FOR_CHILD)) && !config->index &&
+	const u32 flags = DUNE_VCPU_STRICT | DUNE_VCPU_FOR_CHILD | DUNE_VCPU_CALL_BY_SYSCALL;
+
+	return !(config->flags & ~flags) && !config->index &&
 	       !memchr_inv(config->reserved, 0, sizeof(config->reserved)) && !(config->run & ~PAGE_MASK) &&
 	       !(config->cr4 & ~dune_hw_caps.cr4_allowed) &&
 	       !(config->cr3 & ~PAGE_MASK) && !(config->cr3 >> dune_hw_caps.gpa_bits) &&
 	       dune_is_canonical(config->gdt_base) && dune_is_canonical(config->idt_base) &&
 	       dune_is_canonical(config->tss_base) && dune_is_canonical(config->lstar) &&
+	       config->call_site < TASK_SIZE_MAX &&
 	       /* Above 1 MiB a limit counts pages; nothing needs so large a segment. */
 	       config->tss_limit >= 0x67 && config->tss_limit <= 0xfffff;
 }
@@ -210,12 +213,10 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 	}
 }
 
-/* DUNE_RUN is made for every forwarded call: nothing of the others stands before it. */
+/* DUNE_RUN may be made for every forwarded call: nothing of the others stands before it. */
 static long notrace dune_ioctl(struct file *file, unsigned int command, unsigned long argument)
 {
-	struct dune_vm *vm = file->private_data;
-
-	return command == DUNE_RUN ? dune_vcpu_run(vm, argument) : other_ioctl(file, command, argument);
+	return command == DUNE_RUN ? dune_vcpu_run(file, argument, false) : other_ioctl(file, command, argument);
 }
 
 /* DUNE_RUN by the shortest way through the kernel: see <linux/dune.h>. */
@@ -224,7 +225,7 @@ static loff_t notrace dune_llseek(struct file *file, loff_t offset, int whence)
 	/* Without the highest bit the index is one that no vCPU has. */
 	if (whence != DUNE_SEEK_RUN)
 		return -EINVAL;
-	return dune_vcpu_run(file->private_data, offset ^ DUNE_SEEK_VCPU(0));
+	return dune_vcpu_run(file, offset ^ DUNE_SEEK_VCPU(0), true);
 }
 
 /* ---- mmap ----------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 /* Loading and unloading the module: all that begins and ends with it, in order. */
 #include <linux/module.h>
 
+#include "call.h"
 #include "cpus.h"
 #include "dev.h"
 #include "enable.h"
@@ -36,6 +37,7 @@ static int __init dune_init(void)
 	dune_fpu_init();
 	dune_mmu_setup();
 	dune_stats_init();
+	dune_calls_init();
 	error = dune_dev_init();
 	if (error)
 		goto exit_stats;

@@ -20,6 +20,8 @@ static const char * const stat_names[STAT_NR] = {
 	[STAT_MIGRATIONS]	= "migrations",
 	[STAT_VECTOR_LOADS]	= "vector_loads",
 	[STAT_YIELDS]		= "yields",
+	[STAT_CALLS]		= "calls",
+	[STAT_CALL_RETURNS]	= "user_call",
 };
 
 #define EXIT_NAME(NAME, name)	\
@@ -50,7 +52,7 @@ static u64 sum_exits(enum dune_exit_kind kind)
 static u64 sum_syscalls(void)
 {
 	u64 others = sum_stat(STAT_INTR) + sum_stat(STAT_FAULTS) + sum_stat(STAT_SHUTDOWNS) +
-		     sum_exits(X_WINDOW);
+		     sum_stat(STAT_CALL_RETURNS) + sum_exits(X_WINDOW);
 	u64 runs = sum_stat(STAT_RUNS);
 
 	return runs > others ? runs - others : 0;

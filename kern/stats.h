@@ -17,6 +17,8 @@ enum dune_stat {
 	STAT_MIGRATIONS,	/* a vCPU came to another CPU */
 	STAT_VECTOR_LOADS,	/* the module loaded vector registers itself */
 	STAT_YIELDS,		/* threads that waited for another's lock */
+	STAT_CALLS,		/* system calls made inside */
+	STAT_CALL_RETURNS,	/* DUNE_RUN came back as one of them */
 	STAT_NR
 };
 

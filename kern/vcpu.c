@@ -11,6 +11,7 @@
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
 
+#include "compat/syscall.h"
 #include "exit.h"
 #include "fpu.h"
 #include "hw.h"
@@ -199,11 +200,6 @@ int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index)
 
 /* ---- The loop ------------------------------------------------------------------ */
 
-#ifdef _TIF_NEED_RESCHED_LAZY
-#define WORK_RESCHED	(_TIF_NEED_RESCHED | _TIF_NEED_RESCHED_LAZY)
-#else
-#define WORK_RESCHED	_TIF_NEED_RESCHED
-#endif
 #define WORK_USER	(_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME)
 
 /*
@@ -220,7 +216,7 @@ static noinline int prepare_entry(struct dune_vcpu *vcpu)
 
 		if (work & WORK_USER || READ_ONCE(vcpu->run->immediate_exit) || !dune_hw_usable())
 			break;
-		if (work & WORK_RESCHED) {
+		if (work & DUNE_WORK_RESCHED) {
 			dune_vcpu_park(vcpu);
 			schedule();
 			dune_vcpu_unpark(vcpu);
@@ -242,7 +238,7 @@ static noinline int prepare_entry(struct dune_vcpu *vcpu)
 static __always_inline bool must_prepare(struct dune_vcpu *vcpu)
 {
 	return READ_ONCE(current_thread_info()->flags) &
-	       (WORK_RESCHED | WORK_USER | _TIF_NEED_FPU_LOAD | _TIF_NOTSC) ||
+	       (DUNE_WORK_RESCHED | WORK_USER | _TIF_NEED_FPU_LOAD | _TIF_NOTSC) ||
 	       READ_ONCE(vcpu->run->immediate_exit);
 }
 
@@ -254,8 +250,17 @@ static __always_inline void flush_if_behind(struct dune_vcpu *vcpu)
 	}
 }
 
-/* Loaded.  DUNE_EXIT_* or -errno. */
-static __always_inline int run_loop(struct dune_vcpu *vcpu)
+/* Before anything else is looked at: calls that user space makes are to lose no time here. */
+static __always_inline bool may_call(const struct dune_vcpu *vcpu)
+{
+	u64 nr = READ_ONCE(vcpu->run->regs.rax);
+
+	return (vcpu->rip == vcpu->config.call_from[0] || vcpu->rip == vcpu->config.call_from[1]) &&
+	       nr < DUNE_CALLS && test_bit(array_index_nospec(nr, DUNE_CALLS), dune_may_be_made);
+}
+
+/* Loaded.  DUNE_EXIT_* or -errno; or DUNE_CALL_*, parked.  @file: NULL: no call is made inside. */
+static __always_inline int run_loop(struct dune_vcpu *vcpu, struct file *file)
 {
 	int result;
 
@@ -272,6 +277,9 @@ static __always_inline int run_loop(struct dune_vcpu *vcpu)
 		dune_stat_exit(vcpu->exit.kind);
 		trace_dune_exit(vcpu);
 		result = dune_handle_exit(vcpu);
+		if (static_branch_unlikely(&dune_calls_on) && result == DUNE_EXIT_SYSCALL && file &&
+		    may_call(vcpu))
+			result = dune_call(vcpu, file);
 	} while (!result);
 	if (static_branch_unlikely(&dune_fpu_by_module) && vcpu->fpu_is_ours) {
 		vcpu->fpu_is_ours = false;
@@ -281,15 +289,6 @@ static __always_inline int run_loop(struct dune_vcpu *vcpu)
 }
 
 /* ---- The register page ------------------------------------------------------- */
-
-/*
- * Flags that a program may have; the reserved ones, VM, VIF and VIP would make the CPU refuse.  IOPL
- * gives nothing: IN, OUT and the like exit in every ring.
- */
-#define RFLAGS_GUEST	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
-			 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF | X86_EFLAGS_DF | \
-			 X86_EFLAGS_OF | X86_EFLAGS_IOPL | X86_EFLAGS_NT | X86_EFLAGS_RF | \
-			 X86_EFLAGS_AC | X86_EFLAGS_ID)
 
 /* Exceptions that push an error code (SDM, "Exception and Interrupt Reference"). */
 #define HAS_ERROR_CODE	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17))
@@ -378,22 +377,9 @@ static __always_inline int import_state(struct dune_vcpu *vcpu)
 	return 0;
 }
 
-static __always_inline void export_state(struct dune_vcpu *vcpu)
+long notrace dune_vcpu_run(struct file *file, unsigned long index, bool by_lseek)
 {
-	struct dune_run *run = vcpu->run;
-
-	WRITE_ONCE(run->regs.rip, vcpu->rip);
-	WRITE_ONCE(run->regs.rsp, vcpu->rsp);
-	WRITE_ONCE(run->regs.rflags, vcpu->rflags);
-	WRITE_ONCE(run->kernel_gs_base, vcpu->kernel_gs_base);
-	WRITE_ONCE(run->cpl, vcpu->cpl);
-	WRITE_ONCE(run->event_info, vcpu->event_info);
-	if (unlikely(vcpu->event_info))
-		WRITE_ONCE(run->event_error, vcpu->event_error);
-}
-
-long notrace dune_vcpu_run(struct dune_vm *vm, unsigned long index)
-{
+	struct dune_vm *vm = file->private_data;
 	struct dune_vcpu *vcpu;
 	long result;
 
@@ -405,14 +391,25 @@ long notrace dune_vcpu_run(struct dune_vm *vm, unsigned long index)
 	if (unlikely(!try_own(vcpu)))
 		return -EBUSY;
 	result = import_state(vcpu);
-	if (likely(!result)) {
-		dune_stat(STAT_RUNS);
-		dune_vcpu_load(vcpu);
-		result = run_loop(vcpu);
-		dune_vcpu_put(vcpu);
-		export_state(vcpu);
-		WRITE_ONCE(vcpu->run->exit_reason, result);
+	if (unlikely(result))
+		goto out;
+	dune_stat(STAT_RUNS);
+	dune_vcpu_load(vcpu);
+	result = run_loop(vcpu, by_lseek ? file : NULL);
+	if (unlikely(result == DUNE_CALL_RETURNS)) {
+		dune_call_end(vcpu, true);
+		result = vcpu->call.result;
+		goto out;
 	}
+	if (unlikely(result == DUNE_CALL_REFUSED))
+		result = DUNE_EXIT_SYSCALL;
+	else
+		dune_vcpu_put(vcpu);
+	if (unlikely(vcpu->call.file))
+		dune_call_end(vcpu, false);
+	dune_export_state(vcpu);
+	WRITE_ONCE(vcpu->run->exit_reason, result);
+out:
 	disown(vcpu);
 	return result;
 }

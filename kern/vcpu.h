@@ -3,10 +3,14 @@
 #ifndef DUNE_VCPU_H
 #define DUNE_VCPU_H
 
+#include <linux/fs.h>
 #include <linux/nospec.h>
 #include <linux/pid.h>
 #include <linux/dune.h>
 
+#include <asm/processor-flags.h>
+
+#include "call.h"
 #include "hw.h"
 #include "vm.h"
 
@@ -53,6 +57,7 @@ struct dune_vcpu {
 	bool fpu_is_ours;		/* dune_fpu_load() has said so */
 	bool flush_l1d;			/* the host did more than the trivial since the last entry */
 
+	struct dune_call call;
 	struct dune_exit exit;		/* the last one */
 };
 
@@ -77,8 +82,8 @@ struct dune_vcpu *dune_vcpu_create(struct dune_vm *vm, const struct dune_vcpu_co
 int dune_vcpu_destroy(struct dune_vm *vm, unsigned long index);
 void dune_vcpu_free(struct dune_vcpu *vcpu);
 
-/* DUNE_RUN: DUNE_EXIT_*, or -errno. */
-long dune_vcpu_run(struct dune_vm *vm, unsigned long index);
+/* DUNE_RUN on @file: DUNE_EXIT_*, or -errno; @by_lseek: or it has become a call, and this is its result. */
+long dune_vcpu_run(struct file *file, unsigned long index, bool by_lseek);
 
 /* cpuid.c */
 void dune_emulate_cpuid(struct dune_regs *regs);
@@ -87,6 +92,30 @@ void dune_emulate_cpuid(struct dune_regs *regs);
 static inline bool dune_is_canonical(u64 address)
 {
 	return (u64)((s64)(address << 16) >> 16) == address;
+}
+
+/*
+ * Flags that a program may have; the reserved ones, VM, VIF and VIP would make the CPU refuse.  IOPL
+ * gives nothing: IN, OUT and the like exit in every ring.
+ */
+#define RFLAGS_GUEST	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
+			 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF | X86_EFLAGS_DF | \
+			 X86_EFLAGS_OF | X86_EFLAGS_IOPL | X86_EFLAGS_NT | X86_EFLAGS_RF | \
+			 X86_EFLAGS_AC | X86_EFLAGS_ID)
+
+/* What the guest has of registers that are not kept in the run page. */
+static __always_inline void dune_export_state(struct dune_vcpu *vcpu)
+{
+	struct dune_run *run = vcpu->run;
+
+	WRITE_ONCE(run->regs.rip, vcpu->rip);
+	WRITE_ONCE(run->regs.rsp, vcpu->rsp);
+	WRITE_ONCE(run->regs.rflags, vcpu->rflags);
+	WRITE_ONCE(run->kernel_gs_base, vcpu->kernel_gs_base);
+	WRITE_ONCE(run->cpl, vcpu->cpl);
+	WRITE_ONCE(run->event_info, vcpu->event_info);
+	if (unlikely(vcpu->event_info))
+		WRITE_ONCE(run->event_error, vcpu->event_error);
 }
 
 #endif

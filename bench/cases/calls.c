@@ -103,7 +103,7 @@ static void begin_pipe(void)
 static uint64_t trivial_ioctl(unsigned int i)
 {
 	uint64_t start = ticks(), end;
-	long result = raw_syscall(SYS_ioctl, pipe_ends[0], 0xdd7f, i);
+	long result = raw_syscall(SYS_ioctl, pipe_ends[0], 0xdc7f, i);
 
 	end = ticks();
 	bench_work += result == -25;	/* -ENOTTY */

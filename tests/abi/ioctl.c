@@ -85,7 +85,7 @@ static void refuse(struct dune_vcpu_config config, const char *what)
 
 static void check_config(void)
 {
-	for (unsigned int bit = 2; bit < 32; bit++)
+	for (unsigned int bit = 3; bit < 32; bit++)
 		REFUSE(flags, 1U << bit);
 	REFUSE(flags, ~0U);
 	REFUSE(index, 1);
@@ -112,6 +112,7 @@ static void check_config(void)
 		REFUSE(idt_base, ~(1ULL << bit));
 		REFUSE(tss_base, ~(1ULL << bit));
 		REFUSE(lstar, ~(1ULL << bit));
+		REFUSE(call_site, 1ULL << bit);
 	}
 	REFUSE(tss_limit, 0);
 	REFUSE(tss_limit, 0x66);

@@ -15,6 +15,17 @@ __attribute__((unused)) static void module_set_parameter(const char *name, const
 	DIE_UNLESS(file && fputs(value, file) > 0 && !fclose(file), path);
 }
 
+/* A parameter of one letter or digit: as text, for the other function. */
+__attribute__((unused)) static void module_get_parameter(const char *name, char value[2])
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/module/dune/parameters/%s", name);
+	file = fopen(path, "r");
+	DIE_UNLESS(file && fgets(value, 2, file) && !fclose(file), path);
+}
+
 /* The number after a name in a file of debugfs. */
 __attribute__((unused)) static unsigned long module_says(const char *name_of_file, const char *name)
 {

@@ -18,7 +18,7 @@
  * Raised when a new user would go wrong with an older module, or an old one with a newer module: libdune refuses any
  * version but its own, and says so.
  */
-#define DUNE_ABI_VERSION	3
+#define DUNE_ABI_VERSION	4
 
 /* Bytes of virtual and of guest-physical address space in one granule. */
 #define DUNE_GRANULE_SHIFT	30
@@ -71,6 +71,9 @@ struct dune_info {
  */
 #define DUNE_VCPU_FOR_CHILD	(1U << 1)
 
+/* A call that is made inside, and came from call_from[0], goes on at RCX, with R11 as RFLAGS: as SYSCALL left them. */
+#define DUNE_VCPU_CALL_BY_SYSCALL	(1U << 2)
+
 /* Linear addresses are the guest's; each must be canonical. */
 struct dune_vcpu_config {
 	__u32 flags;		/* in: DUNE_VCPU_* */
@@ -85,6 +88,8 @@ struct dune_vcpu_config {
 	__u32 tss_limit;	/* in: bytes - 1, 0x67 or more */
 	__u64 run;		/* in: where to map struct dune_run, in place of what is there; 0: nowhere */
 	__u64 cr4;		/* in: bits of dune_info.cr4_allowed that are 1 from the start */
+	__u64 call_site;	/* in: behind the SYSCALL as which calls are made inside; in user space, or 0 */
+	__u64 call_from[2];	/* in: RIP of the exits that may be calls made inside */
 	__u64 reserved[2];	/* 0 */
 };
 
@@ -185,7 +190,24 @@ struct dune_run {
 	 */
 	__u32 child;
 	__u32 reserved;
+	/* Calls made inside: see DUNE_CALL_FROM(). */
+	struct {
+		__u64 allowed;	/* in: the address of __u8[DUNE_CALLS], one for each number; 0: there is none */
+		__u32 making;	/* out: 1 + the number of the one under way, with its arguments in regs; or 0 */
+		__u32 made;	/* out: how many have been made (modulo 1 << 32) */
+	} call;
 };
+
+/*
+ * Bits of the bytes at dune_run.call.allowed.  A call that the guest makes by an exit from call_from[i] (RIP is that)
+ * DUNE_RUN may make itself where bit i is set: the result goes to RAX, and the guest goes on.  Or DUNE_RUN becomes that
+ * call: to the kernel and to user space it is the SYSCALL before call_site, made with the guest's registers, and with
+ * RSP 8 more than DUNE_RUN had, so that another return address is there.  doc/abi.md
+ *
+ * Only lseek() can be DUNE_RUN then: an ioctl's result has 32 bits.
+ */
+#define DUNE_CALL_FROM(i)	(1U << (i))
+#define DUNE_CALLS		512
 
 #define DUNE_CHILD_UNKNOWN	(~0U)
 
