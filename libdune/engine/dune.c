@@ -44,6 +44,8 @@ _Static_assert(RUN_CALL == DUNE_EXIT_SYSCALL && RUN_INTR == DUNE_EXIT_INTR && RU
 	       "results are as they come");
 _Static_assert(ACCESS_READ == DUNE_FAULT_READ && ACCESS_WRITE == DUNE_FAULT_WRITE && ACCESS_EXEC == DUNE_FAULT_EXEC,
 	       "kinds of accesses are as they come");
+_Static_assert(1U << ENGINE_CALL_STUB == DUNE_CALL_FROM(0) && 1U << ENGINE_CALL_GATE == DUNE_CALL_FROM(1),
+	       "where calls come from is said as it is asked");
 _Static_assert(ENGINE_YIELD_MAX <= DUNE_YIELD_MAX, "so long a thread can sleep");
 
 static int device(void)
@@ -366,7 +368,8 @@ HOT int __dune_engine_create(struct vcpu *v, const struct vcpu_config *config)
 {
 	struct dune_run *run = run_of(v);
 	struct dune_vcpu_config arg = {
-		.flags = (config->strict ? DUNE_VCPU_STRICT : 0) | (config->for_child ? DUNE_VCPU_FOR_CHILD : 0),
+		.flags = (config->strict ? DUNE_VCPU_STRICT : 0) | (config->for_child ? DUNE_VCPU_FOR_CHILD : 0) |
+			 (config->stub_is_left ? DUNE_VCPU_CALL_BY_SYSCALL : 0),
 		.cr3 = config->cr3,
 		.gdt_base = (unsigned long)run->gdt,
 		.gdt_limit = sizeof(run->gdt) - 1,
@@ -376,6 +379,8 @@ HOT int __dune_engine_create(struct vcpu *v, const struct vcpu_config *config)
 		.tss_limit = 0x67,
 		.lstar = config->lstar,
 		.cr4 = config->cr4,
+		.call_site = (unsigned long)__dune_syscall_site + SYSCALL_LENGTH,
+		.call_from = { __dune_process.lstar_return, gate_return },
 		.run = config->page_is_free ? 0 : v->page,
 	};
 	long ret = own_syscall3(__NR_ioctl, device(), DUNE_CREATE_VCPU, &arg);
@@ -409,6 +414,16 @@ uint32_t *__dune_engine_child(const struct vcpu *v)
 void __dune_engine_unknown_child(const struct vcpu *v)
 {
 	WRITE_ONCE(run_of(v)->child, DUNE_CHILD_UNKNOWN);
+}
+
+HOT void __dune_engine_allow(const struct vcpu *v, const uint8_t *allowed)
+{
+	WRITE_ONCE(run_of(v)->call.allowed, (unsigned long)allowed);
+}
+
+uint32_t __dune_engine_calls_made(const struct vcpu *v)
+{
+	return READ_ONCE(run_of(v)->call.made);
 }
 
 HOT void __dune_engine_save(const struct vcpu *v, struct vcpu_state *state)

@@ -176,6 +176,8 @@ struct vcpu_config {
 	uint64_t cr4;			/* bits of engine_info.cr4 that are 1 */
 	bool strict;			/* descriptor tables and control registers cannot be loaded */
 	bool for_child;			/* the thread that first runs it may not exist yet */
+	/* a call that comes from the stub at @lstar goes on as behind SYSCALL, in ring 0; else in the stub */
+	bool stub_is_left;
 	/* nothing is at v->page, and nothing is to be replaced there; a filter sees it */
 	bool page_is_free;
 };
@@ -196,6 +198,18 @@ void __dune_engine_destroy(const struct vcpu *v);
 uint32_t *__dune_engine_child(const struct vcpu *v);
 /* The same where the number cannot be had. */
 void __dune_engine_unknown_child(const struct vcpu *v);
+
+/*
+ * The engine may make calls of the guest's itself, as if the loop did it.  If the guest cannot simply go on then, the
+ * loop's system call ends as that call: at __dune_syscall_site, where the word on the top of the loop's stack is the
+ * return address.  @allowed: NR_SYSCALLS bytes, which may change at any time: 1 << ENGINE_CALL_*, where a call may come
+ * from.  NULL: none is made so.
+ */
+#define ENGINE_CALL_STUB	0	/* lstar_return */
+#define ENGINE_CALL_GATE	1	/* __dune_process.gate */
+void __dune_engine_allow(const struct vcpu *v, const uint8_t *allowed);
+/* How many there were (modulo 1 << 32). */
+uint32_t __dune_engine_calls_made(const struct vcpu *v);
 
 /* What a thread or process begins with that another one has made. */
 struct vcpu_state {

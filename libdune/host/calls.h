@@ -19,7 +19,12 @@
  */
 #define FORWARD_CALL		(-0x7fffffffffffffffL - 1)
 #define CALL_AGAIN		(FORWARD_CALL + 1)
+/* Written by __dune_set_function() alone. */
 extern syscall_fn __dune_syscall_table[NR_SYSCALLS];
+/* Which calls the engine may make itself (__dune_engine_allow()): what has no function, and is not CALL_SLOW. */
+extern uint8_t __dune_calls_inside[NR_SYSCALLS];
+/* Give @nr a function, which the engine must not pass by; also while other threads make calls. */
+void __dune_set_function(unsigned int nr, syscall_fn function);
 
 /* ---- uaccess.c ---- */
 
@@ -211,6 +216,7 @@ bool __dune_dispatches(const struct dune_thread *t);
 void __dune_dispatch_clear(struct dune_thread *t);
 /* Have the trampoline forward nothing without a look, or again. */
 void __dune_watch(struct dune_thread *t);
+void __dune_calls_allow(const struct dune_thread *t);
 
 long __dune_forward(const struct guest_regs *r);
 

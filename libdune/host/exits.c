@@ -9,16 +9,17 @@
 /* So many times in a row the same access can fail although touching it works. */
 #define FAULT_MAX	64
 
-/* The trampoline clears fault_count at each system call: that is progress. */
+/* The trampoline clears fault_count at each system call: that is progress.  So is a call that the engine makes. */
 static bool fault_repeated(struct dune_thread *t, const struct engine_fault *f)
 {
-	uint32_t kind = f->access | f->flags << 8;
+	uint32_t kind = f->access | f->flags << 8, calls = __dune_engine_calls_made(&t->vcpu);
 	bool same = t->fault_count && t->fault_address == f->process &&
-		    t->fault_rip == t->vcpu.regs->rip && t->fault_kind == kind;
+		    t->fault_rip == t->vcpu.regs->rip && t->fault_kind == kind && t->fault_calls == calls;
 
 	t->fault_address = f->process;
 	t->fault_rip = t->vcpu.regs->rip;
 	t->fault_kind = kind;
+	t->fault_calls = calls;
 	t->fault_count = same ? t->fault_count + 1 : 1;
 	return same;
 }

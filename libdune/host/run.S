@@ -6,6 +6,8 @@
  *
  *  1. GR0	`syscall` goes to the LSTAR stub (entry.S), which leaves the guest.
  *  2. HR0	the engine's kernel part saves the registers in struct guest_regs; the result is RUN_CALL.
+ *		Where the engine makes the call itself, the guest goes on at 7. Or the loop goes on at 6, behind
+ *		the same `syscall` as at 5: it has a return address for that on its stack.
  *  3. HR3	RIP behind the stub: the call came by `syscall`, so what that put into RCX and R11
  *		becomes RIP and RFLAGS.  A call by the gate has RIP right already.
  *  4. HR3	a number in __dune_syscall_table goes to its C function; for all others
@@ -167,7 +169,7 @@ __dune_loop_parts:
 /*
  * RDI: the thread.  RSP: in its host stack, a multiple of 16.  Never returns.
  *
- * RBX struct guest_regs, RBP the thread, R13 lstar_return.
+ * RBX struct guest_regs, RBP the thread, R12 what RSP is to be, R13 lstar_return.
  */
 	.globl	__dune_run_loop, __dune_run_return
 	.hidden	__dune_run_loop, __dune_run_return
@@ -181,8 +183,12 @@ __dune_run_loop:
 	mov	T_REGS(%rbp), %rbx
 	guest_is_caller
 	mov	T_LSTAR_RETURN(%rbp), %r13
+	lea	-16(%rsp), %r12
+	lea	.Lresult(%rip), %rax
+	mov	%rax, (%r12)
 
 .Lrun:
+	mov	%r12, %rsp			/* the engine may have gone to .Lresult */
 	run_guest
 __dune_run_return:
 	from_here DOING_LOOP				/* RAX says what */
@@ -211,6 +217,7 @@ __dune_run_return:
 	mov	R_R8(%rbx), %r8
 	mov	R_R9(%rbx), %r9
 	call	__dune_syscall_site
+.Lresult:
 	from_here DOING_RESULT
 	mov	%rax, R_RAX(%rbx)
 	from_here DOING_GUEST

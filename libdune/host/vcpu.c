@@ -63,6 +63,7 @@ HOT int __dune_vcpu_create(struct dune_thread *t, bool for_child)
 		.cr4 = __dune_process.cr4,
 		.strict = option(DUNE_OPT_STRICT),
 		.for_child = for_child,
+		.stub_is_left = !__dune_process.ring3,
 		.page_is_free = page_is_free,
 	};
 	uint32_t before = t->vcpu.index;
@@ -84,6 +85,7 @@ HOT int __dune_vcpu_create(struct dune_thread *t, bool for_child)
 		__dune_thread_bury(dead);
 	__dune_thread_made(t);
 	__dune_engine_set_other_gs(&t->vcpu, session_gs(t->session));
+	__dune_calls_allow(t);
 	__dune_fill_gdt(t);
 	return 0;
 }

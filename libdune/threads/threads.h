@@ -188,7 +188,8 @@ struct dune_thread {
 	struct sighand *sighand;	/* (i) */
 	struct altstack altstack;	/* (h) the program's; the kernel is told of none */
 	unsigned long fault_address, fault_rip;	/* (h) the last RUN_FAULT ... */
-	uint32_t fault_kind, fault_count;	/* (h) ... and how often it came in a row */
+	uint32_t fault_kind, fault_count;	/* (h) ... and how often it came in a row ... */
+	uint32_t fault_calls;		/* (h) ... with so many calls made by the engine */
 	uint8_t doing;			/* (h) enum doing (host/signals/doing.h); what belongs to one of them: */
 	struct {
 		int fd;			/* of the program for the loader, or -1 */

@@ -23,7 +23,7 @@ static long not_called(struct dune_thread *t, struct guest_regs *r)
 	return -ENOSYS;
 }
 
-void __dune_watch(struct dune_thread *t)
+static HOT void choose_table(struct dune_thread *t)
 {
 	if (!t->dispatch.on && !t->strict && !t->deferred && !t->filter) {
 		t->table = __dune_syscall_table;
@@ -35,6 +35,28 @@ void __dune_watch(struct dune_thread *t)
 	for (unsigned int i = NR_SYSCALLS; !watched[0] && i--; )
 		__atomic_store_n(&watched[i], not_called, __ATOMIC_RELEASE);
 	t->table = watched;
+}
+
+/*
+ * The engine makes no call of a watched thread by itself.  One without a vCPU yet, which its maker gives a filter, comes
+ * here when it has one.  Another thread may have @t watched just now.
+ */
+HOT void __dune_calls_allow(const struct dune_thread *t)
+{
+	const uint8_t *allowed;
+
+	do {
+		allowed = READ_ONCE(t->table) == __dune_syscall_table ? __dune_calls_inside : NULL;
+		if (__dune_has_vcpu(t))
+			__dune_engine_allow(&t->vcpu, allowed);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	} while (allowed && READ_ONCE(t->table) != __dune_syscall_table);
+}
+
+void __dune_watch(struct dune_thread *t)
+{
+	choose_table(t);
+	__dune_calls_allow(t);
 }
 
 /* prctl(PR_SET_SYSCALL_USER_DISPATCH, mode, offset, length, selector) */
@@ -64,13 +86,13 @@ long __dune_sys_dispatch(struct dune_thread *t, struct guest_regs *r)
 	return 0;
 }
 
-/* As the kernel has it in a new thread or process. */
+/* As the kernel has it in a new process, which has no vCPU yet. */
 HOT void __dune_dispatch_clear(struct dune_thread *t)
 {
 	if (!t->dispatch.on)
 		return;
 	t->dispatch.on = false;
-	__dune_watch(t);
+	choose_table(t);
 }
 
 /* Does the guest's call, whose RIP is behind it, become a signal? */

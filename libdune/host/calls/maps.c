@@ -224,5 +224,5 @@ void __dune_filter_maps(void)
 	static const unsigned int calls[] = { __NR_open, __NR_openat, __NR_openat2 };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++)
-		__dune_syscall_table[calls[i]] = open_looked;
+		__dune_set_function(calls[i], open_looked);
 }

@@ -1056,13 +1056,12 @@ static bool uses_memory(const struct call_row *call)
 
 static void look_at(unsigned int nr)
 {
-	syscall_fn *place = &__dune_syscall_table[nr];
+	const syscall_fn *place = &__dune_syscall_table[nr];
 
 	if (*place == __dune_sys_look || *place == call_function || *place == sys_bounded)
 		return;
 	functions[nr] = *place;
-	__atomic_store_n(place, *place ? call_function : bounded[nr] ? sys_bounded : __dune_sys_look,
-			 __ATOMIC_RELEASE);
+	__dune_set_function(nr, *place ? call_function : bounded[nr] ? sys_bounded : __dune_sys_look);
 }
 
 /* With the lock held, on both sides: from now on it matters what system calls read and write. */
@@ -1085,11 +1084,11 @@ static long no_such_call(struct dune_thread *t, struct guest_regs *r)
 /* Before the call is made as it would be else, and after it, a callback is called. */
 static void have_seen(unsigned int nr)
 {
-	syscall_fn *place = &__dune_syscall_table[nr];
+	const syscall_fn *place = &__dune_syscall_table[nr];
 
 	if (*place != __dune_sys_look && *place != call_function && *place != sys_bounded)
 		functions[nr] = *place;
-	*place = call_wanted;
+	__dune_set_function(nr, call_wanted);
 }
 
 /* Does memory say where more of it is, or how much; or is a file opened by what it says? */
@@ -1119,7 +1118,7 @@ void __dune_check_calls(void)
 		for_each_operand(o, call)
 			bounded[nr] &= is_bounded(o);
 		if (!(call->flags & CALL_KNOWN) || call->flags & CALL_UNCHECKED)
-			__dune_syscall_table[nr] = no_such_call;
+			__dune_set_function(nr, no_such_call);
 		else if (call->nr_operands || nr == __NR_restart_syscall || nr == __NR_exit_group)
 			look_at(nr);
 		if (callback_wants(nr))

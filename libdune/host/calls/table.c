@@ -178,6 +178,25 @@ syscall_fn __dune_syscall_table[NR_SYSCALLS] = {
 #undef CALL
 };
 
+/* Is a function of the table's none?  Its name is pasted to the first one's. */
+#define SECOND(first, second, ...)	second
+#define IS_ONE_IF_SECOND(...)		SECOND(__VA_ARGS__, 0, 0)
+#define NOTHING_0			0, 1
+#define IS_NONE(function)		IS_ONE_IF_SECOND(NOTHING_##function)
+
+uint8_t __dune_calls_inside[NR_SYSCALLS] = {
+#define CALL(number, name, function, flags, ...)	\
+	[number] = IS_NONE(function) && !((flags) & CALL_SLOW) ? 1U << ENGINE_CALL_STUB : 0,
+#include "base/syscalls-table.h"
+#undef CALL
+};
+
+void __dune_set_function(unsigned int nr, syscall_fn function)
+{
+	__atomic_store_n(&__dune_syscall_table[nr], function, __ATOMIC_RELEASE);
+	__atomic_store_n(&__dune_calls_inside[nr], 0, __ATOMIC_SEQ_CST);
+}
+
 /* ---- dispatch ---- */
 
 static void private_raise(struct dune_thread *t)
