@@ -38,8 +38,8 @@ static HOT void choose_table(struct dune_thread *t)
 }
 
 /*
- * The engine makes no call of a watched thread by itself.  One without a vCPU yet, which its maker gives a filter, comes
- * here when it has one.  Another thread may have @t watched just now.
+ * The engine makes no call of a watched thread by itself.  One without a vCPU yet, which its maker gives a filter,
+ * comes here when it has one.  Another thread may have @t watched just now.
  */
 HOT void __dune_calls_allow(const struct dune_thread *t)
 {
