@@ -515,6 +515,8 @@ static const struct {
 } refused[] = {
 	{ SYS_process_vm_readv, EPERM }, { SYS_process_vm_writev, EPERM }, { SYS_pidfd_getfd, EPERM },
 	{ SYS_mount, EPERM }, { SYS_move_mount, EPERM }, { SYS_open_tree, EPERM }, { SYS_ioctl, ENOTTY },
+	{ SYS_fsmount, EPERM }, { SYS_chroot, EPERM }, { SYS_pivot_root, EPERM }, { SYS_umount2, EPERM },
+	{ SYS_setns, EPERM },
 	{ SYS_io_setup, ENOSYS }, { SYS_io_submit, ENOSYS }, { SYS_io_getevents, ENOSYS }, { SYS_io_cancel, ENOSYS },
 	{ SYS_io_destroy, ENOSYS }, { SYS_keyctl, ENOSYS }, { SYS_fanotify_init, ENOSYS },
 	{ SYS_open_by_handle_at, ENOSYS }, { SYS_bpf, ENOSYS }, { SYS_userfaultfd, ENOSYS },
