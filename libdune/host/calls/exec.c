@@ -284,6 +284,9 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 	envp = t->exec.memory;
 	argv = envp + env_count + 3;
 	strings = (char *)(argv + nr_pointers);
+	/* NULL ends both.  A checked program's memory had another use before: of the parent's last child by vfork. */
+	if (check)
+		memset(envp, 0, strings - (char *)envp);
 	ret = build_env(envp, strings + NUMBERS * NUMBER_SIZE + filters_size, c->envp, env_count);
 	if (!ret && loads)
 		ret = build_args(t, argv, strings, &p, c, arg_count);
