@@ -334,6 +334,8 @@ static long make_child(long nr, const long a[6])
 	return ret;
 }
 
+static bool checked;
+
 /* Flags of clone() and clone3(): no exit signal that could end the round now or later, no tracer, no namespaces. */
 static uint64_t clone_flags(void)
 {
@@ -347,6 +349,8 @@ static uint64_t clone_flags(void)
 
 	for (unsigned int n = below(4); n; n--)
 		flags |= ONE_OF(all);
+	if (checked && !(flags & CLONE_VM))	/* refused: doc/design/check.md */
+		flags &= ~(uint64_t)CLONE_FILES;
 	return flags;
 }
 
@@ -506,7 +510,7 @@ static void wait_for_order(int state)
 		futex(FUTEX_WAIT, now);
 }
 
-static bool checked, expected;
+static bool expected;
 
 /* What a checked program is refused (doc/design/check.md). With bad arguments that may be said first. */
 static const struct {

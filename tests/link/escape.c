@@ -1191,16 +1191,16 @@ static bool raced_proc_link(void)
 	bool opened = false;
 	long first;
 
-	mkdir("/tmp/escape-folder", 0755);
-	if (symlink("/proc/self/mem", "/tmp/escape-folder/net") && errno != EEXIST)
+	mkdir("/tmp/escape-links", 0755);
+	if (symlink("/proc/self/mem", "/tmp/escape-links/net") && errno != EEXIST)
 		return false;
-	evil = open("/tmp/escape-folder", O_PATH);
+	evil = open("/tmp/escape-links", O_PATH);
 	first = evil + 1;
 	racing = true;
 	if (evil < 0 || pthread_create(&thread, NULL, replace_descriptors, (void *)first))
 		return false;
 	for (unsigned long i = 0; i < rounds && !opened; i++) {
-		int fd = open(i ? "/proc/self/ns/net" : "/tmp/escape-folder/net", O_RDONLY);
+		int fd = open(i % 2 ? "/proc/self/ns/net" : "/tmp/escape-links/net", O_RDONLY);
 
 		opened = is_memory(fd) || is_memory(first) || is_memory(first + 1) || is_memory(first + 2);
 		close(fd);
@@ -1240,6 +1240,7 @@ static const struct attack {
 	{ "semctl() from it", semaphores_from },
 	{ "packets in it", packets_in },
 	{ "multicast sources into it", sources_into },
+	{ "a core file", core_file },
 	{ "move_pages() into it, from far", pages_told_into },
 	{ "/proc/self/mem", memory_file },
 	{ "/proc/self/mem by a link", memory_file_by_link },
@@ -1261,7 +1262,6 @@ static const struct attack {
 	{ "another mount namespace", other_namespace },
 	{ "another loader by chroot()", loader_by_root },
 	{ "a program that enters Dune mode itself", enters_itself },
-	{ "a core file", core_file },
 	{ "TCP_ZEROCOPY_RECEIVE into it", received_in },
 	{ "a frame's vector registers from it", state_from },
 	{ "SGDT by a base into it", store_by_emulation_at_base },

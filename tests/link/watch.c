@@ -178,7 +178,8 @@ int main(int argc, char **argv)
 	}
 	status = dune_ring3_run(&options, &callbacks);
 	for (int nr = 0; nr < DUNE_RING3_CALLS; nr++)
-		others += nr == SYS_getppid || nr == SYS_getuid || nr == SYS_getcwd ? 0 : seen->before[nr] + seen->after[nr];
+		others += nr == SYS_getppid || nr == SYS_getuid || nr == SYS_getcwd ? 0 :
+			  seen->before[nr] + seen->after[nr];
 	if (seen->mode == CRASH)
 		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 125);
 	else
