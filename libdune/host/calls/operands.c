@@ -890,7 +890,8 @@ static long written_operand(struct dune_thread *t, const struct operand *o, cons
 #endif
 
 /*
- * Calls after which something else is there than before.  Where nothing was mapped yet, a first touch makes it dirty.
+ * Calls after which something else is there than before: written, for trackers (memory/dirty.c).  Where nothing was
+ * mapped yet, a first touch makes it dirty.
  */
 static bool changes_content(unsigned int nr)
 {
@@ -933,7 +934,7 @@ static long track_after(struct dune_thread *t, long result)
 		if (error)
 			ret = error;
 	}
-	if (!is_error(result))
+	if (!is_error(result) && region_state()->trackers)
 		mark_content(t, &args, result);
 	if (!ret || is_error(result))
 		ret = result;
