@@ -122,6 +122,10 @@ static void same_table(void)
 {
 	pid_t pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 
+	if (getenv("EXPECT_CHECKED")) {		/* it could have the parent's descriptors of libdune */
+		CHECK(pid == -1 && errno == EPERM, "a checked program's child with the same table: %d", pid);
+		return;
+	}
 	if (!pid) {
 		check_failures = 0;
 		CHECK_EQUAL(first_refused(USUAL), USUAL, "a child with the same table");
