@@ -128,6 +128,16 @@ static inline struct arguments arguments_of(const struct guest_regs *r)
 	return (struct arguments){ { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 } };
 }
 
+static inline void set_arguments(struct guest_regs *r, const uint64_t args[6])
+{
+	r->rdi = args[0];
+	r->rsi = args[1];
+	r->rdx = args[2];
+	r->r10 = args[3];
+	r->r8 = args[4];
+	r->r9 = args[5];
+}
+
 /* ---- structures of the kernel ---- */
 
 /* struct user_msghdr */

@@ -42,6 +42,15 @@ static struct dune_thread *thread_of(struct dune_ring3_thread *t)
 
 /* ---- calling them ---- */
 
+/* The one called @name, if there is one. */
+#define CALL_BACK(t, name, ...)	do {						\
+	if (callbacks->name) {							\
+		(t)->in_callback = true;					\
+		callbacks->name(watched(t), __VA_ARGS__);			\
+		(t)->in_callback = false;					\
+	}									\
+} while (0)
+
 /*
  * Where signals are blocked, in all but before() and mostly after(), a fault is death by its signal at once: of a
  * blocked one the kernel sees to that itself.
@@ -89,12 +98,7 @@ static void change_arguments(struct dune_thread *t, const struct dune_ring3_call
 	if (!s->moved)
 		*r = *t->vcpu.regs;
 	t->tracked = s->moved = true;
-	r->rdi = call->args[0];
-	r->rsi = call->args[1];
-	r->rdx = call->args[2];
-	r->r10 = call->args[3];
-	r->r8 = call->args[4];
-	r->r9 = call->args[5];
+	set_arguments(r, call->args);
 }
 
 static inline bool is_changed(const struct dune_thread *t, const struct dune_ring3_call *call)
@@ -134,9 +138,7 @@ void __dune_callback_after(struct dune_thread *t, long result)
 	if (!callbacks->after)
 		return;
 	describe(&call, t, 0);
-	t->in_callback = true;
-	callbacks->after(watched(t), &call, result);
-	t->in_callback = false;
+	CALL_BACK(t, after, &call, result);
 }
 
 void __dune_callback_begin(struct dune_thread *t, enum dune_ring3_begin how)
@@ -148,38 +150,25 @@ void __dune_callback_begin(struct dune_thread *t, enum dune_ring3_begin how)
 	__dune_faults_keep(t->sighand);
 	if (how != DUNE_RING3_BY_FORK)
 		memset(dune_ring3_memory(watched(t)), 0, DUNE_RING3_MEMORY);
-	if (!callbacks->begin)
-		return;
-	t->in_callback = true;
-	callbacks->begin(watched(t), how);
-	t->in_callback = false;
+	CALL_BACK(t, begin, how);
 }
 
 void __dune_callback_end(struct dune_thread *t, int status, bool whole_process)
 {
-	if (!__dune_ring3_header || !callbacks->end)
-		return;
-	t->in_callback = true;
-	callbacks->end(watched(t), status, whole_process);
-	t->in_callback = false;
+	if (__dune_ring3_header)
+		CALL_BACK(t, end, status, whole_process);
 }
 
 void __dune_callback_signal(struct dune_thread *t, const siginfo_t *info)
 {
-	if (!__dune_ring3_header || !callbacks->signal)
-		return;
-	t->in_callback = true;
-	callbacks->signal(watched(t), info);
-	t->in_callback = false;
+	if (__dune_ring3_header)
+		CALL_BACK(t, signal, info);
 }
 
 void __dune_callback_fault(struct dune_thread *t, const siginfo_t *info)
 {
-	if (!__dune_ring3_header || !callbacks->fault)
-		return;
-	t->in_callback = true;
-	callbacks->fault(watched(t), info);
-	t->in_callback = false;
+	if (__dune_ring3_header)
+		CALL_BACK(t, fault, info);
 }
 
 /* ---- what they may call ---- */

@@ -408,8 +408,8 @@ static long check_openat2(struct guest_regs *r, struct open_how *how)
 	if (r->r10 > sizeof(*how))
 		return -E2BIG;
 	ret = __dune_copy_in(how, r->rdx, sizeof(*how));
-	if (ret || !w.path)
-		return -EFAULT;
+	if (ret)
+		return ret;
 	w.how = *how;
 	if (!(how->flags & O_NOFOLLOW) && !how->resolve)
 		w.path = __dune_self_path(w.path);

@@ -591,16 +591,6 @@ static long place_all(struct access *a, const struct call_row *row, struct argum
 	return ret;
 }
 
-static void set_arguments(struct guest_regs *r, const struct arguments *args)
-{
-	r->rdi = args->value[0];
-	r->rsi = args->value[1];
-	r->rdx = args->value[2];
-	r->r10 = args->value[3];
-	r->r8 = args->value[4];
-	r->r9 = args->value[5];
-}
-
 /* 0, and regs_of_call() is what the kernel is to get; else the call's result, or CALL_AGAIN. */
 static long track_before(struct dune_thread *t)
 {
@@ -627,7 +617,7 @@ static long track_before(struct dune_thread *t)
 		a.moving = true;
 		ret = place_all(&a, row, &args);
 		s->regs = *t->vcpu.regs;
-		set_arguments(&s->regs, &args);
+		set_arguments(&s->regs, args.value);
 		s->moved = !ret;
 	}
 	if (ret == UNKNOWN_PLACE)
@@ -730,10 +720,8 @@ static long check(struct dune_thread *t)
 
 	if (!__dune_process.check || !__dune_engine_cpl(&t->vcpu))
 		return FORWARD_CALL;
-	if (!t->tracked)
-		return __dune_check(t, t->vcpu.regs);
-	ret = __dune_check(t, call_state(t)->moved ? &call_state(t)->regs : t->vcpu.regs);
-	if (!call_state(t)->moved && !t->seen)
+	ret = __dune_check(t, t->tracked && call_state(t)->moved ? &call_state(t)->regs : t->vcpu.regs);
+	if (t->tracked && !call_state(t)->moved && !t->seen)
 		t->tracked = false;
 	return ret;
 }
