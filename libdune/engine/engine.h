@@ -147,7 +147,7 @@ bool __dune_engine_looks(void);
  * Have it.  @at: ENGINE_LOOK_SIZE bytes of address space, reserved; always the same.  A filter sees it.  0 or
  * -errno.
  */
-#define ENGINE_LOOK_SIZE	0x200000
+#define ENGINE_LOOK_SIZE	0x100000
 long __dune_engine_look(unsigned long at);
 
 /* HR3 and GR0, with the lock of the page tables: who had it was killed, with what the engine had just told it. */

@@ -7,15 +7,17 @@
 
 #include "dune-ring3.h"
 
-/* The first page of the memory that all share: launch/supervise.c fills it in. */
+/* The first page of the memory that all share: launch/watch.c fills it in. */
 struct ring3_header {
 	uint64_t callbacks;	/* where struct dune_ring3_callbacks is in the image */
 	uint64_t calls[DUNE_RING3_CALLS / 64];
 	uint64_t size;		/* of what follows the page; 0: nothing */
+	uint64_t data_size;	/* of the data; 0: there are none */
 };
 
-/* Beside libdune's own descriptor: the memory, and where output goes. */
-#define RING3_FDS	2
+/* Beside libdune's own descriptor: the memory, where output goes, and the data; without data the memory again. */
+#define RING3_FDS	3
 #define RING3_FD_OUTPUT	1
+#define RING3_FD_DATA	2
 
 #endif /* LIBDUNE_RING3_HEADER_H */

@@ -84,6 +84,9 @@ struct dune_ring3_options {
 	char *const *argv;	/* the program, looked up in PATH, and its arguments; ends with NULL */
 	const uint64_t *calls;	/* the calls that before() and after() are for: DUNE_RING3_CALLS bits; NULL: all */
 	int output;		/* where dune_ring3_print() writes to; 0: standard error */
+	char *const *environment;	/* the program's; NULL: main()'s */
+	const void *data;	/* @data_size bytes, at most 1 MiB, of which all processes' callbacks get one copy */
+	size_t data_size;
 };
 
 /* ---- for main() ---- */
@@ -110,12 +113,21 @@ static inline void dune_ring3_want(uint64_t calls[DUNE_RING3_CALLS / 64], unsign
 /* What dune_ring3_share() has made; NULL. */
 void *dune_ring3_shared(void);
 
+/* The copy of options.data, at the beginning of a page: nobody can write it any more.  NULL: there is none. */
+const void *dune_ring3_data(void);
+
 /* Memory of the thread's own, DUNE_RING3_MEMORY bytes, 0 when it begins; after fork a copy of its parent's. */
 void *dune_ring3_memory(struct dune_ring3_thread *t);
 
 /* Its number in the kernel, and its process's. */
 int dune_ring3_tid(struct dune_ring3_thread *t);
 int dune_ring3_pid(struct dune_ring3_thread *t);
+
+/*
+ * Is the process, or thread, with this number one of the program that these callbacks are for, here or in another
+ * process?  False also for one that has ended.  That stays true until somebody waits for it.
+ */
+int dune_ring3_is_ours(struct dune_ring3_thread *t, int pid);
 
 /* Copy @size bytes from @address, of the program's or from args[].  0 or -EFAULT. */
 int dune_ring3_read(struct dune_ring3_thread *t, void *to, uint64_t address, size_t size);

@@ -21,13 +21,14 @@
 
 #define PAGE		4096UL
 #define SHARED_MAX	(64UL << 10)
+#define DATA_MAX	(1UL << 20)
 #define FD_HIGHEST	1022
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
 
 static struct ring3_header *header;
-static int memory = -1;
+static int memory = -1, data = -1;
 
 void *dune_ring3_share(size_t size)
 {
@@ -46,6 +47,22 @@ void *dune_ring3_share(size_t size)
 	header = at;
 	header->size = size;
 	return size ? (char *)at + PAGE : at;
+}
+
+/* What nobody can write any more. */
+static bool keep_data(const void *from, size_t size)
+{
+	size_t done = 0;
+
+	data = memfd_create("dune-ring3-data", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	while (data >= 0 && done < size) {
+		ssize_t n = write(data, (const char *)from + done, size - done);
+
+		if (n <= 0)
+			return false;
+		done += n;
+	}
+	return data >= 0 && !fcntl(data, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
 /* The file that this code is mapped from: where the dynamic linker was started, /proc/self/exe is that. */
@@ -71,7 +88,15 @@ static void find_self(char path[PATH_MAX])
 		__dune_launch_die(LAUNCH_FAILED, "cannot find the file of this program in /proc/self/maps");
 }
 
-/* Two numbers side by side that nobody has. */
+static bool are_free(int first)
+{
+	for (int fd = first; fd < first + RING3_FDS; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			return false;
+	return true;
+}
+
+/* Numbers side by side that nobody has. */
 static int put_descriptors(int output)
 {
 	struct rlimit limit;
@@ -80,8 +105,9 @@ static int put_descriptors(int output)
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < FD_HIGHEST + RING3_FDS)
 		fd = (int)limit.rlim_cur - RING3_FDS;
 	for (; fd > STDERR_FILENO; fd--)
-		if (fcntl(fd, F_GETFD) < 0 && fcntl(fd + 1, F_GETFD) < 0 && dup2(memory, fd) == fd &&
-		    dup2(output, fd + RING3_FD_OUTPUT) == fd + RING3_FD_OUTPUT)
+		if (are_free(fd) && dup2(memory, fd) == fd &&
+		    dup2(output, fd + RING3_FD_OUTPUT) == fd + RING3_FD_OUTPUT &&
+		    dup2(data >= 0 ? data : memory, fd + RING3_FD_DATA) == fd + RING3_FD_DATA)
 			return fd;
 	__dune_launch_die(LAUNCH_FAILED, "no descriptor is free (RLIMIT_NOFILE)");
 }
@@ -100,6 +126,8 @@ static void __attribute__((noreturn)) start(const struct dune_ring3_options *opt
 	snprintf(setting, sizeof(setting), "%c%d", LOADER_CHECK,
 		 put_descriptors(options->output ? options->output : STDERR_FILENO));
 	argv = __dune_launch_args(self, path, &program, (char **)options->argv, setting);
+	if (options->environment)
+		environ = (char **)options->environment;
 	__dune_launch_environment(self, NULL);
 	execv(self, argv);
 	__dune_launch_refused(path, &program, errno);
@@ -124,6 +152,11 @@ int dune_ring3_run(const struct dune_ring3_options *options, const struct dune_r
 		return failed("dune_ring3_run(): the callbacks are no static object of this program");
 	if (!header && !dune_ring3_share(0))
 		return failed("no memory to share with callbacks");
+	if (options->data_size > DATA_MAX)
+		return failed("options.data: more than 1 MiB");
+	if (options->data_size && !keep_data(options->data, options->data_size))
+		return failed(strerror(errno));
+	header->data_size = options->data_size;
 	header->callbacks = offset;
 	if (options->calls)
 		memcpy(header->calls, options->calls, sizeof(header->calls));

@@ -56,20 +56,32 @@ static uint64_t file_size(int fd)
 	return status[6];
 }
 
+/* All of the file @fd at @at, if that is below @end; where it ends. */
+static unsigned long map_file(int fd, unsigned long at, unsigned long end, int protection)
+{
+	const uint64_t size = file_size(fd);
+	long ret = size && size <= end - at ? dune_syscall6(__NR_mmap, at, size, protection, MAP_SHARED | MAP_FIXED, fd,
+							    0) : -ENOMEM;
+
+	if (is_error(ret))
+		preload_fail("cannot map the memory of callbacks", ret);
+	return at + page_up(size);
+}
+
 void preload_callbacks_begin(int fds)
 {
 	const unsigned long image = __dune_process.region + REGION_IMAGE, end = __dune_process.region + REGION_PAGES;
 	const unsigned long at = image + page_up(__dune_process.image_size);
-	uint64_t size;
+	const struct ring3_header *header = (const struct ring3_header *)at;
 	long ret = __dune_engine_keep_fds(fds, RING3_FDS);
+	unsigned long behind;
+	int first;
 
 	if (ret)
 		preload_fail("cannot keep the descriptors of callbacks", ret);
-	size = file_size(__dune_engine_fds.first + 1);
-	ret = size && at + size <= end ? dune_syscall6(__NR_mmap, at, size, PROT_READ | PROT_WRITE,
-						       MAP_SHARED | MAP_FIXED, __dune_engine_fds.first + 1, 0) :
-					 -ENOMEM;
-	if (is_error(ret))
-		preload_fail("cannot map the memory of callbacks", ret);
-	__dune_callbacks_set((const struct ring3_header *)at, image);
+	first = __dune_engine_fds.first + 1;
+	behind = map_file(first, at, end, PROT_READ | PROT_WRITE);
+	if (header->data_size)
+		map_file(first + RING3_FD_DATA, behind, end, PROT_READ);
+	__dune_callbacks_set(header, image);
 }

@@ -9,9 +9,9 @@
  *	264 KiB		256 page-directory-pointer tables, one for each root slot of user space
  *	1288 KiB	which thread areas are in use
  *	1320 KiB	libdune itself, where the program is in ring 3 (launch/monitor.c); and the seccomp filters of
- *			one that is checked
- *	2 MiB		struct page of each page of the pool
- *	18 MiB		what the engine looks at to find granules that are gone, mapped when it is needed
+ *			one that is checked, and what its callbacks share (launch/watched.c)
+ *	3 MiB		struct page of each page of the pool
+ *	19 MiB		what the engine looks at to find granules that are gone, mapped when it is needed
  *	20 MiB		more thread areas, each aligned to its size
  *
  * What every process needs lies in one range without a gap, and in few pages: one VMA, one table of the
@@ -37,9 +37,9 @@
 #define REGION_TABLES_END	(REGION_SLOTS + SLOTS_SIZE)
 #define REGION_IMAGE	REGION_TABLES_END
 #define FILTERS_SIZE	0x48000	/* behind the image of a checked program's libdune: host/calls/filters.c */
-#define REGION_PAGES	0x200000
+#define REGION_PAGES	0x300000
 #define REGION_PAGES_SIZE	0x1000000
-#define REGION_LOOK	0x1200000
+#define REGION_LOOK	0x1300000
 #define REGION_AREAS	0x1400000		/* of all threads but the first */
 #define MAX_THREADS	4017		/* as many as there is room for */
 

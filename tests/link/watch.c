@@ -28,8 +28,17 @@ struct seen {
 	int before[DUNE_RING3_CALLS], after[DUNE_RING3_CALLS];
 	int begin[4], end[2], killed;
 	int signal[65], fault[65];
-	int restarted, interrupted, bad_pointer, memory_wrong, path;
+	int restarted, interrupted, bad_pointer, memory_wrong, path, data_wrong, strangers;
+	int main;		/* the process of main() */
 };
+
+/* What all callbacks can read and nobody can write. */
+#define DATA_SIZE	300001
+
+static unsigned char byte_of(unsigned int at)
+{
+	return at * 7 + (at >> 8);
+}
 
 static struct seen *seen_by(void)
 {
@@ -116,7 +125,15 @@ static void begin(struct dune_ring3_thread *t, enum dune_ring3_begin how)
 {
 	int *own = dune_ring3_memory(t);
 
+	const unsigned char *data = dune_ring3_data();
+
 	count(&seen_by()->begin[how]);
+	for (unsigned int i = 0; i < DATA_SIZE; i += i < 100 || i > DATA_SIZE - 100 ? 1 : 57)
+		if (data[i] != byte_of(i))
+			count(&seen_by()->data_wrong);
+	if (!dune_ring3_is_ours(t, dune_ring3_pid(t)) || !dune_ring3_is_ours(t, dune_ring3_tid(t)) ||
+	    dune_ring3_is_ours(t, seen_by()->main) || dune_ring3_is_ours(t, 1) || dune_ring3_is_ours(t, -1))
+		count(&seen_by()->strangers);
 	if (how != DUNE_RING3_BY_FORK && *own)
 		count(&seen_by()->memory_wrong);
 	*own = dune_ring3_tid(t);
@@ -162,7 +179,9 @@ int main(int argc, char **argv)
 {
 	char *args[] = { "/tests/watchee", argv[1], argv[2], NULL };
 	uint64_t wanted[DUNE_RING3_CALLS / 64] = { 0 };
-	struct dune_ring3_options options = { .argv = args };
+	char *environment[] = { "WATCHED=yes", NULL };
+	static unsigned char data[DATA_SIZE];
+	struct dune_ring3_options options = { .argv = args, .data = data, .data_size = sizeof(data) };
 	struct seen *seen = dune_ring3_share(sizeof(*seen));
 	int status, others = 0;
 
@@ -176,6 +195,11 @@ int main(int argc, char **argv)
 		dune_ring3_want(wanted, SYS_getcwd);
 		options.calls = wanted;
 	}
+	if (seen->mode == ANSWER)
+		options.environment = environment;
+	for (unsigned int i = 0; i < DATA_SIZE; i++)
+		data[i] = byte_of(i);
+	seen->main = getpid();
 	status = dune_ring3_run(&options, &callbacks);
 	for (int nr = 0; nr < DUNE_RING3_CALLS; nr++)
 		others += nr == SYS_getppid || nr == SYS_getuid || nr == SYS_getcwd ? 0 :
@@ -185,7 +209,7 @@ int main(int argc, char **argv)
 	else
 		CHECK(!status);
 	CHECK(seen->begin[DUNE_RING3_BY_EXEC] == (seen->mode == PROCESSES ? 2 : 1));
-	CHECK(!seen->memory_wrong);
+	CHECK(!seen->memory_wrong && !seen->data_wrong && !seen->strangers);
 	switch (seen->mode) {
 	case REFUSE:
 		CHECK(seen->bad_pointer == 2 && seen->path == 2);

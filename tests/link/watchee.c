@@ -55,6 +55,7 @@ static void answer(void)
 {
 	char where[64] = "";
 
+	CHECK(getenv("WATCHED") && !strcmp(getenv("WATCHED"), "yes") && !environ[1]);
 	CHECK(syscall(SYS_getppid) == 4242);
 	CHECK(syscall(SYS_getuid) == -1 && errno == EXDEV);
 	CHECK(syscall(SYS_getcwd, where, sizeof(where)) == 6 && !strcmp(where, "/made"));

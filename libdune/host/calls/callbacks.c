@@ -7,6 +7,7 @@
  * has.
  */
 #include <linux/fcntl.h>
+#include <linux/kcmp.h>
 
 #include "base/program.h"
 #include "host/callbacks.h"
@@ -178,6 +179,13 @@ PUBLIC void *dune_ring3_shared(void)
 	return __dune_ring3_header && __dune_ring3_header->size ? (char *)__dune_ring3_header + PGSIZE : NULL;
 }
 
+PUBLIC const void *dune_ring3_data(void)
+{
+	const struct ring3_header *h = __dune_ring3_header;
+
+	return h && h->data_size ? (const char *)h + PGSIZE + ((h->size + PGMASK) & ~PGMASK) : NULL;
+}
+
 PUBLIC void *dune_ring3_memory(struct dune_ring3_thread *t)
 {
 	return (void *)(thread_area(thread_of(t)) + AREA_MEMORY);
@@ -196,6 +204,14 @@ PUBLIC int dune_ring3_pid(struct dune_ring3_thread *t)
 {
 	(void)t;
 	return dune_syscall0(__NR_getpid);
+}
+
+/* All processes of a program have the same open file for what they share, and nobody else has it there. */
+PUBLIC int dune_ring3_is_ours(struct dune_ring3_thread *t, int pid)
+{
+	const unsigned int fd = __dune_engine_fds.first + 1;
+
+	return !dune_syscall5(__NR_kcmp, dune_ring3_pid(t), pid, KCMP_FILE, fd, fd);
 }
 
 PUBLIC int dune_ring3_read(struct dune_ring3_thread *t, void *to, uint64_t address, size_t size)
