@@ -17,10 +17,11 @@ $(B)/bin/dune-run: $(RUN_OBJ) $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a | $(B)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 # With the flags that libdune-ring3.pc has.
-TRACE_OBJ := $(addprefix $(B)/obj/apps/trace/,trace.o decode.o)
-$(TRACE_OBJ): CPPFLAGS += -Ilibdune -DDUNE_VERSION='"$(LIBDUNE_VERSION)"'
-$(TRACE_OBJ): CFLAGS += $(WATCHER_CFLAGS)
-$(B)/bin/dune-trace: $(TRACE_OBJ) $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a
+DECODE_OBJ := $(addprefix $(B)/obj/apps/decode/,decode.o names.o)
+TRACE_OBJ := $(B)/obj/apps/trace/trace.o
+$(TRACE_OBJ) $(DECODE_OBJ): CPPFLAGS += -Ilibdune -DDUNE_VERSION='"$(LIBDUNE_VERSION)"'
+$(TRACE_OBJ) $(DECODE_OBJ): CFLAGS += $(WATCHER_CFLAGS)
+$(B)/bin/dune-trace: $(TRACE_OBJ) $(DECODE_OBJ) $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WATCHER_LDFLAGS) -o $@ $^

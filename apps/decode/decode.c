@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * dune-trace: calls and their arguments as text.  Called by callbacks: no C library.
+ * Calls and their arguments as text.  Called by callbacks: no C library.
  */
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "launch/launch.h"
-#include "trace.h"
+#include "decode.h"
 
 #define STRING_SHOWN	32
 #define STRINGS_SHOWN	32
@@ -159,8 +159,8 @@ static void put_open_flags(struct line *line, uint64_t flags)
 
 static void put_signal(struct line *line, uint64_t signo)
 {
-	if (signo < SIGNALS && shared()->signal[signo][0])
-		put(line, shared()->signal[signo]);
+	if (signo < SIGNALS && decode_names()->signal[signo][0])
+		put(line, decode_names()->signal[signo]);
 	else
 		put_number(line, (int)signo);
 }
@@ -498,9 +498,9 @@ void put_result(struct line *line, const struct dune_ring3_call *call, int64_t r
 		put(line, "? ERESTARTSYS (To be restarted if SA_RESTART is set)");
 	} else if (error < ERRORS && error) {
 		put(line, "-1 ");
-		put(line, shared()->error[error]);
+		put(line, decode_names()->error[error]);
 		put(line, " (");
-		put(line, shared()->error_text[error]);
+		put(line, decode_names()->error_text[error]);
 		put_char(line, ')');
 	} else if (call->nr == SYS_mmap || call->nr == SYS_brk || call->nr == SYS_mremap || call->nr == SYS_shmat) {
 		put_hex(line, result);

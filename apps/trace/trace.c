@@ -23,6 +23,11 @@
 
 #define RESULT_COLUMN	39
 
+const struct names *decode_names(void)
+{
+	return &shared()->names;
+}
+
 static uint64_t ticks(void)
 {
 	uint32_t low, high;
@@ -184,7 +189,7 @@ static void end(struct dune_ring3_thread *t, int status, int whole_process)
 		if (dune_ring3_pid(t) == shared()->first)
 			shared()->killed = true;
 		put(line, "+++ killed by ");
-		put(line, shared()->signal[status & 0x7f]);
+		put(line, decode_names()->signal[status & 0x7f]);
 	} else {
 		put(line, "+++ exited with ");
 		put_number(line, status >> 8);
@@ -227,9 +232,9 @@ static void put_siginfo(struct dune_ring3_thread *t, const struct info *info)
 	struct line *line = begin_line(t);
 
 	put(line, "--- ");
-	put(line, shared()->signal[info->signo]);
+	put(line, decode_names()->signal[info->signo]);
 	put(line, " {si_signo=");
-	put(line, shared()->signal[info->signo]);
+	put(line, decode_names()->signal[info->signo]);
 	put(line, ", si_code=");
 	if (code)
 		put(line, code);
@@ -380,26 +385,6 @@ static void choose(uint64_t calls[DUNE_RING3_CALLS / 64], char *set, bool first)
 		calls[i] = ~calls[i];
 }
 
-static void fill_names(struct shared *s)
-{
-	for (int i = 1; i < ERRORS; i++) {
-		const char *name = strerrorname_np(i);
-
-		snprintf(s->error[i], NAME_SIZE, "%s", name ? name : "E?");
-		snprintf(s->error_text[i], TEXT_SIZE, "%s", strerror(i));
-	}
-	for (int i = 1; i < SIGNALS; i++) {
-		const char *name = sigabbrev_np(i);
-
-		if (name)
-			snprintf(s->signal[i], NAME_SIZE, "SIG%s", name);
-		else if (i == SIGRTMAX)
-			snprintf(s->signal[i], NAME_SIZE, "SIGRTMAX");
-		else
-			snprintf(s->signal[i], NAME_SIZE, "SIGRT_%d", i - 32);
-	}
-}
-
 /* ---- -c ---- */
 
 static const struct counter *counters;
@@ -526,7 +511,7 @@ int main(int argc, char **argv)
 		s->numbered = true;
 		options.output = fileno(to);
 	}
-	fill_names(s);
+	fill_names(&s->names);
 	s->executes = calls[SYS_execve / 64] >> SYS_execve % 64 & 1;
 	options.argv = argv + optind;
 	start = now();
@@ -536,7 +521,7 @@ int main(int argc, char **argv)
 		counters = s->counters;
 		print_counts(to, ticks() - start_ticks, now() - start);
 	} else if (WIFSIGNALED(status) && !s->killed) {
-		fprintf(to, "+++ killed by %s +++\n", s->signal[WTERMSIG(status)]);
+		fprintf(to, "+++ killed by %s +++\n", s->names.signal[WTERMSIG(status)]);
 	}
 	if (fflush(to))
 		die("%s: %s", file ? file : "standard error", strerror(errno));

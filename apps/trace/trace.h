@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dune-trace: what main(), the callbacks and the decoding of arguments share.
+ * dune-trace: what main() and the callbacks share.
  */
 #ifndef DUNE_TRACE_H
 #define DUNE_TRACE_H
@@ -11,10 +11,7 @@
 
 #include <dune-ring3.h>
 
-#define ERRORS		140
-#define SIGNALS		65
-#define NAME_SIZE	16
-#define TEXT_SIZE	64
+#include "../decode/decode.h"
 
 /* Shared by all processes: what main() has found out by the C library, and what -c counts. */
 struct shared {
@@ -24,42 +21,15 @@ struct shared {
 	bool executes;		/* execve is shown */
 	bool killed;		/* that the first process was is said */
 	int first;		/* the first process */
-	char error[ERRORS][NAME_SIZE], error_text[ERRORS][TEXT_SIZE], signal[SIGNALS][NAME_SIZE];
+	struct names names;
 	struct counter {
 		uint64_t calls, errors, ticks;
 	} counters[DUNE_RING3_CALLS];
 };
 
-/* A line that is being written; in the thread's memory, from before() to after(). */
-struct line {
-	uint64_t began;		/* in ticks */
-	uint32_t fault;		/* the signal whose line is written already */
-	unsigned int next;	/* the first argument that is not written */
-	uint16_t start, length;	/* where the call begins */
-	char text[3900];
-};
-
-_Static_assert(sizeof(struct line) <= DUNE_RING3_MEMORY, "it is the thread's memory");
-
 static inline struct shared *shared(void)
 {
 	return dune_ring3_shared();
 }
-
-/* ---- decode.c: text, and the arguments of calls ---- */
-
-void put_char(struct line *line, char c);
-void put(struct line *line, const char *text);
-void put_number(struct line *line, int64_t number);
-void put_hex(struct line *line, uint64_t number);
-
-/* The number's name; NULL. */
-const char *call_name(unsigned int nr);
-/*
- * Arguments from *@next on; *@next becomes the first that is not known before the call is made (@made: it was).
- */
-void put_arguments(struct dune_ring3_thread *t, struct line *line, const struct dune_ring3_call *call,
-		   unsigned int *next, bool made, int64_t result);
-void put_result(struct line *line, const struct dune_ring3_call *call, int64_t result);
 
 #endif /* DUNE_TRACE_H */
