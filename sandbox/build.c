@@ -187,6 +187,8 @@ bool builder_path(struct builder *b, const struct place *place, enum path_set se
 			old = &b->paths[i];
 	if (old && old->rank == path.rank && old->access != access)
 		return fails(b, "'%s' was said to be %s before", pattern, policy_access_name(old->access));
+	if (old && old->rank > path.rank)	/* a file that includes this one has said it */
+		return true;
 	snprintf(text, sizeof(text), "%s: %s", pattern, policy_access_name(access));
 	path.origin = new_origin(b, place, text);
 	path.pattern = enough(strdup(pattern));
@@ -736,11 +738,16 @@ static void put_network(struct builder *b, struct image *image, struct policy *p
 	free(copy);
 }
 
-/* What counts last comes first: of groups before of the call itself, of included files before of those that include. */
+/*
+ * What counts last comes first: of the default before of all others, of groups before of the call itself, of included
+ * files before of those that include.
+ */
 static int last_first(const void *a, const void *b)
 {
 	const struct call *x = a, *y = b;
 
+	if (!x->rank != !y->rank)
+		return x->rank ? 1 : -1;
 	if (x->group != y->group)
 		return y->group - x->group;
 	if (x->rank != y->rank)

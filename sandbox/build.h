@@ -16,10 +16,13 @@
 struct builder;
 
 /* Where a rule is written. */
+#define RANK_MAX	100	/* of a file that no other includes */
+#define RANK_COMMAND	(RANK_MAX + 1)
+
 struct place {
 	const char *file;	/* NULL: the command line */
 	unsigned int line;
-	unsigned int rank;	/* files that include others have a higher one, and say it again */
+	unsigned int rank;	/* files that include others have a higher one, and say it again; 0: the default */
 };
 
 struct builder *builder_new(void);
@@ -39,6 +42,11 @@ bool builder_call(struct builder *b, const struct place *place, const char *name
 /* NAME, or NAME=VALUE */
 bool builder_environment(struct builder *b, const char *text);
 bool builder_limit(struct builder *b, const char *name, const char *value);
+
+/* default.c: refusals that count where no other rule speaks of a call; every policy begins with them. */
+bool builder_refusals(struct builder *b);
+/* default.c: what a dynamic program needs to run, and no more; `include: [default]`. */
+bool builder_default(struct builder *b, unsigned int rank);
 
 /* The finished policy: malloc()ed, of ->size bytes.  The builder can go on. */
 struct policy *builder_finish(struct builder *b);

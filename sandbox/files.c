@@ -180,6 +180,15 @@ bool policy_glob_matches(const char *pattern, const char *text)
 	       (depth == components || is_deep(last + 1, end_of(last + 1)));
 }
 
+/* Has it `**` before its last component? */
+static bool is_deep_inside(const char *pattern)
+{
+	for (const char *p = pattern; *p; p = end_of(p + 1))
+		if (is_deep(p + 1, end_of(p + 1)) && *end_of(p + 1))
+			return true;
+	return false;
+}
+
 /* ---- the rule that counts ---- */
 
 static bool is_better(const struct match *a, uint32_t access, const struct match *b, uint32_t other)
@@ -242,4 +251,29 @@ struct policy_verdict policy_path(const struct policy *p, const struct policy_pa
 		}
 	}
 	return v;
+}
+
+bool policy_speaks_below(const struct policy *p, const struct policy_paths *paths, const char *path)
+{
+	const struct policy_node *nodes = policy_at(p, paths->nodes), *node = nodes;
+	const struct policy_glob *globs = policy_at(p, paths->globs);
+
+	for (const char *at = path + 1; node && *at; ) {
+		const char *end = end_of(at);
+
+		node = child_of(p, nodes, node, at, end - at);
+		at = *end ? end + 1 : end;
+	}
+	if (node && node->count)
+		return true;
+	for (unsigned int i = 0; i < paths->nr_globs; i++) {
+		const char *pattern = policy_at(p, globs[i].pattern);
+		unsigned int depth;
+		bool leads;
+
+		/* With `**` inside it may match there once more. */
+		if (path_matches(pattern, path, &depth, &leads) ? is_deep_inside(pattern) : leads)
+			return true;
+	}
+	return false;
 }

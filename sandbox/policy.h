@@ -161,6 +161,9 @@ struct policy_verdict {
  */
 struct policy_verdict policy_path(const struct policy *p, const struct policy_paths *paths, const char *path);
 
+/* May a rule speak of something below the folder @path?  Then its name is not to become another one's. */
+bool policy_speaks_below(const struct policy *p, const struct policy_paths *paths, const char *path);
+
 /* Does @pattern, of one component or a whole path, match @text?  `*`, `?` and `[...]` do not match '/', `**` does. */
 bool policy_glob_matches(const char *pattern, const char *text);
 

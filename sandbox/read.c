@@ -13,7 +13,7 @@
 #include "build.h"
 
 #define INCLUDES_MAX	8	/* one in another */
-#define RANK_MAX	100
+#define DEFAULT		"default"
 
 struct reader {
 	struct builder *builder;
@@ -226,6 +226,8 @@ static bool read_include(struct reader *r, yaml_node_t *item)
 		return false;
 	if (r->depth == INCLUDES_MAX)
 		return complain_of(r, item, "'%s' is included too deep: does a file include itself?", text);
+	if (!strcmp(text, DEFAULT))
+		return judged(r, item, builder_default(r->builder, RANK_MAX - r->depth - 1));
 	if (*text == '/' || !slash)
 		snprintf(path, sizeof(path), "%s", text);
 	else

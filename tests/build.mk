@@ -123,7 +123,8 @@ $(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/threads
 $(T)/unit/test_policy: CPPFLAGS += -I. -Ilibdune
 $(T)/unit/test_policy: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
 $(T)/unit/test_policy: LDLIBS += -lyaml
-$(T)/unit/test_policy: sandbox/files.c sandbox/network.c sandbox/calls.c sandbox/build.c sandbox/read.c sandbox/print.c
+$(T)/unit/test_policy: sandbox/files.c sandbox/network.c sandbox/calls.c sandbox/build.c sandbox/default.c \
+	sandbox/read.c sandbox/print.c
 
 $(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
 $(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -171,6 +171,34 @@ static int slow_depth(const char *pattern, const char *path)
 	return best < 0 ? -1 : best + 1;
 }
 
+/* A folder with such names does not become another one: what is said of them would not go with it. */
+static void what_is_said_of_names_below(void **state)
+{
+	static const struct {
+		const char *path;
+		bool below;
+	} paths[] = {
+		{ "/", true }, { "/home", true }, { "/home/me", true }, { "/home/me/a", false },
+		{ "/home/me/secret", false }, { "/home/me/secret/x", false }, { "/home/you", false }, { "/w", true },
+		{ "/w/x", true }, { "/w/x/y", true }, { "/w/x.key", true }, { "/other", true }, { "/other/x", false },
+		{ "/deep", true }, { "/deep/x", false }, { "/else", false },
+	};
+	struct policy *p = good("files:\n"
+				"  /home/me: rw\n"
+				"  /home/me/secret: hide\n"
+				"  /w: rw\n"
+				"  /w/**/*.key: deny\n"
+				"  /other/*: ro\n"
+				"  /deep/**: rw\n"
+				"...\n");
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		if (policy_speaks_below(p, &p->files, paths[i].path) != paths[i].below)
+			fail_msg("%s", paths[i].path);
+	free(p);
+}
+
 static void random_path(char *to, bool pattern)
 {
 	static const char *const names[] = { "a", "b", "ab", "abc", "*", "a*", "?b", "[ab]", "**" };
@@ -339,6 +367,64 @@ static void calls(void **state)
 
 /* ---- files ---- */
 
+/* What each policy refuses, unless it says otherwise itself; it has no say in what is not its own. */
+static void what_is_refused_anyway(void **state)
+{
+	static const char text[] = "calls:\n"
+				   "  \"@sysv\": allow\n"
+				   "  socket: [ { if: arg0 == 16, do: allow } ]\n"
+				   "  \"@network\": kill\n"
+				   "...\n";
+	struct builder *b = builder_new();
+	struct policy *p, *q;
+
+	(void)state;
+	assert_true(builder_refusals(b));
+	p = builder_finish(b);
+	assert_true(policy_read_file(b, write_file("more", text, strlen(text))));
+	q = builder_finish(b);
+	/* mount, keyctl, shmget; ioctl(TIOCSTI), also with bits that the kernel ignores; chmod(04755), chmod(0755) */
+	assert_int_equal(policy_call(p, 165, (uint64_t[6]){ 0 })->error, 1);
+	assert_int_equal(policy_call(p, 250, (uint64_t[6]){ 0 })->error, 38);
+	assert_int_equal(policy_call(p, 29, (uint64_t[6]){ 0 })->error, 38);
+	assert_int_equal(policy_call(p, 16, (uint64_t[6]){ 0, 0x5412 })->error, 1);
+	assert_int_equal(policy_call(p, 16, (uint64_t[6]){ 0, 0xff00005412 })->error, 1);
+	assert_int_equal(policy_call(p, 16, (uint64_t[6]){ 0, 0x5401 })->action, ACTION_NONE);
+	assert_int_equal(policy_call(p, 90, (uint64_t[6]){ 0, 04755 })->error, 1);
+	assert_int_equal(policy_call(p, 90, (uint64_t[6]){ 0, 0755 })->action, ACTION_NONE);
+	/* socket(): UNIX, TCP; netlink, raw, SCTP */
+	assert_int_equal(policy_call(p, 41, (uint64_t[6]){ 1, 5, 0 })->action, ACTION_NONE);
+	assert_int_equal(policy_call(p, 41, (uint64_t[6]){ 2, 1, 6 })->action, ACTION_NONE);
+	assert_int_equal(policy_call(p, 41, (uint64_t[6]){ 16, 3, 0 })->error, 97);
+	assert_int_equal(policy_call(p, 41, (uint64_t[6]){ 2, 3, 0 })->error, 1);
+	assert_int_equal(policy_call(p, 41, (uint64_t[6]){ 2, 1, 132 })->error, 97);
+	/* A policy's own rules come first, those for groups too. */
+	assert_int_equal(policy_call(q, 29, (uint64_t[6]){ 0 })->action, ACTION_ALLOW);
+	assert_int_equal(policy_call(q, 41, (uint64_t[6]){ 16, 3, 0 })->action, ACTION_ALLOW);
+	assert_int_equal(policy_call(q, 41, (uint64_t[6]){ 2, 3, 0 })->action, ACTION_KILL);
+	assert_int_equal(policy_call(q, 165, (uint64_t[6]){ 0 })->error, 1);
+	builder_free(b);
+	free(p);
+	free(q);
+}
+
+static void the_default(void **state)
+{
+	struct policy *p = good("files: { /usr/lib: hide, /dev/null: ro }\ninclude: [default]\n...\n");
+
+	(void)state;
+	assert_int_equal(access_of(p, "/usr/lib/libc.so.6"), ACCESS_HIDE);	/* who includes has the last word */
+	assert_int_equal(access_of(p, "/dev/null"), ACCESS_RO);
+	assert_int_equal(access_of(p, "/dev/zero"), ACCESS_RW);
+	assert_int_equal(access_of(p, "/proc/self/maps"), ACCESS_RO);
+	assert_int_equal(access_of(p, "/proc/1/maps"), ACCESS_NONE);
+	assert_int_equal(access_of(p, "/etc/passwd"), ACCESS_NONE);
+	assert_true(policy_path(p, &p->files, "/etc").leads);
+	assert_int_equal(p->nr_network, 0);
+	assert_int_equal(policy_path(p, &p->exec, "/usr/lib/x").access, ACCESS_NONE);
+	free(p);
+}
+
 static void refused(void **state)
 {
 	static const struct {
@@ -502,9 +588,12 @@ int main(void)
 		cmocka_unit_test(the_deepest_rule_counts),
 		cmocka_unit_test(the_way_to_it_may_be_seen),
 		cmocka_unit_test(wildcards),
+		cmocka_unit_test(what_is_said_of_names_below),
 		cmocka_unit_test(as_each_rule_says),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(calls),
+		cmocka_unit_test(what_is_refused_anyway),
+		cmocka_unit_test(the_default),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(cut_short),
 		cmocka_unit_test(with_nuls_and_marks),
