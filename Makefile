@@ -138,9 +138,9 @@ tests: all $(UNIT_TESTS) $(GUEST_TESTS)
 check: tests
 	$(Q)tests/run $(if $(filter-out file,$(origin KERNEL)),--kernel $(KERNEL)) $(TESTS)
 
-# What takes too long for each change (doc/testing.md).
-check-deep:
-	$(Q)failed=; for kernel in debug kcsan; do $(MAKE) check KERNEL=$$kernel || failed="$$failed $$kernel"; done; \
+# What takes too long for each change (doc/long-runs.md).
+check-deep: tests
+	$(Q)failed=; tests/run deep || failed=' 6.1'; for kernel in debug kcsan; do $(MAKE) check KERNEL=$$kernel || failed="$$failed $$kernel"; done; \
 		[ -z "$$failed" ] || { echo "check-deep: failed on:$$failed" >&2; exit 1; }
 
 # MACHINES, KERNELS and TESTS choose a part.
@@ -188,7 +188,8 @@ help:
 	@echo 'make tests              build what make check runs'
 	@echo 'make check              all tests; TESTS="NAME|GROUP..." for some'
 	@echo 'make check KERNEL=V     on one kernel; V may also be debug: 6.1 with KASAN, lockdep and more; or kcsan'
-	@echo 'make check-deep         what takes hours: both of these (built once: 10 minutes of CPU each)'
+	@echo 'make check-deep         what takes hours: longer runs of some tests, and both of these kernels (built once:'
+	@echo '                        10 minutes of CPU each)'
 	@echo 'make fuzz TIME=S        system calls by chance, outside and under dune-run, for so many seconds; SEED=N;'
 	@echo '                        CHECK=1: by dune-run --check, against the memory of libdune too'
 	@echo 'make matrix             the tests of tests/list on all kernels in both machines, and a table;'

@@ -10,6 +10,9 @@
  *
  *	canary			outside; runs `dune-run --check canary inside`
  *	canary calls FIRST LAST	the same, of these numbers
+ *	canary calls FIRST LAST EVERY
+ *				the same, but of structures only each EVERY-th, and with each value half of the
+ *				descriptors: with 5 each argument still has each word of a structure be libdune's
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -198,6 +201,7 @@ static int outside(char **arguments)
 /* ---- inside ---- */
 
 static unsigned long granule;
+static unsigned int every = 1;		/* of structures one in so many is tried */
 static unsigned long *made;		/* shared: calls */
 static unsigned int *failures;
 
@@ -431,6 +435,7 @@ static bool is_descriptor(int nr, int n)
 static void try_arguments(int nr, const uint64_t base[6])
 {
 	static const uint64_t fillers[] = { 0, 8, 2 };
+	static unsigned int structures;
 	const uint64_t target = granule + TARGET;
 
 	for (int n = 0; n < 6; n++) {
@@ -453,6 +458,8 @@ static void try_arguments(int nr, const uint64_t base[6])
 		}
 		for (int filler = 0; filler < 3; filler++) {
 			for (int word = 0; word < WORDS; word++) {
+				if (structures++ % every)
+					continue;
 				for (int i = 0; i < WORDS; i++)
 					structure[i] = fillers[filler];
 				structure[word] = target;
@@ -498,6 +505,8 @@ static void try_call(int nr)
 		for (size_t fd = 0; fd < sizeof(tried) / sizeof(tried[0]); fd++) {
 			uint64_t base[6];
 
+			if (every > 1 && (v + fd) % 2)
+				continue;
 			for (int n = 0; n < 6; n++) {
 				bool chosen = false;
 
@@ -541,13 +550,13 @@ static void run_call(int nr)
 		ask(nr);
 		_exit(0);
 	}
-	for (int second = 0; second < SECONDS * 50; second++) {
+	for (int tick = 0; tick < SECONDS * 200; tick++) {
 		if (waitpid(child, &status, WNOHANG) == child) {
 			if (!is_end(nr) && (!WIFEXITED(status) || WEXITSTATUS(status)))
 				fail(nr, (uint64_t[6]){ 0 }, -1, "ended the process with", status);
 			return;
 		}
-		usleep(20000);
+		usleep(5000);
 	}
 	kill(child, SIGKILL);
 	waitpid(child, &status, 0);
@@ -574,12 +583,16 @@ static int inside(int first, int last)
 
 int main(int argc, char **argv)
 {
-	char *arguments[] = { "dune-run", "--check", argv[0], "inside", "0", "511", NULL };
+	char *arguments[] = { "dune-run", "--check", argv[0], "inside", "0", "511", "1", NULL };
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 4)
+		every = atoi(arguments[6] = argv[4]);
 	if (argc > 3) {
 		arguments[4] = argv[2];
 		arguments[5] = argv[3];
 	}
+	if (!every)
+		return 2;
 	return argc > 3 && !strcmp(argv[1], "inside") ? inside(atoi(argv[2]), atoi(argv[3])) : outside(arguments);
 }

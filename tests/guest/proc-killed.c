@@ -4,7 +4,10 @@
  * vfork(), and by clone() with CLONE_VM. The parent goes on: it catches signals, maps and touches memory, makes
  * threads, forks; and nothing of the dead is left.
  *
- *	proc-killed inside|outside [DEATHS]
+ *	proc-killed inside|outside [DEATHS [STEP]]
+ *
+ * With STEP the child is killed at each STEP-th entry or exit of a call, at others by clone() than by vfork(). An odd
+ * STEP has both entries and exits.
  */
 #include <linux/sched.h>
 #include <pthread.h>
@@ -199,13 +202,13 @@ static bool kill_at(unsigned int stop, bool by_vfork)
 	return killed;
 }
 
-static void at_each_call(bool by_vfork)
+static void at_each_call(bool by_vfork, unsigned int step)
 {
-	unsigned int stop = 0;
+	unsigned int stop = by_vfork ? 0 : step / 2;
 
 	while (kill_at(stop, by_vfork) && !check_failures)
-		stop++;
-	printf("%s: killed at each of %u stops\n", by_vfork ? "vfork" : "clone", stop);
+		stop += step;
+	printf("%s: killed at one in %u of %u stops\n", by_vfork ? "vfork" : "clone", step, stop);
 	CHECK(stop > 10, "the child has stopped only %u times", stop);
 }
 
@@ -277,11 +280,13 @@ static void at_random(unsigned long deaths)
 int main(int argc, char **argv)
 {
 	unsigned long deaths = argc > 2 ? strtoul(argv[2], NULL, 0) : 400;
+	unsigned int step = argc > 3 ? strtoul(argv[3], NULL, 0) : 1;
 
 	proc_begin(argc, argv);
 	signal(SIGALRM, too_late);
-	at_each_call(true);
-	at_each_call(false);
+	DIE_UNLESS(step > 0, "a step of 0");
+	at_each_call(true, step);
+	at_each_call(false, step);
 	at_random(deaths);
 	return check_result();
 }
