@@ -11,6 +11,7 @@ LIBDUNE_COMPAT := compat/compat-inline.c compat/full.c compat/ranges.c compat/va
 LIBDUNE_API := api/inline.c api/init.c api/pin.c api/outside.c api/enter.c api/leave.S api/handlers.c
 LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c host/report.c \
 	host/calls/table.c host/calls/mappings.c host/calls/operands.c host/calls/uaccess.c host/calls/check.c \
+	host/calls/resolve.c host/calls/paths.c \
 	host/calls/robust.c host/calls/callbacks.c host/calls/filters.c host/calls/self.c host/calls/clone.c \
 	host/calls/exec.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c host/calls/maps.c \
 	host/calls/mlock.c host/calls/ptrace.c host/calls/tid.c \

@@ -195,7 +195,7 @@ $(T)/link/hello-installed: apps/hello/hello.c $(INSTALLED)/lib/pkgconfig/libdune
 	$(Q)$(CC) $(CFLAGS) -o $@ $< -Wl,-rpath,/opt/dune/lib \
 		$$(PKG_CONFIG_LIBDIR=$(INSTALLED)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(T)/installed pkg-config --cflags --libs libdune)
 
-PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape watchee)
+PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape watchee names)
 GUEST_TESTS += $(PLAIN_TESTS)
 $(T)/link/spinner: CFLAGS += -fno-omit-frame-pointer
 $(T)/link/asan: CFLAGS += -fsanitize=address -O0 -Wno-use-after-free
@@ -208,7 +208,7 @@ $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 $(T)/link/respawn: tests/include/kept-pages.h
 
 # Programs that watch others, as their users build them.
-WATCHERS := $(T)/link/watch $(T)/link/tracer $(T)/bench/allow
+WATCHERS := $(T)/link/watch $(T)/link/paths $(T)/link/tracer $(T)/bench/allow
 GUEST_TESTS += $(WATCHERS)
 # The example of doc/howto.md.
 $(T)/link/tracer.c: doc/howto.md
@@ -217,6 +217,7 @@ $(T)/link/tracer.c: doc/howto.md
 	$(Q)[ "$$(grep -c . $@)" -le 40 ]
 $(T)/link/tracer: $(T)/link/tracer.c
 $(T)/link/watch: tests/link/watch.c
+$(T)/link/paths: tests/link/paths.c
 $(T)/bench/allow: tests/bench/allow.c
 $(WATCHERS): $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a $(B)/lib/pkgconfig/libdune-ring3.pc
 	$(call say,TEST)

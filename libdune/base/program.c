@@ -53,6 +53,15 @@ char *__dune_name_descriptor(char *to, const char *folder, unsigned int fd)
 	return p;
 }
 
+long __dune_descriptor_path(int fd, char *to, size_t size)
+{
+	char link[NUMBER_SIZE];
+	long length = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), to, size - 1);
+
+	to[is_error(length) ? 0 : length] = '\0';
+	return length;
+}
+
 static int open_file(int dirfd, const char *path, int flags, struct file_status *status)
 {
 	int open_flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0);
@@ -203,7 +212,8 @@ static const char *look_at(struct program *p, int fd, const struct file_status *
 	return NULL;
 }
 
-void __dune_program(struct program *p, int dirfd, const char *path, int flags, unsigned int kinds)
+void __dune_program(struct program *p, int dirfd, const char *path, int flags, unsigned int kinds,
+		    program_opened_fn opened, void *arg)
 {
 	struct file_status status;
 
@@ -213,9 +223,12 @@ void __dune_program(struct program *p, int dirfd, const char *path, int flags, u
 	p->nr_args = 0;
 	for (unsigned int depth = 0; path; depth++) {
 		int fd = open_file(dirfd, path, flags, &status);
+		long refused = fd >= 0 && opened ? opened(arg, fd) : 0;
 
-		if (fd < 0) {
-			p->error = fd;
+		if (refused)
+			dune_syscall1(__NR_close, fd);
+		if (fd < 0 || refused) {
+			p->error = fd < 0 ? fd : refused;
 			return;
 		}
 		/* A script that is reached by a descriptor has no name to give to its interpreter. */

@@ -5,6 +5,8 @@
 #ifndef LIBDUNE_PROGRAM_H
 #define LIBDUNE_PROGRAM_H
 
+#include <stddef.h>
+
 #pragma GCC visibility push(hidden)
 
 enum program_kind {
@@ -34,9 +36,12 @@ struct program {
 /*
  * Look at what execveat(@dirfd, @path, ..., @flags) would start.  @path may be any pointer of the
  * program's: it is only passed to the kernel, and may be in p->args.  @kinds: bits by enum program_kind, of which
- * the loader is to load what it is.
+ * the loader is to load what it is.  @opened: called for each file of the chain; what it returns but 0 is why that is
+ * not to be executed.
  */
-void __dune_program(struct program *p, int dirfd, const char *path, int flags, unsigned int kinds);
+typedef long (*program_opened_fn)(void *arg, int fd);
+void __dune_program(struct program *p, int dirfd, const char *path, int flags, unsigned int kinds,
+		    program_opened_fn opened, void *arg);
 
 #define LOADS_STATIC	(1U << PROGRAM_STATIC)
 /* Nothing of a program is to run outside, its dynamic linker neither, and no right is to be had by a file. */
@@ -56,6 +61,8 @@ void __dune_program(struct program *p, int dirfd, const char *path, int flags, u
 #define NUMBER_SIZE	32
 char *__dune_decimal(char *to, unsigned int number);
 char *__dune_name_descriptor(char *to, const char *folder, unsigned int fd);
+/* What /proc says that @fd is open on, with a NUL, at most @size bytes.  Its length, or -errno and "". */
+long __dune_descriptor_path(int fd, char *to, size_t size);
 
 #pragma GCC visibility pop
 

@@ -27,6 +27,9 @@ static inline bool callback_wants(unsigned int nr)
  * with its arguments, then that is the result.
  */
 long __dune_callback_before(struct dune_thread *t, long error);
+/* Is path() to be asked; may @access (DUNE_RING3_*) be had to that path?  FORWARD_CALL, or the result. */
+bool __dune_callback_asks(void);
+long __dune_callback_path(struct dune_thread *t, const char *path, unsigned int access);
 /* t->seen: it was made. */
 void __dune_callback_after(struct dune_thread *t, long result);
 void __dune_callback_begin(struct dune_thread *t, enum dune_ring3_begin how);

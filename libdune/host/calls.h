@@ -48,6 +48,13 @@ struct repeat {
 
 #define HELD_MAX	8
 
+/* An open, as openat2() has it. */
+struct wanted {
+	long dirfd;
+	const char *path;
+	struct open_how how;
+};
+
 /* What is known of a thread's call; in its area. */
 struct call_state {
 	struct call_fault fault;
@@ -59,6 +66,7 @@ struct call_state {
 	struct chunk *chunks;	/* memory for them that was mapped */
 	uint64_t free, end;	/* where there is room for more */
 	struct open_how how;	/* of a checked program's open() */
+	struct wanted wanted;	/* ... and what that is, where the kernel was given another path; or no path */
 	unsigned int nr_held;	/* pages of the pool whose addresses the kernel has */
 	struct page *held[HELD_MAX];
 };
@@ -147,6 +155,12 @@ void __dune_check_calls(void);
 long __dune_check(struct dune_thread *t, struct guest_regs *r);
 /* The kernel has opened for it, with @result: what the program is told. */
 long __dune_open_again(struct dune_thread *t, long result);
+
+/* What a call that opens is to open: @r leads to copies.  0 or -errno. */
+long __dune_open_wanted(const struct guest_regs *r, unsigned int nr, struct wanted *w);
+/* Open an absolute path; but not what may be the memory of a process, whatever its name says. */
+long __dune_open_by_text(const char *path, const struct open_how *how);
+bool __dune_is_name_of_memory(const char *path);
 
 /*
  * self.c: of calls that name the link by which a program finds its own file, if the kernel knows another one.  Instead
@@ -249,6 +263,9 @@ void __dune_set_preload(const char *path);
  */
 const char *__dune_set_loaded(int fd);
 const char *__dune_loaded(void);
+/* The same for its dynamic linker. */
+void __dune_set_linker(int fd);
+const char *__dune_linker(void);
 
 #pragma GCC visibility pop
 

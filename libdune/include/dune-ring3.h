@@ -59,11 +59,31 @@ enum dune_ring3_begin {
 	DUNE_RING3_BY_THREAD,
 };
 
+/* What a call does with a file that it names, or with that name. */
+enum dune_ring3_access {
+	DUNE_RING3_LOOK = 1,	/* is it there, what is it: stat, access, readlink, chdir, O_PATH */
+	DUNE_RING3_READ = 2,	/* its content, names in it, extended attributes; watch it */
+	DUNE_RING3_WRITE = 4,	/* its content and attributes: truncate, chmod, chown, utimes, setxattr too */
+	DUNE_RING3_NAME = 8,	/* the name is made, removed or given to another file */
+	DUNE_RING3_EXECUTE = 16,	/* as a program, an interpreter or a dynamic linker */
+	/*
+	 * So the path reads, but links in it were not looked at.  If it is refused, what it leads to is asked for: the
+	 * program is not told of this refusal.
+	 */
+	DUNE_RING3_PERHAPS = 1 << 15,
+};
+
 /*
  * A static, constant object of the program.  Each may be NULL.
  *
  * before	a call that options.calls has; may change args[]: a number, or an address of the callbacks' own memory
  *		(dune_ring3_memory(), static objects).  The result is DUNE_RING3_GO, -errno or any other value
+ * path		a call, whatever options.calls has, is about to use the file @path in these ways (DUNE_RING3_*).  It
+ *		is absolute, without `.`, `..`, empty names and, but for the last name of some calls, links.  No other
+ *		file is used, whatever others do with names meanwhile.  The result is DUNE_RING3_GO or -errno.  It is
+ *		called once for each of two files, and may be called more than once for the same.  Files without a name
+ *		(pipes, memfd, what was removed) are not asked for: by /proc/self/fd the program gets no more of them
+ *		than its descriptor may do
  * after	that call was made, and this is what the program is told.  Not after exit, nor an execve that works
  * begin	the first thing of a thread.  Its parent sees after() of fork, vfork, clone or clone3
  * end		of a thread (exit), or of the process (exit_group, a signal that libdune knows to be fatal).  @status is
@@ -73,6 +93,8 @@ enum dune_ring3_begin {
  */
 struct dune_ring3_callbacks {
 	int64_t (*before)(struct dune_ring3_thread *t, struct dune_ring3_call *call);
+	int64_t (*path)(struct dune_ring3_thread *t, const struct dune_ring3_call *call, const char *path,
+			unsigned int access);
 	void (*after)(struct dune_ring3_thread *t, const struct dune_ring3_call *call, int64_t result);
 	void (*begin)(struct dune_ring3_thread *t, enum dune_ring3_begin how);
 	void (*end)(struct dune_ring3_thread *t, int status, int whole_process);

@@ -73,7 +73,7 @@ void __dune_launch_check(const char *path, struct program *program, bool check)
 		__dune_launch_die(errno == ENOENT ? NOT_FOUND : CANNOT_RUN, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode) || access(path, X_OK))
 		__dune_launch_die(CANNOT_RUN, "%s: %s", path, strerror(S_ISDIR(st.st_mode) ? EISDIR : EACCES));
-	__dune_program(program, AT_FDCWD, path, 0, check ? LOADS_ALL : LOADS_STATIC);
+	__dune_program(program, AT_FDCWD, path, 0, check ? LOADS_ALL : LOADS_STATIC, NULL, NULL);
 	if (program->kind == PROGRAM_PRIVILEGED)
 		__dune_launch_die(CANNOT_RUN, "%s: set-user-ID, set-group-ID or with capabilities of its own: "
 		    "such a program is not run in Dune mode", path);

@@ -216,6 +216,7 @@ static unsigned long load_linker(const struct image *image, struct image *linker
 	if (is_error(fd))
 		cannot_load(image, "its dynamic linker cannot be opened", -fd);
 	linker->fd = fd;
+	__dune_set_linker(fd);
 	load_image(linker);
 	return linker->bias + linker->header.e_entry;
 }

@@ -27,6 +27,7 @@ void __dune_set_preload(const char *path);
  * knows.  Returns its path, or "".
  */
 const char *__dune_set_loaded(int fd);
+void __dune_set_linker(int fd);
 /*
  * enter.c: enter Dune mode with these registers, in ring 3; @debugged: as __dune_debug_begin().  Returns only -errno.
  */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 #define PAGE		4096UL
 #define SHARED_MAX	(64UL << 10)
 #define DATA_MAX	(1UL << 20)
-#define FD_HIGHEST	1022
+#define FD_HIGHEST	(1024 - RING3_FDS)
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
@@ -96,7 +97,7 @@ static bool are_free(int first)
 	return true;
 }
 
-/* Numbers side by side that nobody has. */
+/* Numbers side by side that nobody has.  Where there is nothing to be put something is: none is ever free. */
 static int put_descriptors(int output)
 {
 	struct rlimit limit;
@@ -104,11 +105,17 @@ static int put_descriptors(int output)
 
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < FD_HIGHEST + RING3_FDS)
 		fd = (int)limit.rlim_cur - RING3_FDS;
-	for (; fd > STDERR_FILENO; fd--)
-		if (are_free(fd) && dup2(memory, fd) == fd &&
-		    dup2(output, fd + RING3_FD_OUTPUT) == fd + RING3_FD_OUTPUT &&
-		    dup2(data >= 0 ? data : memory, fd + RING3_FD_DATA) == fd + RING3_FD_DATA)
+	for (; fd > STDERR_FILENO; fd--) {
+		int put = 0;
+
+		if (!are_free(fd))
+			continue;
+		for (int i = 0; i < RING3_FDS; i++)
+			put += dup2(i == RING3_FD_OUTPUT ? output : i == RING3_FD_DATA && data >= 0 ? data : memory,
+				    fd + i) == fd + i;
+		if (put == RING3_FDS)
 			return fd;
+	}
 	__dune_launch_die(LAUNCH_FAILED, "no descriptor is free (RLIMIT_NOFILE)");
 }
 

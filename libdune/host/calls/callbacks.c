@@ -131,6 +131,23 @@ long __dune_callback_before(struct dune_thread *t, long error)
 	return ret;
 }
 
+bool __dune_callback_asks(void)
+{
+	return callbacks && callbacks->path;
+}
+
+long __dune_callback_path(struct dune_thread *t, const char *path, unsigned int access)
+{
+	struct dune_ring3_call call;
+	long ret;
+
+	describe(&call, t, 0);
+	t->in_callback = true;
+	ret = callbacks->path(watched(t), &call, path, access);
+	t->in_callback = false;
+	return ret;
+}
+
 void __dune_callback_after(struct dune_thread *t, long result)
 {
 	struct dune_ring3_call call;
@@ -140,6 +157,19 @@ void __dune_callback_after(struct dune_thread *t, long result)
 		return;
 	describe(&call, t, 0);
 	CALL_BACK(t, after, &call, result);
+}
+
+#define CANNOT_START	127
+
+/* A program names its dynamic linker itself, which is mapped by now. */
+static void ask_for_linker(struct dune_thread *t)
+{
+	if (!__dune_callback_asks() || !*__dune_linker() ||
+	    __dune_callback_path(t, __dune_linker(), DUNE_RING3_EXECUTE) == FORWARD_CALL)
+		return;
+	__dune_message("%s: not permitted as a dynamic linker", __dune_linker());
+	for (;;)
+		dune_syscall1(__NR_exit_group, CANNOT_START);
 }
 
 void __dune_callback_begin(struct dune_thread *t, enum dune_ring3_begin how)
@@ -152,6 +182,8 @@ void __dune_callback_begin(struct dune_thread *t, enum dune_ring3_begin how)
 	if (how != DUNE_RING3_BY_FORK)
 		memset(dune_ring3_memory(watched(t)), 0, DUNE_RING3_MEMORY);
 	CALL_BACK(t, begin, how);
+	if (how == DUNE_RING3_BY_EXEC)
+		ask_for_linker(t);
 }
 
 void __dune_callback_end(struct dune_thread *t, int status, bool whole_process)
@@ -255,15 +287,8 @@ PUBLIC int dune_ring3_write(struct dune_ring3_thread *t, uint64_t address, const
 
 PUBLIC long dune_ring3_path(struct dune_ring3_thread *t, int fd, char *to, size_t size)
 {
-	char link[NUMBER_SIZE];
-	long length;
-
 	(void)t;
-	if (!size || fd < 0)
-		return -EINVAL;
-	length = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), to, size - 1);
-	to[is_error(length) ? 0 : length] = '\0';
-	return length;
+	return !size || fd < 0 ? -EINVAL : __dune_descriptor_path(fd, to, size);
 }
 
 PUBLIC int dune_ring3_output(struct dune_ring3_thread *t, const void *data, size_t size)

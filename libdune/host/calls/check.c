@@ -23,6 +23,7 @@
 #include "base/program.h"
 #include "host/callbacks.h"
 #include "host/calls.h"
+#include "host/calls/paths.h"
 #include "host/host.h"
 
 /* ---- ioctl ---- */
@@ -135,7 +136,6 @@ static bool socket_option_is_known(int level, int name)
 
 #define NAME_MEM	"mem"
 #define LINKS_MAX	40	/* as the kernel follows */
-#define PATH_MAX	4096
 
 /* The last component of @path. */
 static const char *last_name(const char *path)
@@ -156,13 +156,6 @@ static bool is_name_of_memory(const char *name)
 		p++, mem++;
 	return !*mem && (!*p || *p == '/');
 }
-
-/* The open that the program asks for: as openat2() has it.  @path is a copy. */
-struct wanted {
-	long dirfd;
-	const char *path;
-	struct open_how how;
-};
 
 static long openat2(const struct wanted *w, uint64_t flags, uint64_t resolve)
 {
@@ -188,6 +181,18 @@ static long open_namesake(const struct wanted *w)
 	fd = *w->path == '/' && !(w->how.resolve & RESOLVE_IN_ROOT) ?
 	     openat2(w, O_NOFOLLOW, RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS) : -EXDEV;
 	return fd == -EXDEV ? -EACCES : fd;
+}
+
+bool __dune_is_name_of_memory(const char *path)
+{
+	return is_name_of_memory(last_name(path));
+}
+
+long __dune_open_by_text(const char *path, const struct open_how *how)
+{
+	const struct wanted w = { .dirfd = AT_FDCWD, .path = path, .how = *how };
+
+	return __dune_is_name_of_memory(path) ? open_namesake(&w) : openat2(&w, 0, 0);
 }
 
 static long read_link(long dirfd, const char *path, char *text)
@@ -448,6 +453,16 @@ static long check_open(struct dune_thread *t, struct guest_regs *r)
 	return FORWARD_CALL;
 }
 
+long __dune_open_wanted(const struct guest_regs *r, unsigned int nr, struct wanted *w)
+{
+	if (read_open(r, nr, w))
+		return 0;
+	*w = (struct wanted){ .dirfd = r->rdi, .path = (const char *)r->rsi };
+	if (r->r10 < sizeof(w->how))
+		return -EINVAL;
+	return r->r10 > sizeof(w->how) ? -E2BIG : __dune_copy_in(&w->how, r->rdx, sizeof(w->how));
+}
+
 long __dune_open_again(struct dune_thread *t, long result)
 {
 	const struct guest_regs *r = &call_state(t)->regs;
@@ -493,6 +508,8 @@ static long check_prctl(const struct guest_regs *r)
 
 long __dune_check(struct dune_thread *t, struct guest_regs *r)
 {
+	if (__dune_callback_asks() && __dune_path_decides(t->output_nr))
+		return __dune_path_call(t, r);
 	switch (t->output_nr) {
 	case __NR_ptrace:		/* it would find libdune's registers and memory */
 	case __NR_process_vm_readv:

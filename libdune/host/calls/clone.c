@@ -159,6 +159,7 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 	t->filter_tid = 0;
 	t->vfork_child = false;
 	t->tid_word = TID_WORD_UNKNOWN;
+	region_state()->path_slots = 0;
 	while ((ret = __dune_vcpu_create(t, false)))
 		wait_or_die(ret, &limit);
 	if (limit.done)

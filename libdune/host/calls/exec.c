@@ -15,12 +15,14 @@
 #include "base/program.h"
 #include "host/callbacks.h"
 #include "host/calls.h"
+#include "host/calls/paths.h"
 #include "host/host.h"
 #include "host/signals.h"
 
 static char preload[PAGE_SIZE];
 static size_t preload_length;		/* 0: leave the environment alone */
 static char loaded[PAGE_SIZE];		/* the program, if it was loaded by us; else "" */
+static char linker[PAGE_SIZE];		/* its dynamic linker, likewise */
 
 static const char variable[] = "LD_PRELOAD=";
 #define VARIABLE_LENGTH	(sizeof(variable) - 1)
@@ -54,12 +56,18 @@ void __dune_set_preload(const char *path)
 
 const char *__dune_set_loaded(int fd)
 {
-	char link[NUMBER_SIZE];
-	long length = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), loaded,
-				    sizeof(loaded) - 1);
-
-	loaded[is_error(length) ? 0 : length] = '\0';
+	__dune_descriptor_path(fd, loaded, sizeof(loaded));
 	return loaded;
+}
+
+void __dune_set_linker(int fd)
+{
+	__dune_descriptor_path(fd, linker, sizeof(linker));
+}
+
+const char *__dune_linker(void)
+{
+	return linker;
 }
 
 const char *__dune_loaded(void)
@@ -248,6 +256,21 @@ static bool preload_is_there(void)
 	return !dune_syscall4(__NR_newfstatat, AT_FDCWD, preload, &status, 0);
 }
 
+struct asker {
+	struct dune_thread *t;
+	bool has_refused;
+};
+
+/* A callback says whether it may be executed: a program, a script or what interprets it. */
+static long opened(void *arg, int fd)
+{
+	struct asker *a = arg;
+	long ret = __dune_path_execute(a->t, fd);
+
+	a->has_refused = ret != FORWARD_CALL;
+	return a->has_refused ? ret : 0;
+}
+
 static long with_preload(struct dune_thread *t, const struct call *c)
 {
 	long env_count = count_strings(c->envp), arg_count = 0, nr_pointers, ret;
@@ -255,6 +278,7 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 	const bool check = __dune_process.check;
 	uint64_t filters_size;
 	const unsigned int nr_filters = __dune_filters_count(t, &filters_size);
+	struct asker asker = { .t = t };
 	struct program p;
 	char **envp, **argv, *strings;
 	bool loads;
@@ -263,8 +287,10 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 		return env_count;
 	/* A signal that came while a file is open would leave it so. */
 	__dune_call_begin(t);
-	__dune_program(&p, c->dirfd, file, c->flags, check ? LOADS_ALL : LOADS_STATIC);
+	__dune_program(&p, c->dirfd, file, c->flags, check ? LOADS_ALL : LOADS_STATIC, opened, &asker);
 	t->exec.fd = p.fd;
+	if (check && p.error && !asker.has_refused)
+		p.error = __dune_path_executes(t, c->dirfd, file, p.error);
 	__dune_call_end(t, DOING_EXEC);
 	loads = p.fd >= 0;
 	/* Nothing of a checked program runs outside. */

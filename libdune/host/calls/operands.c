@@ -13,6 +13,7 @@
 
 #include "host/callbacks.h"
 #include "host/calls.h"
+#include "host/calls/paths.h"
 #include "host/host.h"
 
 /* In these sizes there are pointers, or their own length. */
@@ -489,6 +490,11 @@ static bool opens(unsigned int nr)
 	return nr == __NR_open || nr == __NR_creat || nr == __NR_openat || nr == __NR_openat2;
 }
 
+static bool by_name(unsigned int nr)
+{
+	return opens(nr) || (__dune_callback_asks() && __dune_path_known(nr));
+}
+
 /* Of a checked program: what memory says of addresses and lengths, or of a file, is copied. */
 static bool copied[NR_SYSCALLS];
 
@@ -598,7 +604,7 @@ static long track_before(struct dune_thread *t)
 	struct call_state *s = call_state(t);
 	struct repeat *repeat = __dune_call_repeated(t);
 	struct access a = { .t = t, .skip = repeat ? repeat->page : 0, .copies = copied[t->output_nr],
-			    .strings = t->seen || (__dune_process.check && opens(t->output_nr)) };
+			    .strings = t->seen || (__dune_process.check && by_name(t->output_nr)) };
 	struct arguments args;
 	bool skipped;
 	long ret;
@@ -940,7 +946,8 @@ static long track_after(struct dune_thread *t, long result)
 void __dune_output_mark(struct dune_thread *t)
 {
 	if (__dune_process.check && t->tracked && opens(t->output_nr))
-		t->vcpu.regs->rax = __dune_open_again(t, t->vcpu.regs->rax);
+		t->vcpu.regs->rax = __dune_callback_asks() ? __dune_path_open_again(t, t->vcpu.regs->rax) :
+				    __dune_open_again(t, t->vcpu.regs->rax);
 	if (t->output_nr == __NR_getdents64)
 		__dune_hide_descriptor(t);
 	else if (t->output_nr == __NR_open || t->output_nr == __NR_openat || t->output_nr == __NR_openat2)
@@ -1080,13 +1087,30 @@ static void have_seen(unsigned int nr)
 	__dune_set_function(nr, call_wanted);
 }
 
+static bool reads_string(unsigned int nr)
+{
+	for_each_operand(o, call_of(nr))
+		if (o->kind == READ && o->size == SIZE_STRING)
+			return true;
+	return false;
+}
+
 /* Does memory say where more of it is, or how much; or is a file opened by what it says? */
 static bool is_copied(unsigned int nr)
 {
 	for_each_operand(o, call_of(nr))
 		if (o->moved || o->kind == MASK_AT || (1U << o->size & POINTERS))
 			return true;
-	return opens(nr);
+	return by_name(nr) && reads_string(nr);
+}
+
+/* By a path: names of attributes and keys are shorter. */
+static bool names_file(unsigned int nr)
+{
+	for_each_operand(o, call_of(nr))
+		if (o->kind == READ && o->size == SIZE_STRING && o->bytes == PATH_MAX)
+			return true;
+	return false;
 }
 
 static bool reads_memory(unsigned int nr)
@@ -1106,7 +1130,8 @@ void __dune_check_calls(void)
 		bounded[nr] = !copied[nr];
 		for_each_operand(o, call)
 			bounded[nr] &= is_bounded(o);
-		if (!(call->flags & CALL_KNOWN) || call->flags & CALL_UNCHECKED)
+		if (!(call->flags & CALL_KNOWN) || call->flags & CALL_UNCHECKED ||
+		    (__dune_callback_asks() && names_file(nr) && !__dune_path_known(nr)))
 			__dune_set_function(nr, no_such_call);
 		else if (call->nr_operands || nr == __NR_restart_syscall || nr == __NR_exit_group)
 			look_at(nr);
