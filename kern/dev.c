@@ -14,6 +14,7 @@
 #include "dev.h"
 #include "hw.h"
 #include "load.h"
+#include "mmu/flush.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -208,6 +209,9 @@ static noinline long other_ioctl(struct file *file, unsigned int command, unsign
 		return dune_vcpu_destroy(vm, argument);
 	case DUNE_GET_GRANULE:
 		return get_granule(vm, (void __user *)argument);
+	case DUNE_FLUSH_TLB:
+		dune_mmu_flush_all(&vm->mmu);
+		return 0;
 	default:
 		return -ENOTTY;
 	}

@@ -325,6 +325,11 @@ void __dune_engine_flush_all(void)
 		__dune_process.gate(DUNE_HC_FLUSH_TLB, 0, 0, 0);
 }
 
+void __dune_engine_flush_host(void)
+{
+	own_syscall3(__NR_ioctl, device(), DUNE_FLUSH_TLB, 0);
+}
+
 bool __dune_engine_yield(unsigned long sleep, const struct vcpu *whom)
 {
 	unsigned long argument = sleep | (whom ? whom->index + 1UL : 0) << DUNE_YIELD_FOR_SHIFT;

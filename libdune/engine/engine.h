@@ -155,6 +155,8 @@ void __dune_engine_doubt(void);
 
 /* HR3 and GR0.  From GR0: no vCPU's TLB has an entry from before the call when it returns.  HR3: nothing. */
 void __dune_engine_flush_all(void);
+/* The same, from HR3 while other threads are in the guest. */
+void __dune_engine_flush_host(void);
 
 /*
  * HR3 and GR0, and a child of a fork that nobody serves yet: let others run.  @sleep: so many us, up to

@@ -73,8 +73,9 @@ static void any_ioctl(uint64_t *seed)
 {
 	static const unsigned long known[] = {
 		DUNE_GET_INFO, DUNE_CREATE_VCPU, DUNE_DESTROY_VCPU, DUNE_GET_GRANULE, DUNE_ATTACH, DUNE_YIELD,
+		DUNE_FLUSH_TLB,
 	};
-	unsigned long command = raw_random(seed) & 7 ? known[raw_random(seed) % 6] : interesting(seed);
+	unsigned long command = raw_random(seed) & 7 ? known[raw_random(seed) % 7] : interesting(seed);
 	uint64_t argument = interesting(seed);
 	char structure[256] __attribute__((aligned(8)));
 	long result;

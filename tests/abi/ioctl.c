@@ -44,6 +44,7 @@ static void check_unknown(void)
 	struct dune_vcpu_config config = good_config();
 	static const unsigned long known[] = {
 		DUNE_GET_INFO, DUNE_CREATE_VCPU, DUNE_DESTROY_VCPU, DUNE_RUN, DUNE_GET_GRANULE, DUNE_ATTACH, DUNE_YIELD,
+		DUNE_FLUSH_TLB,
 	};
 	static const unsigned int sizes[] = { 0,  1,  4,  8,  15, 16,  17,  63,	  64,	 71,
 					      72, 88, 95, 96, 97, 104, 112, 4096, 0x3fff };
@@ -246,6 +247,12 @@ static void check_yield(void)
 	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_YIELD, ~0UL << DUNE_YIELD_FOR_SHIFT), -ESRCH, "DUNE_YIELD for no vCPU");
 }
 
+static void check_flush(void)
+{
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_FLUSH_TLB, 0), 0, "DUNE_FLUSH_TLB");
+	CHECK_EQUAL(raw_ioctl(vm.fd, DUNE_FLUSH_TLB, ~0UL), 0, "DUNE_FLUSH_TLB");
+}
+
 static void check_attach(void)
 {
 	unsigned long flags[] = { 1, 2, O_APPEND, O_NONBLOCK, ~0UL >> 33, O_CLOEXEC | 1, O_CLOEXEC | 1UL << 30 };
@@ -291,6 +298,7 @@ int main(void)
 	check_lseek();
 	check_others();
 	check_yield();
+	check_flush();
 	check_attach();
 	check_first_index(0);
 	check_run_address();

@@ -18,7 +18,7 @@
  * Raised when a new user would go wrong with an older module, or an old one with a newer module: libdune refuses any
  * version but its own, and says so.
  */
-#define DUNE_ABI_VERSION	4
+#define DUNE_ABI_VERSION	5
 
 /* Bytes of virtual and of guest-physical address space in one granule. */
 #define DUNE_GRANULE_SHIFT	30
@@ -229,6 +229,7 @@ struct dune_granule {
 #define DUNE_GET_GRANULE	_IOWR(DUNE_IOC, 0x04, struct dune_granule)
 #define DUNE_ATTACH		_IO(DUNE_IOC, 0x05)	/* argument: where, and a round; result: a descriptor */
 #define DUNE_YIELD		_IO(DUNE_IOC, 0x06)	/* argument: us to sleep, or 0: only let others run; for whom */
+#define DUNE_FLUSH_TLB		_IO(DUNE_IOC, 0x07)	/* as DUNE_HC_FLUSH_TLB */
 
 /*
  * Where: a new descriptor (O_CLOEXEC or 0); or DUNE_ATTACH_REPLACE | fd, the descriptor itself on which the call is
