@@ -59,12 +59,14 @@ static const char *symbol_file(const char *path, const struct program *program)
 	return file ? file : path;
 }
 
-static const char usage[] = "usage: dune-run [--ring0 | --check] [--gdb PORT] [--] PROGRAM [ARGUMENT...]\n";
+static const char usage[] = 
+	"usage: dune-run [--ring0 | --check] [--no-dirty] [--gdb PORT] [--] PROGRAM [ARGUMENT...]\n";
 
 static const char help[] =
 	"Run PROGRAM, and all that it starts, in Dune mode.\n\n"
 	"  --ring0      have it run in ring 0 of the guest, not in ring 3\n"
 	"  --check      have none of its system calls reach libdune's memory, nor anything of it run outside\n"
+	"  --no-dirty   leave /proc/PID/clear_refs and pagemap to the kernel\n"
 	"  --gdb PORT   wait for gdb at this TCP port of this machine (0: any) before it runs\n"
 	"  --help       print this\n"
 	"  --version    print the version\n\n"
@@ -109,6 +111,9 @@ int main(int argc, char **argv)
 			argc -= 2, argv += 2;
 		} else if (argc > 1 && !strcmp(argv[1], "--ring0")) {
 			ring0 = true;
+			argc--, argv++;
+		} else if (argc > 1 && !strcmp(argv[1], "--no-dirty")) {
+			putenv(DUNE_NO_DIRTY_VARIABLE "1");
 			argc--, argv++;
 		} else if (argc > 1 && !strcmp(argv[1], "--check")) {
 			check = true;

@@ -149,6 +149,7 @@ int __dune_enter_ring3(const struct guest_regs *regs, bool debugged)
 	if (debugged)
 		__dune_debug_begin(t);
 	__dune_filter_maps();
+	__dune_pagemap_begin();
 	if (__dune_process.check) {
 		__dune_check_calls();
 		__dune_filters_begin(t);

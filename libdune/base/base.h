@@ -120,6 +120,7 @@ struct dune_process {
 	ptent_t *root;		/* of the first address space */
 	bool pcid;		/* the guest may have process-context identifiers, and INVPCID */
 	bool ring3;		/* the program is in ring 3, and all that it starts: design/program.md */
+	bool no_dirty;		/* the kernel alone says what was written: host/calls/pagemap.c */
 	bool check;		/* ... and no call of its reaches libdune's memory: host/calls/check.c */
 	uint64_t cr4;		/* bits of CR4 that its threads begin with */
 	ptent_t granule_bits;	/* PTE_U then: of what a first touch maps */

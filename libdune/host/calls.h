@@ -146,6 +146,12 @@ long __dune_copy_for_guest(struct dune_thread *t, uint64_t to, uint64_t from, ui
 
 /* After a call that was looked at before: its result is in RAX. */
 void __dune_output_mark(struct dune_thread *t);
+/* Once calls are looked at: HR3 has written there. */
+void __dune_mark_written(struct dune_thread *t, uint64_t start, uint64_t length);
+/* The program's break is there, when calls begin to be looked at. */
+void __dune_break_is(uint64_t now);
+void __dune_mark_call(struct dune_thread *t, const struct guest_regs *r);
+syscall_fn __dune_add_function(unsigned int nr, syscall_fn function);
 long __dune_sys_look(struct dune_thread *t, struct guest_regs *r);
 void __dune_track_calls(void);
 /* Before a checked program runs: from now on each call is looked at, and none that is not described is made. */
@@ -197,6 +203,18 @@ bool __dune_is_ours(unsigned long address);
 /* maps.c: once the program is in ring 3, what it opens may be its memory map */
 void __dune_filter_maps(void);
 void __dune_filter_map(const struct dune_thread *t, long fd);
+/*
+ * The name of the file that @fd is open on, if that is one of a process in /proc, or NULL; *@own: the process has this
+ * memory.  @path: @size bytes.
+ */
+const char *__dune_process_file(int fd, char *path, size_t size, bool *own);
+
+/* pagemap.c */
+#define LETTERS(a, b, c, d)	((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+void __dune_pagemap_begin(void);
+void __dune_pagemap_opened(long fd, uint32_t letters);
+void __dune_pagemap_received(struct dune_thread *t);
+void __dune_pagemap_forked(void);
 
 /* ptrace.c */
 long __dune_sys_ptrace(struct dune_thread *t, struct guest_regs *r);

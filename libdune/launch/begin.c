@@ -40,6 +40,7 @@ static void enter_ring0(bool debugged)
 void preload_enter(struct wishes wishes)
 {
 	__dune_process.check = wishes.check;
+	__dune_process.no_dirty = wishes.no_dirty;
 	if (wishes.ring0 && !wishes.check) {
 		enter_ring0(wishes.debugged);
 		return;

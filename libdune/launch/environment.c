@@ -83,6 +83,8 @@ static bool stays(char *string, const char *object, struct wishes *wishes)
 	/* All that the program starts is to be so too. */
 	if (preload_starts_with(string, DUNE_RING0_VARIABLE "1"))
 		wishes->ring0 = true;
+	if (preload_starts_with(string, DUNE_NO_DIRTY_VARIABLE "1"))
+		wishes->no_dirty = true;
 	return !preload_starts_with(string, variable) || take_out(string + VARIABLE_LENGTH, object);
 }
 

@@ -70,6 +70,7 @@ bool preload_starts_with(const char *text, const char *start);
 struct wishes {
 	bool debugged;
 	bool ring0;
+	bool no_dirty;		/* __dune_process.no_dirty */
 	bool check;		/* __dune_process.check */
 };
 /*

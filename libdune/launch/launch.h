@@ -26,6 +26,8 @@
 #define LAUNCH_OBJECT	"dune-preload.so"
 /* In the environment: 1 has programs run in ring 0 of the guest, and all that they start. */
 #define DUNE_RING0_VARIABLE	"DUNE_RUN_RING0="
+/* ... and that the kernel alone answers which pages were written (host/calls/pagemap.c). */
+#define DUNE_NO_DIRTY_VARIABLE	"DUNE_RUN_NO_DIRTY="
 #define LAUNCH_FAILED	125	/* exit status: Dune mode cannot be entered */
 
 /* names.c: of each system call, or NULL. */

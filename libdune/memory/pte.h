@@ -71,6 +71,9 @@ static inline uint64_t granule_entry(uint64_t gpa)
 #define PTE_MADE_RO	(1UL << 53)
 #define PTE_MADE_NX	(1UL << 54)
 
+/* Of a leaf: it counts as dirty in the next epoch too (written.c). */
+#define PTE_LATE	(1UL << 55)
+
 /* What dune_vm_mprotect() changes. */
 #define PTE_PERM	(PTE_P | PTE_W | PTE_U | PTE_PCD | PTE_COW | PTE_HIDDEN | PTE_NX | \
 			 PTE_USR1 | PTE_USR2 | PTE_USR3 | PTE_MADE | PTE_MADE_RO | PTE_MADE_NX)

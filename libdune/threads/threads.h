@@ -211,6 +211,7 @@ struct dune_thread {
 	unsigned long trap_cr2;		/* ... of the last page fault among these */
 	uint32_t output_nr;		/* (h) the system call that operands.c is about */
 	bool tracked;			/* (h) ... and that this call went through the page table (uaccess.c) */
+	bool looked;			/* (h) ... and that one did, since that began */
 	bool vfork_child;		/* (i) its parent frees the area */
 	bool seen;			/* (h) a callback has seen this call, and is to see its result: callbacks.c */
 	bool in_callback;		/* (h) */

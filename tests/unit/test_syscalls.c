@@ -138,7 +138,7 @@ static bool uses_memory(unsigned int nr)
 /* After these something else is in memory than before. */
 static bool changes_content(unsigned int nr)
 {
-	return nr == __NR_mmap || nr == __NR_mremap || nr == __NR_madvise || nr == __NR_shmat;
+	return nr == __NR_mmap || nr == __NR_mremap || nr == __NR_madvise || nr == __NR_shmat || nr == __NR_brk;
 }
 
 /* When it matters what they read and write, and not before. */

@@ -20,10 +20,10 @@
 
 /* ---- is it one? ---- */
 
-/* The kernel has just read it. */
-static bool ends_in_maps(unsigned long path)
+/* The last four letters of a path that the kernel has just read, or 0. */
+static uint32_t last_letters(unsigned long path)
 {
-	uint32_t last = 0;	/* the last four letters */
+	uint32_t last = 0;
 	char piece[64];
 
 	for (;;) {
@@ -31,10 +31,10 @@ static bool ends_in_maps(unsigned long path)
 		unsigned long n = room < sizeof(piece) ? room : sizeof(piece);
 
 		if (!__dune_copy(piece, (const void *)path, n))
-			return false;
+			return 0;
 		for (unsigned long i = 0; i < n; i++) {
 			if (!piece[i])
-				return last == ('m' << 24 | 'a' << 16 | 'p' << 8 | 's');
+				return last;
 			last = last << 8 | (unsigned char)piece[i];
 		}
 		path += n;
@@ -52,43 +52,59 @@ static const char *last_part(const char *path, const char **end)
 	return p;
 }
 
-static bool is(const char *text, const char *end, const char *what)
+static bool is(const char *text, const char *what)
 {
-	while (text < end && *what && *text == *what)
+	while (*what && *text == *what)
 		text++, what++;
-	return text == end && !*what;
+	return *text == *what;
 }
 
-/* .../ID/NAME, of a process or a thread that has this memory. */
-static bool is_own(const char *path, const char *end)
+/* .../ID: of a process or a thread; *@own: one that has this memory. */
+static bool is_process(const char *path, const char *end, bool *own)
 {
-	const char *name_end = end, *name = last_part(path, &end), *id_end = end, *id = last_part(path, &end);
+	const char *id_end = end, *id = last_part(path, &end);
 	int number = 0;
 
-	if (!is(name, name_end, "maps") && !is(name, name_end, "smaps") && !is(name, name_end, "numa_maps"))
-		return false;
 	for (; id < id_end; id++) {
 		if (*id < '0' || *id > '9' || __builtin_mul_overflow(number, 10, &number) ||
 		    __builtin_add_overflow(number, *id - '0', &number))
 			return false;
 	}
-	return number && !dune_syscall5(__NR_kcmp, dune_syscall0(__NR_getpid), number, KCMP_VM, 0, 0);
+	*own = number && !dune_syscall5(__NR_kcmp, dune_syscall0(__NR_getpid), number, KCMP_VM, 0, 0);
+	return number;
 }
 
-static bool is_own_map(int fd)
+const char *__dune_process_file(int fd, char *path, size_t size, bool *own)
 {
 	struct {
 		long type, rest[14];
 	} statfs;
-	char link[NUMBER_SIZE], path[256];
+	char link[NUMBER_SIZE];
+	const char *end, *name;
+	long ret;
+
+	if (dune_syscall2(__NR_fstatfs, fd, &statfs) || statfs.type != PROC_SUPER_MAGIC)
+		return NULL;
+	ret = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), path, size);
+	if (ret <= 0 || ret >= (long)size)
+		return NULL;
+	path[ret] = '\0';
+	end = path + ret;
+	name = last_part(path, &end);
+	return is_process(path, end, own) ? name : NULL;
+}
+
+static bool is_own_map(int fd)
+{
 	long ret = dune_syscall3(__NR_fcntl, fd, F_GETFL, 0);
+	char path[256];
+	const char *name;
+	bool own;
 
 	if (is_error(ret) || ret & (O_PATH | O_ACCMODE))
 		return false;
-	if (dune_syscall2(__NR_fstatfs, fd, &statfs) || statfs.type != PROC_SUPER_MAGIC)
-		return false;
-	ret = dune_syscall3(__NR_readlink, __dune_name_descriptor(link, "/proc/self/fd/", fd), path, sizeof(path));
-	return ret > 0 && ret < (long)sizeof(path) && is_own(path, path + ret);
+	name = __dune_process_file(fd, path, sizeof(path), &own);
+	return name && own && (is(name, "maps") || is(name, "smaps") || is(name, "numa_maps"));
 }
 
 /* ---- its lines ---- */
@@ -193,10 +209,17 @@ void __dune_filter_map(const struct dune_thread *t, long fd)
 	const struct guest_regs *r = t->vcpu.regs;
 	struct { uint64_t soft, hard; } limit;
 	struct filter f;
+	uint32_t letters;
 	long memory;
 
-	if (is_error(fd) || !ends_in_maps(t->output_nr == __NR_open ? r->rdi : r->rsi) || !is_own_map(fd) ||
-	    dune_syscall4(__NR_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit))
+	if (is_error(fd))
+		return;
+	letters = last_letters(t->output_nr == __NR_open ? r->rdi : r->rsi);
+	if (letters != LETTERS('m', 'a', 'p', 's')) {
+		__dune_pagemap_opened(fd, letters);
+		return;
+	}
+	if (!is_own_map(fd) || dune_syscall4(__NR_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit))
 		return;
 	memory = dune_syscall2(__NR_memfd_create, "maps", MFD_CLOEXEC);
 	if (is_error(memory))

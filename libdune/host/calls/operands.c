@@ -15,6 +15,7 @@
 #include "host/calls.h"
 #include "host/calls/paths.h"
 #include "host/host.h"
+#include "memory/written.h"
 
 /* In these sizes there are pointers, or their own length. */
 #define POINTERS	(1U << SIZE_STRINGS | 1U << SIZE_VECTOR | 1U << SIZE_IOVEC | 1U << SIZE_VALUE | \
@@ -716,6 +717,7 @@ static long look_before(struct dune_thread *t)
 		return 0;
 	}
 	t->tracked = true;
+	t->looked = true;
 	return track_before(t);
 }
 
@@ -737,19 +739,26 @@ static long check(struct dune_thread *t)
 static void mark_dirty(struct dune_thread *t, uint64_t start, uint64_t length)
 {
 	uint64_t va = start & -(uint64_t)PGSIZE, end = start + length, state;
+	const ptent_t mark = written_mark();
 
 	if (!start || !length || end < start || !user_address(end))
 		return;
 	state = memory_lock();
 	while (va < end) {
 		int level;
-		ptent_t *e = walk_find(table_of(t->cr3), va, &level);
+		ptent_t *e = walk_find(t->cr3 ? table_of(t->cr3) : __dune_process.root, va, &level);
 
 		if (level < LEVEL_ROOT && *e & PTE_P)
-			__atomic_fetch_or(e, PTE_NOTED, __ATOMIC_RELAXED);
+			__atomic_fetch_or(e, mark, __ATOMIC_RELAXED);
 		va = (va & -level_size(level)) + level_size(level);
 	}
 	memory_unlock(state);
+}
+
+void __dune_mark_written(struct dune_thread *t, uint64_t start, uint64_t length)
+{
+	if (READ_ONCE(__dune_tracking))
+		mark_dirty(t, start, length);
 }
 
 /* The kernel has written @n bytes at @address, a copy or not.  0 or -EFAULT. */
@@ -889,7 +898,23 @@ static long written_operand(struct dune_thread *t, const struct operand *o, cons
  */
 static bool changes_content(unsigned int nr)
 {
-	return nr == __NR_mmap || nr == __NR_mremap || nr == __NR_madvise || nr == __NR_shmat;
+	return nr == __NR_mmap || nr == __NR_mremap || nr == __NR_madvise || nr == __NR_shmat || nr == __NR_brk;
+}
+
+static uint64_t last_break;	/* 0: nobody has asked */
+
+void __dune_break_is(uint64_t now)
+{
+	__atomic_store_n(&last_break, now, __ATOMIC_SEQ_CST);
+}
+
+/* The break has become @now: what is between the last one and this is new. */
+static void mark_break(struct dune_thread *t, uint64_t now)
+{
+	const uint64_t from = __atomic_exchange_n(&last_break, now, __ATOMIC_SEQ_CST);
+
+	if (from && now > from)
+		mark_dirty(t, from, now - from);
 }
 
 static void mark_content(struct dune_thread *t, const struct arguments *args, uint64_t result)
@@ -897,6 +922,9 @@ static void mark_content(struct dune_thread *t, const struct arguments *args, ui
 	uint64_t shmid_ds[14];		/* its size is the seventh word */
 
 	switch (t->output_nr) {
+	case __NR_brk:
+		mark_break(t, result);
+		break;
 	case __NR_mmap:
 		mark_dirty(t, result, args->value[1]);
 		break;
@@ -928,7 +956,7 @@ static long track_after(struct dune_thread *t, long result)
 		if (error)
 			ret = error;
 	}
-	if (!is_error(result) && region_state()->trackers)
+	if (!is_error(result) && (region_state()->trackers || READ_ONCE(__dune_written_on)))
 		mark_content(t, &args, result);
 	if (!ret || is_error(result))
 		ret = result;
@@ -942,6 +970,21 @@ static long track_after(struct dune_thread *t, long result)
 	return ret;
 }
 
+/*
+ * Of a call of another thread's, with the registers @r, that may be under way: all that it can write counts as written.
+ * @t: the calling thread; of one that is not checked.
+ */
+void __dune_mark_call(struct dune_thread *t, const struct guest_regs *r)
+{
+	const struct arguments args = arguments_of(r);
+	const unsigned int nr = r->rax;
+
+	if (nr >= NR_SYSCALLS)
+		return;
+	for_each_operand(o, call_of(nr))
+		written_operand(t, o, &args, BYTES_MAX);
+}
+
 /* Its result is in RAX by now. */
 void __dune_output_mark(struct dune_thread *t)
 {
@@ -952,6 +995,8 @@ void __dune_output_mark(struct dune_thread *t)
 		__dune_hide_descriptor(t);
 	else if (t->output_nr == __NR_open || t->output_nr == __NR_openat || t->output_nr == __NR_openat2)
 		__dune_filter_map(t, t->vcpu.regs->rax);
+	else if (t->output_nr == __NR_recvmsg || t->output_nr == __NR_recvmmsg)
+		__dune_pagemap_received(t);
 	if (t->tracked)
 		t->vcpu.regs->rax = track_after(t, t->vcpu.regs->rax);
 	else if (t->seen)
@@ -1058,6 +1103,21 @@ static void look_at(unsigned int nr)
 		return;
 	functions[nr] = *place;
 	__dune_set_function(nr, *place ? call_function : bounded[nr] ? sys_bounded : __dune_sys_look);
+}
+
+/* A call gets this function, whoever looks at it besides.  The one that it had before, for the new one to call. */
+syscall_fn __dune_add_function(unsigned int nr, syscall_fn function)
+{
+	const syscall_fn place = __dune_syscall_table[nr];
+	const bool looked_at = place == __dune_sys_look || place == call_function || place == sys_bounded ||
+			       place == call_wanted;
+	const syscall_fn old = looked_at ? functions[nr] : place;
+
+	if (looked_at)
+		__atomic_store_n(&functions[nr], function, __ATOMIC_SEQ_CST);
+	if (place != call_wanted)
+		__dune_set_function(nr, looked_at ? call_function : function);
+	return old;
 }
 
 /* With the lock held, on both sides: from now on it matters what system calls read and write. */

@@ -68,6 +68,7 @@ void __dune_tid_word_end(struct dune_thread *t)
 		return;
 	/* A copy of the page that is being made has the new word, or is made again (memory/cow.c). */
 	__dune_copy_safely(t, (void *)copies.va, &zero, sizeof(zero));
+	__dune_mark_written(t, copies.va, sizeof(zero));
 	state = memory_lock();
 	region_state()->words_cleared++;
 	__dune_each_root(clear_copy, &copies);

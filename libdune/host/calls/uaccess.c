@@ -85,7 +85,7 @@ static enum reach look_at_range(struct access *a, uint64_t va, uint64_t n, bool 
 	enum reach reach = HERE;
 
 	a->unknown = false;
-	if (end == va || __dune_process.check)	/* its page table has nothing elsewhere */
+	if (end == va || __dune_process.ring3)	/* its page table has nothing elsewhere */
 		return HERE;
 	state = memory_lock();
 	while (at < end && reach != FAULT) {
@@ -442,7 +442,7 @@ long __dune_place_word(struct access *a, uint64_t *va, bool write)
 
 	if (out_of_bounds(*va, sizeof(uint32_t)))
 		return -EFAULT;
-	if (no_range(*va, sizeof(uint32_t)) || __dune_process.check)
+	if (no_range(*va, sizeof(uint32_t)) || __dune_process.ring3)
 		return 0;
 	state = memory_lock();
 	reach = look(a->t, *va, write, &leaf);

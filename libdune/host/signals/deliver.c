@@ -266,6 +266,7 @@ static bool build_frame(struct dune_thread *t, int signo, const siginfo_t *info,
 	frame->uc.uc_mcontext.fpstate = fp ? (void *)fpstate : NULL;
 	frame->uc.uc_sigmask = host->uc_sigmask;
 	frame->info = *info;
+	__dune_mark_written(t, (unsigned long)frame, fpstate + fp_size - (unsigned long)frame);
 	if (t->altstack.flags & SS_AUTODISARM)
 		t->altstack = (struct altstack){ .flags = SS_DISABLE };
 	t->refused_cs = 0;
