@@ -195,12 +195,12 @@ $(T)/link/hello-installed: apps/hello/hello.c $(INSTALLED)/lib/pkgconfig/libdune
 	$(Q)$(CC) $(CFLAGS) -o $@ $< -Wl,-rpath,/opt/dune/lib \
 		$$(PKG_CONFIG_LIBDIR=$(INSTALLED)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(T)/installed pkg-config --cflags --libs libdune)
 
-PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape watchee names)
+PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape watchee names climber)
 GUEST_TESTS += $(PLAIN_TESTS)
 $(T)/link/spinner: CFLAGS += -fno-omit-frame-pointer
 $(T)/link/asan: CFLAGS += -fsanitize=address -O0 -Wno-use-after-free
 $(T)/link/lsan: CFLAGS += -fsanitize=leak -O1
-$(T)/link/escape $(T)/link/watchee: CFLAGS += -pthread
+$(T)/link/escape $(T)/link/watchee $(T)/link/climber: CFLAGS += -pthread
 $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(call say,TEST)
 	@mkdir -p $(@D)
