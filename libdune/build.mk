@@ -14,7 +14,7 @@ LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c 
 	host/calls/resolve.c host/calls/paths.c \
 	host/calls/robust.c host/calls/callbacks.c host/calls/filters.c host/calls/self.c host/calls/clone.c \
 	host/calls/exec.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c host/calls/maps.c host/calls/pagemap.c \
-	host/calls/mlock.c host/calls/ptrace.c host/calls/tid.c \
+	host/calls/mlock.c host/calls/ptrace.c host/calls/tid.c host/calls/limits.c \
 	host/signals/actions.c host/signals/doing.c host/signals/deliver.c host/signals/sigreturn.c
 LIBDUNE_GUEST := guest/entry.S guest/handlers.c guest/trap.c guest/ring3.c guest/desc.c
 LIBDUNE_MEMORY := memory/walk.c memory/page.c memory/granule.c memory/map.c memory/precise.c memory/cow.c \
@@ -85,7 +85,7 @@ LOADER_OBJ := $(addprefix $(B)/pic/libdune/launch/,begin.o image.o start.o envir
 LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o alone.o) $(LOADER_OBJ)
 # What programs are linked with that watch others (dune-ring3.h): the same as a loader, and an ordinary program's code.
 WATCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,watched.o names.o) $(LOADER_OBJ)
-FIND_OBJ := $(addprefix $(B)/pic/libdune/launch/,find.o watch.o)
+FIND_OBJ := $(addprefix $(B)/pic/libdune/launch/,find.o sealed.o watch.o)
 LIBS += $(B)/lib/dune-preload.so $(B)/lib/libdune-ring3.a $(B)/lib/pkgconfig/libdune-ring3.pc
 $(LAUNCH_OBJ) $(WATCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
 $(LAUNCH_OBJ) $(WATCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)

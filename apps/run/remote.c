@@ -751,10 +751,10 @@ static int __attribute__((noreturn)) end_like(const struct event *e)
 	exit(128 + e->value);
 }
 
-void remote_run(int port, const char *path, const char *file, char **argv)
+void remote_run(int port, const char *path, int loader, const char *file, char **argv)
 {
 	program = file;
-	if (!tracee_start(path, argv, &end))
+	if (!tracee_start(path, loader, argv, &end))
 		end_like(&end);
 	current = tracee_threads();
 	snprintf(stop_reply, sizeof(stop_reply), "T%02xthread:%x;", to_gdb(SIGTRAP), current->tid);

@@ -83,12 +83,13 @@ static int read_port(const char *text)
 	return port;
 }
 
-static void __attribute__((noreturn)) execute(const char *start, const char *path, const struct program *program,
-					      char **argv, int port)
+/* What is started is @start, or, if that is no -1, @loader. */
+static void __attribute__((noreturn)) execute(const char *start, int loader, const char *path,
+					      const struct program *program, char **argv, int port)
 {
 	if (port >= 0)
-		remote_run(port, start, symbol_file(path, program), argv);
-	execv(start, argv);
+		remote_run(port, start, loader, symbol_file(path, program), argv);
+	__dune_launch_exec(start, loader, argv);
 	__dune_launch_refused(path, program, errno);
 }
 
@@ -97,9 +98,9 @@ int main(int argc, char **argv)
 	/* The stack's limit may be 16 KiB. */
 	static char path[PATH_MAX], object[PATH_MAX];
 	static struct program program;
-	static const char checked[] = { LOADER_CHECK, '\0' };
+	char setting[16] = "";
 	bool inside, check = false, ring0 = false;
-	int port = -1;
+	int port = -1, loader = -1;
 
 	if (argc == 2 && !strcmp(argv[1], "--help"))
 		return printf("%s%s", usage, help) < 0 || fflush(stdout) ? FAILED : 0;
@@ -143,14 +144,21 @@ int main(int argc, char **argv)
 	if (inside) {
 		if (port >= 0)
 			__dune_launch_add_variables(debug, debug);
-		execute(path, path, &program, argv, port);
+		execute(path, -1, path, &program, argv, port);
 	}
 	find_object(object);
-	__dune_launch_environment(object, port >= 0 ? debug : NULL);
-	if (program.fd >= 0) {
-		char **args = __dune_launch_args(object, path, &program, argv, check ? checked : "");
-
-		execute(object, path, &program, args, port);
+	if (check) {
+		loader = __dune_launch_seal(object, NULL, 0);
+		snprintf(setting, sizeof(setting), "%c%d", LOADER_CHECK, loader);
+		if (port >= 0)
+			__dune_launch_add_variables(debug, debug);
+	} else {
+		__dune_launch_environment(object, port >= 0 ? debug : NULL);
 	}
-	execute(path, path, &program, argv, port);
+	if (program.fd >= 0) {
+		char **args = __dune_launch_args(object, path, &program, argv, setting);
+
+		execute(object, loader, path, &program, args, port);
+	}
+	execute(path, -1, path, &program, argv, port);
 }

@@ -696,7 +696,7 @@ void tracee_wait(int fd, struct event *event)
 
 /* ---- from beginning to end ---- */
 
-static void run_child(const int go[2], const char *path, char **argv)
+static void run_child(const int go[2], const char *path, int loader, char **argv)
 {
 	char *number = getenv("DUNE_DEBUG"), c;
 
@@ -705,12 +705,12 @@ static void run_child(const int go[2], const char *path, char **argv)
 		_exit(125);
 	close(go[0]);
 	snprintf(number, DUNE_DEBUG_DIGITS + 1, "%d", getpid());
-	execv(path, argv);
+	__dune_launch_exec(path, loader, argv);
 	fprintf(stderr, "dune-run: %s: %s\n", path, strerror(errno));
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-bool tracee_start(const char *path, char **argv, struct event *event)
+bool tracee_start(const char *path, int loader, char **argv, struct event *event)
 {
 	sigset_t mask, old;
 	int go[2];
@@ -726,7 +726,7 @@ bool tracee_start(const char *path, char **argv, struct event *event)
 		fail("fork");
 	if (!pid) {
 		sigprocmask(SIG_SETMASK, &old, NULL);
-		run_child(go, path, argv);
+		run_child(go, path, loader, argv);
 	}
 	close(go[0]);
 	/* What the terminal sends is for the program. */

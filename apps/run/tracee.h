@@ -50,7 +50,7 @@ struct registers {
 };
 
 /* Start @path in a process of its own, and have it stop in Dune mode.  Returns false if it ended before: @end. */
-bool tracee_start(const char *path, char **argv, struct event *end);
+bool tracee_start(const char *path, int loader, char **argv, struct event *end);
 
 pid_t tracee_pid(void);
 struct thread *tracee_threads(void);

@@ -122,6 +122,7 @@ struct dune_process {
 	bool ring3;		/* the program is in ring 3, and all that it starts: design/program.md */
 	bool no_dirty;		/* the kernel alone says what was written: host/calls/pagemap.c */
 	bool check;		/* ... and no call of its reaches libdune's memory: host/calls/check.c */
+	int spare_fds;		/* ... the first number of those that __dune_fd_hide() has; else 0 */
 	uint64_t cr4;		/* bits of CR4 that its threads begin with */
 	ptent_t granule_bits;	/* PTE_U then: of what a first touch maps */
 	unsigned long image_size;	/* of libdune in its own granule, or 0 */
@@ -193,6 +194,13 @@ bool __dune_copy(void *to, const void *from, unsigned long size);
 bool __dune_exchange(uint32_t *word, uint32_t *old, uint32_t new);
 extern const char __dune_copy_failed[];
 
+static inline bool same_text(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
 /*
  * fd.c: a descriptor that is opened between the first two, and moved there, is none of those that the program may
  * have: above its soft limit, if that is no more than 1,024 and can be raised.  The second gives back the number that
@@ -209,6 +217,11 @@ struct fd_limits {
 void __dune_fd_limit_raise(struct fd_limits *limits);
 int __dune_fd_move(int fd, const struct fd_limits *limits);
 void __dune_fd_limit_restore(const struct fd_limits *limits);
+/*
+ * Of a checked program: @fd under a number that is none of the program's, so that no other thread puts another file
+ * there; else @fd.  -EMFILE: there are too many such.
+ */
+int __dune_fd_hide(int fd);
 
 /* Calls of libdune's own from GR0 to HR3, by the gate. */
 #define PRIVATE_CALL(nr)	(0x6c69624400000000UL | (nr))

@@ -7,12 +7,7 @@
 #include <linux/resource.h>
 
 #include "base/base.h"
-
-/*
- * But no higher: the kernel has a table of all numbers up to the highest, which a fork goes through and copies, at some
- * 8 instructions for each.
- */
-#define FD_HIGHEST	1024
+#include "base/program.h"
 
 static long set_limit(const struct fd_limit *limit, struct fd_limit *old)
 {
@@ -62,4 +57,27 @@ int __dune_fd_move(int fd, const struct fd_limits *limits)
 		return ret;
 	}
 	return fd;
+}
+
+int __dune_fd_hide(int fd)
+{
+	const int count = CHECKED_FDS - 1 - LOADER_FDS;
+	uint64_t first = __dune_process.spare_fds;
+	struct fd_limits limits;
+	long ret;
+
+	if (!first)
+		return fd;
+	__dune_fd_limit_raise(&limits);
+	/* The program has lowered its limit: at least it cannot put anything there. */
+	if (first > limits.raised.soft - count)
+		first = limits.raised.soft - count;
+	ret = dune_syscall3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, first);
+	__dune_fd_limit_restore(&limits);
+	own_syscall1(__NR_close, fd);
+	if (ret >= (long)first + count) {
+		own_syscall1(__NR_close, ret);
+		return -EMFILE;
+	}
+	return ret;
 }

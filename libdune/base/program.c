@@ -78,7 +78,7 @@ static int open_file(int dirfd, const char *path, int flags, struct file_status 
 	if (ret == -ENOENT && flags & AT_EMPTY_PATH && dirfd >= 0)
 		ret = dune_syscall4(__NR_openat, AT_FDCWD, __dune_name_descriptor(name, "/proc/self/fd/", dirfd),
 				    open_flags & ~O_NOFOLLOW, 0);
-	return ret;
+	return is_error(ret) ? ret : __dune_fd_hide(ret);
 }
 
 /* Would the kernel make the new program one with rights that its caller has not? */

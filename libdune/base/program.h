@@ -49,13 +49,28 @@ void __dune_program(struct program *p, int dirfd, const char *path, int flags, u
 
 /*
  * The first arguments of the loader: its own name, the number of the program's descriptor, the program's name. Behind
- * the number LOADER_CHECK has the program checked, and all that it starts; a number behind that is the first of the
- * descriptors that callbacks need (host/callbacks.h), and behind LOADER_FILTERS stands how many seccomp filters follow
- * the program's name (host/calls/filters.c).
+ * the number LOADER_CHECK has the program checked, and all that it starts; the number behind that is the first of the
+ * descriptors that the loader keeps, and behind LOADER_FILTERS stands how many seccomp filters follow the program's
+ * name (host/calls/filters.c).
  */
 #define LOADER_ARGS	3
 #define LOADER_CHECK	'c'
 #define LOADER_FILTERS	'f'
+
+/*
+ * They lie side by side, behind libdune's own: the image of the loader, which nobody can change (launch/sealed.c); and
+ * of one with callbacks the memory that all share, where output goes, and the data, or the memory again where there
+ * are none (host/callbacks.h); and two slots, in which something always is (host/calls/paths.c).
+ */
+enum { LOADER_FD_IMAGE, LOADER_FD_MEMORY, LOADER_FD_OUTPUT, LOADER_FD_DATA, LOADER_FD_SLOTS, LOADER_FDS = 6 };
+
+/*
+ * So many numbers are libdune's above the limit of a checked program: its own descriptor, these, and others for files
+ * that execve() looks at (fd.c).  It is put no higher than FD_HIGHEST: the kernel has a table of all numbers up to the
+ * highest, which a fork goes through and copies, at some 8 instructions for each.
+ */
+#define CHECKED_FDS	10
+#define FD_HIGHEST	1024
 
 /* @number, or @folder and @fd, somewhere in the NUMBER_SIZE bytes at @to. */
 #define NUMBER_SIZE	32

@@ -120,9 +120,9 @@ static bool is_open(unsigned int fd)
 }
 
 /* Is nothing at @base and behind, but the engine's own? */
-static bool is_room(unsigned int base, unsigned int count)
+static bool is_room(unsigned int base, unsigned int all)
 {
-	for (unsigned int i = 0; i <= count; i++)
+	for (unsigned int i = 0; i < all; i++)
 		if (base + i != (unsigned int)device() && is_open(base + i))
 			return false;
 	return true;
@@ -149,25 +149,25 @@ static long move_fds(unsigned int base, unsigned int first, unsigned int count)
 	if (!ret)
 		ret = move_fd(device(), base, O_CLOEXEC);
 	if (!ret)
-		__dune_engine_fds = (struct engine_fds){ base, count + 1 };
+		__dune_engine_fds.first = base;
 	return ret;
 }
 
-int __dune_engine_keep_fds(unsigned int first, unsigned int count)
+int __dune_engine_keep_fds(unsigned int first, unsigned int count, unsigned int all)
 {
 	struct fd_limits limits;
 	long ret = -EMFILE;
 
 	/* As the process that has executed this one had them. */
-	if (device() + 1U == first) {
-		__dune_engine_fds.count = count + 1;
-		return 0;
-	}
+	if (device() + 1U == first)
+		ret = 0;
 	__dune_fd_limit_raise(&limits);
 	for (unsigned int base = device(); base && ret; base--)
-		if (is_room(base, count))
+		if (is_room(base, all))
 			ret = move_fds(base, first, count);
 	__dune_fd_limit_restore(&limits);
+	if (!ret)
+		__dune_engine_fds.count = all;
 	return ret;
 }
 

@@ -85,10 +85,11 @@ struct engine_fds {
 extern struct engine_fds __dune_engine_fds;
 
 /*
- * Before any vCPU is made: @count descriptors from @first on come behind the engine's, which may move for that, and
- * belong to them from now on.  They stay open in what is executed.  0 or -errno.
+ * Before any vCPU is made: @count descriptors from @first on come behind the engine's, which may move for that.  They
+ * stay open in what is executed.  From now on @all numbers from the engine's first on are none of the program's.  0 or
+ * -errno.
  */
-int __dune_engine_keep_fds(unsigned int first, unsigned int count);
+int __dune_engine_keep_fds(unsigned int first, unsigned int count, unsigned int all);
 
 static inline bool engine_owns_fd(int fd)
 {

@@ -177,6 +177,9 @@ const char *__dune_self_path(const char *path);
 const char *__dune_self_at(uint64_t va);
 long __dune_check_self(struct dune_thread *t, const struct guest_regs *r);
 
+/* limits.c: RLIMIT_NOFILE as a checked program is to see it; the call's result, or FORWARD_CALL. */
+long __dune_check_limit(const struct guest_regs *r, unsigned int nr);
+
 /* robust.c: the list that the kernel is not told of. */
 long __dune_robust_set(struct dune_thread *t, uint64_t list, uint64_t size);
 long __dune_robust_get(struct dune_thread *t, uint64_t pid, uint64_t list, uint64_t size);

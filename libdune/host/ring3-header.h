@@ -15,10 +15,4 @@ struct ring3_header {
 	uint64_t data_size;	/* of the data; 0: there are none */
 };
 
-/* Beside libdune's own descriptor: the memory, where output goes, the data, and slots (host/calls/paths.c). */
-#define RING3_FDS	5
-#define RING3_FD_OUTPUT	1
-#define RING3_FD_DATA	2
-#define RING3_FD_SLOTS	3
-
 #endif /* LIBDUNE_RING3_HEADER_H */

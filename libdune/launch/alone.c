@@ -4,9 +4,9 @@
  */
 #include "launch/inside.h"
 
-void preload_callbacks_begin(int fds)
+void preload_keep_fds(int fds)
 {
-	(void)fds;
+	preload_keep(fds, LOADER_FD_IMAGE + 1);
 }
 
 void preload_main(const struct start *s)

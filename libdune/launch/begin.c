@@ -49,3 +49,15 @@ void preload_enter(struct wishes wishes)
 	if (wishes.debugged)		/* have the debugger meet us in the guest */
 		__asm__ volatile("int3" : : : "memory");
 }
+
+/* Files that another thread of the last program had execve() look at may have stayed open. */
+int preload_keep(int fds, int count)
+{
+	int ret = __dune_engine_keep_fds(fds, count, CHECKED_FDS), first = __dune_engine_fds.first + 1;
+
+	if (ret)
+		preload_fail("cannot keep the descriptors of libdune's loader", ret);
+	__dune_process.spare_fds = first + LOADER_FDS;
+	dune_syscall3(__NR_close_range, first + LOADER_FDS, first + CHECKED_FDS - 2, 0);
+	return first;
+}

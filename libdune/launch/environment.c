@@ -5,6 +5,7 @@
  *
  * The object's path is cut out of LD_PRELOAD.  Where the program has no such variable there are two that name the
  * object alone, behind all others, or one beside DUNE_DEBUG: an even number of pointers goes (launch.h).
+ * Into the environment of a program that is checked libdune puts nothing: there its loader is started.
  */
 #include "launch/inside.h"
 
@@ -21,12 +22,10 @@ bool preload_starts_with(const char *text, const char *start)
 }
 
 /* Does the path [start, end) name this object? */
-static bool is_object(const char *start, const char *end, const char *object)
+static bool is_object(const char *start, const char *end)
 {
 	size_t size = sizeof(LAUNCH_OBJECT) - 1;
 
-	if (object)
-		return preload_starts_with(start, object) && !object[end - start];
 	return (size_t)(end - start) > size && end[-size - 1] == '/' && preload_starts_with(end - size, LAUNCH_OBJECT);
 }
 
@@ -48,14 +47,14 @@ static void remember(const char *start, const char *end)
 }
 
 /* Cut our path out of LD_PRELOAD's list of paths; false: it was alone, the program has no such variable. */
-static bool take_out(char *list, const char *object)
+static bool take_out(char *list)
 {
 	char *start = list, *end, *to;
 
 	for (; *start; start = *end ? end + 1 : end) {
 		for (end = start; *end && !separates(*end); end++)
 			;
-		if (!is_object(start, end, object))
+		if (!is_object(start, end))
 			continue;
 		remember(start, end);
 		if (!*end && start == list)
@@ -72,7 +71,7 @@ static bool take_out(char *list, const char *object)
 	return true;
 }
 
-static bool stays(char *string, const char *object, struct wishes *wishes)
+static bool stays(char *string, bool check, struct wishes *wishes)
 {
 	if (preload_starts_with(string, DUNE_DEBUG_VARIABLE)) {
 		/* Not in a program that a child of the debugged one executes. */
@@ -85,7 +84,7 @@ static bool stays(char *string, const char *object, struct wishes *wishes)
 		wishes->ring0 = true;
 	if (preload_starts_with(string, DUNE_NO_DIRTY_VARIABLE "1"))
 		wishes->no_dirty = true;
-	return !preload_starts_with(string, variable) || take_out(string + VARIABLE_LENGTH, object);
+	return check || !preload_starts_with(string, variable) || take_out(string + VARIABLE_LENGTH);
 }
 
 /* Behind the environment's end the program may look for the auxiliary vector: it finds entries that say nothing. */
@@ -100,7 +99,7 @@ static void fill_gap(char **gap, const Elf64_auxv_t *auxv)
 }
 
 /* The strings follow each other as the kernel has put them: those behind what is taken out move up to it. */
-struct wishes preload_clean_environment(struct start *s, const char *object)
+struct wishes preload_clean_environment(struct start *s, bool check)
 {
 	char **to = s->envp, *place = s->env_start, *next = place;
 	struct wishes wishes = { 0 };
@@ -111,7 +110,7 @@ struct wishes preload_clean_environment(struct start *s, const char *object)
 
 		in_order = in_order && string == next;
 		next = (char *)preload_string_end(string);
-		if (!stays(string, object, &wishes))
+		if (!stays(string, check, &wishes))
 			continue;
 		if (in_order && string != place) {
 			*to++ = place;

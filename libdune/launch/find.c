@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "launch/launch.h"
@@ -147,6 +148,14 @@ void __dune_launch_environment(const char *object, const char *beside)
 		__dune_launch_die(FAILED, "%s", strerror(ENOMEM));
 	else if (beside)
 		__dune_launch_add_variables(beside, beside);
+}
+
+void __dune_launch_exec(const char *path, int loader, char **argv)
+{
+	if (loader >= 0)
+		syscall(SYS_execveat, loader, "", argv, environ, AT_EMPTY_PATH);
+	else
+		execv(path, argv);
 }
 
 /*

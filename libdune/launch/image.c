@@ -25,7 +25,7 @@
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const Elf64_Dyn _DYNAMIC[] __attribute__((visibility("hidden")));
 
-int preload_callback_fds = -1;
+int preload_kept_fds = -1;
 
 struct image {
 	const char *name;
@@ -393,9 +393,11 @@ static bool read_arguments(const struct start *s, struct image *image, bool *che
 	image->name = s->argv[2];
 	after = read_number(s->argv[1], &image->fd);
 	*check = after > s->argv[1] && *after == LOADER_CHECK;
-	after += *check;
-	if (*check && *after && *after != LOADER_FILTERS)
-		after = read_number(after, &preload_callback_fds);
+	if (*check) {
+		if (after[1] < '0' || after[1] > '9')
+			return false;
+		after = read_number(after + 1, &preload_kept_fds);
+	}
 	if (*check && *after == LOADER_FILTERS)
 		after = read_number(after + 1, nr_filters);
 	return !*after && *nr_filters <= *s->argc - LOADER_ARGS;
@@ -451,7 +453,7 @@ static void __attribute__((noreturn, used)) load(void *stack)
 	/* A program that enters by itself is left alone, with all that its environment says. */
 	enters = !check && __dune_program_enters(image.segments, image.header.e_phnum, image.bias);
 	if (!enters)
-		wishes = preload_clean_environment(&s, check ? s.argv[0] : NULL);
+		wishes = preload_clean_environment(&s, check);
 	wishes.check = check;
 	keep_filters(&image, s.argv + LOADER_ARGS, nr_filters);
 	take_out_arguments(&s, LOADER_ARGS + nr_filters);

@@ -73,26 +73,26 @@ struct wishes {
 	bool no_dirty;		/* __dune_process.no_dirty */
 	bool check;		/* __dune_process.check */
 };
-/*
- * Take out what is there for this object; exec() puts it back.  @object: the path of that, or NULL: any with its name.
- */
-struct wishes preload_clean_environment(struct start *s, const char *object);
+/* Take out what is there for this object; exec() puts it back.  @check: the program is checked, LD_PRELOAD its own. */
+struct wishes preload_clean_environment(struct start *s, bool check);
 /* begin.c: enter Dune mode, or end the process with a message. */
 void preload_enter(struct wishes wishes);
 void preload_fail(const char *what, int ret) __attribute__((noreturn));
 /* begin.c: what dune_init() needs to know of a program that is started so. */
 void preload_prepare(void);
+/* begin.c: ... and to keep @count descriptors of a loader, from @fds on.  Returns the first. */
+int preload_keep(int fds, int count);
 /* monitor.c: put a copy of this object out of the program's reach, and enter Dune mode in ring 3. */
 void preload_enter_ring3(bool debugged);
 /* image.c: have pointers in a copy of this object lead to the copy at @base. */
 void preload_relocate(unsigned long base);
 /*
- * image.c: the first of the descriptors of callbacks, or -1.  In the copy, after dune_init(): have them called.
- * And the object was not started as a loader, but by somebody who wants its main().  In watched.c; in the object of
- * dune-run, which has neither, alone.c.
+ * image.c: the first of the descriptors that a loader keeps (base/program.h), or -1.  In the copy, after dune_init():
+ * keep them, and have callbacks called.  And the object was not started as a loader, but by somebody who wants its
+ * main().  In watched.c; in the object of dune-run, which has neither callbacks nor main(), alone.c.
  */
-extern int preload_callback_fds;
-void preload_callbacks_begin(int fds);
+extern int preload_kept_fds;
+void preload_keep_fds(int fds);
 void preload_main(const struct start *s);
 
 #pragma GCC visibility pop

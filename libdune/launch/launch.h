@@ -8,7 +8,8 @@
  *	base/syscalls.h	what each system call does with its arguments
  *
  * A program that others are to start in Dune mode is given LAUNCH_OBJECT: by LD_PRELOAD if it has a dynamic linker;
- * else the object is started in its place, with LOADER_ARGS arguments before the program's own (image.c).
+ * else the object is started in its place, with LOADER_ARGS arguments before the program's own (image.c). So is any
+ * program that is checked, but by a copy of the object that is no file (sealed.c).
  * The object takes out of the environment what is there for it.  Behind that lies the auxiliary vector, in pieces of
  * two words, which stays in its place: so an even number of variables must go.  A program that has no LD_PRELOAD of
  * its own gets two of them, or one and DUNE_DEBUG_VARIABLE, as the last of its environment.
@@ -52,5 +53,13 @@ void __dune_launch_environment(const char *object, const char *beside);
 /* The arguments that @object is to be started with, as a loader; @setting: what follows the descriptor's number. */
 char **__dune_launch_args(const char *object, const char *name, const struct program *program, char **args,
 			  const char *setting);
+/* As execv(); @loader: a descriptor of what is to be executed instead of @path, or -1. */
+void __dune_launch_exec(const char *path, int loader, char **argv);
+
+/*
+ * sealed.c: the image of the loader, made of the file @object, and descriptors that it is to find beside that, where
+ * nothing of the program's can be.  Returns the image's; it is the first of those that a loader keeps (base/program.h).
+ */
+int __dune_launch_seal(const char *object, const int *others, int nr_others);
 
 #endif /* LIBDUNE_LAUNCH_H */

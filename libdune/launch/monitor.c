@@ -34,8 +34,8 @@ static void begin(const struct guest_regs *regs, bool debugged)
 	ret = dune_init(true);
 	if (ret)
 		preload_fail("cannot prepare Dune mode", ret);
-	if (preload_callback_fds >= 0)
-		preload_callbacks_begin(preload_callback_fds);
+	if (preload_kept_fds >= 0)
+		preload_keep_fds(preload_kept_fds);
 	ret = __dune_enter_ring3(regs, debugged);
 	preload_fail("cannot enter Dune mode", ret);
 }

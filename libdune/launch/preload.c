@@ -90,7 +90,7 @@ static struct wishes clean_up(char **envp)
 
 	preload_find_start(&s, find_argc(envp));
 	end = s.env_end;
-	wishes = preload_clean_environment(&s, NULL);
+	wishes = preload_clean_environment(&s, false);
 	if (s.env_end != end)
 		tell_kernel(&s);
 	return wishes;

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +22,6 @@
 #define PAGE		4096UL
 #define SHARED_MAX	(64UL << 10)
 #define DATA_MAX	(1UL << 20)
-#define FD_HIGHEST	(1024 - RING3_FDS)
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
@@ -89,40 +87,13 @@ static void find_self(char path[PATH_MAX])
 		__dune_launch_die(LAUNCH_FAILED, "cannot find the file of this program in /proc/self/maps");
 }
 
-static bool are_free(int first)
-{
-	for (int fd = first; fd < first + RING3_FDS; fd++)
-		if (fcntl(fd, F_GETFD) >= 0)
-			return false;
-	return true;
-}
-
-/* Numbers side by side that nobody has.  Where there is nothing to be put something is: none is ever free. */
-static int put_descriptors(int output)
-{
-	struct rlimit limit;
-	int fd = FD_HIGHEST;
-
-	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < FD_HIGHEST + RING3_FDS)
-		fd = (int)limit.rlim_cur - RING3_FDS;
-	for (; fd > STDERR_FILENO; fd--) {
-		int put = 0;
-
-		if (!are_free(fd))
-			continue;
-		for (int i = 0; i < RING3_FDS; i++)
-			put += dup2(i == RING3_FD_OUTPUT ? output : i == RING3_FD_DATA && data >= 0 ? data : memory,
-				    fd + i) == fd + i;
-		if (put == RING3_FDS)
-			return fd;
-	}
-	__dune_launch_die(LAUNCH_FAILED, "no descriptor is free (RLIMIT_NOFILE)");
-}
-
 static void __attribute__((noreturn)) start(const struct dune_ring3_options *options)
 {
 	static char path[PATH_MAX], self[PATH_MAX], setting[32];
 	static struct program program;
+	const int output = options->output ? options->output : STDERR_FILENO;
+	const int others[] = { memory, output, data >= 0 ? data : memory, memory, memory };
+	int loader;
 	char **argv;
 
 	__dune_launch_find(options->argv[0], path);
@@ -130,13 +101,12 @@ static void __attribute__((noreturn)) start(const struct dune_ring3_options *opt
 		__dune_launch_die(LAUNCH_FAILED, "this process is in Dune mode already: start it from outside");
 	find_self(self);
 	__dune_launch_check(path, &program, true);
-	snprintf(setting, sizeof(setting), "%c%d", LOADER_CHECK,
-		 put_descriptors(options->output ? options->output : STDERR_FILENO));
+	loader = __dune_launch_seal(self, others, sizeof(others) / sizeof(others[0]));
+	snprintf(setting, sizeof(setting), "%c%d", LOADER_CHECK, loader);
 	argv = __dune_launch_args(self, path, &program, (char **)options->argv, setting);
 	if (options->environment)
 		environ = (char **)options->environment;
-	__dune_launch_environment(self, NULL);
-	execv(self, argv);
+	__dune_launch_exec(self, loader, argv);
 	__dune_launch_refused(path, &program, errno);
 }
 

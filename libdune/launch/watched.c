@@ -68,20 +68,16 @@ static unsigned long map_file(int fd, unsigned long at, unsigned long end, int p
 	return at + page_up(size);
 }
 
-void preload_callbacks_begin(int fds)
+void preload_keep_fds(int fds)
 {
 	const unsigned long image = __dune_process.region + REGION_IMAGE, end = __dune_process.region + REGION_PAGES;
 	const unsigned long at = image + page_up(__dune_process.image_size);
 	const struct ring3_header *header = (const struct ring3_header *)at;
-	long ret = __dune_engine_keep_fds(fds, RING3_FDS);
+	const int first = preload_keep(fds, LOADER_FDS);
 	unsigned long behind;
-	int first;
 
-	if (ret)
-		preload_fail("cannot keep the descriptors of callbacks", ret);
-	first = __dune_engine_fds.first + 1;
-	behind = map_file(first, at, end, PROT_READ | PROT_WRITE);
+	behind = map_file(first + LOADER_FD_MEMORY, at, end, PROT_READ | PROT_WRITE);
 	if (header->data_size)
-		map_file(first + RING3_FD_DATA, behind, end, PROT_READ);
+		map_file(first + LOADER_FD_DATA, behind, end, PROT_READ);
 	__dune_callbacks_set(header, image);
 }

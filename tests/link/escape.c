@@ -751,6 +751,28 @@ static bool loader_by_root(void)
 	return in_child(loader_of_root);
 }
 
+/* The file that libdune's loader was made of is another one while a program is executed. */
+static bool loader_by_file(void)
+{
+	static const char kept[] = LOADER ".kept";
+	const int loaded = 7, itself = 8;
+	int status = 0;
+	pid_t child = -1;
+
+	if (!write_program("/tmp/escape-program", itself, false) || rename(LOADER, kept))
+		return false;
+	if (write_program(LOADER, loaded, false))
+		child = fork();
+	if (!child) {
+		char *arguments[] = { "program", NULL };
+
+		execv("/tmp/escape-program", arguments);
+		_exit(1);
+	}
+	waitpid(child, &status, 0);
+	return !rename(kept, LOADER) && status == loaded << 8;
+}
+
 /* A program that enters Dune mode itself is outside until it does. */
 static bool enters_itself(void)
 {
@@ -1261,6 +1283,7 @@ static const struct attack {
 	{ "a mount of /proc", mount_of_memory_file },
 	{ "another mount namespace", other_namespace },
 	{ "another loader by chroot()", loader_by_root },
+	{ "another loader by its file", loader_by_file },
 	{ "a program that enters Dune mode itself", enters_itself },
 	{ "TCP_ZEROCOPY_RECEIVE into it", received_in },
 	{ "a frame's vector registers from it", state_from },

@@ -241,7 +241,7 @@ PUBLIC int dune_ring3_pid(struct dune_ring3_thread *t)
 /* All processes of a program have the same open file for what they share, and nobody else has it there. */
 PUBLIC int dune_ring3_is_ours(struct dune_ring3_thread *t, int pid)
 {
-	const unsigned int fd = __dune_engine_fds.first + 1;
+	const unsigned int fd = __dune_engine_fds.first + 1 + LOADER_FD_MEMORY;
 
 	return !dune_syscall5(__NR_kcmp, dune_ring3_pid(t), pid, KCMP_FILE, fd, fd);
 }
@@ -298,7 +298,7 @@ PUBLIC int dune_ring3_output(struct dune_ring3_thread *t, const void *data, size
 
 	(void)t;
 	while (done < size) {
-		long ret = dune_syscall3(__NR_write, __dune_engine_fds.first + 1 + RING3_FD_OUTPUT, from + done,
+		long ret = dune_syscall3(__NR_write, __dune_engine_fds.first + 1 + LOADER_FD_OUTPUT, from + done,
 					 size - done);
 
 		if (ret == -EINTR)

@@ -204,13 +204,6 @@ static long read_link(long dirfd, const char *path, char *text)
 	return length;
 }
 
-static bool is_same(const char *a, const char *b)
-{
-	while (*a && *a == *b)
-		a++, b++;
-	return *a == *b;
-}
-
 static bool copy_path(char to[PATH_MAX], const char *from)
 {
 	for (unsigned int i = 0; i < PATH_MAX; i++)
@@ -230,7 +223,7 @@ static bool is_descriptor(const char *name, const char *text, char *path, char *
 		*p++ = *name;
 	*p = '\0';
 	return !*name && p > path + sizeof(folder) - 1 && !is_error(read_link(AT_FDCWD, path, room)) &&
-	       is_same(room, text);
+	       same_text(room, text);
 }
 
 /* Is the path of a descriptor, which is_descriptor() has made, that of one of libdune's? */
@@ -252,7 +245,7 @@ static bool is_link_of_kernel(const char *name)
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
-		if (is_same(name, names[i]))
+		if (same_text(name, names[i]))
 			return true;
 	return false;
 }
@@ -552,6 +545,10 @@ long __dune_check(struct dune_thread *t, struct guest_regs *r)
 		return __dune_check_self(t, r);
 	case __NR_prctl:
 		return check_prctl(r);
+	case __NR_getrlimit:
+	case __NR_setrlimit:
+	case __NR_prlimit64:
+		return __dune_check_limit(r, t->output_nr);
 	case __NR_restart_syscall:	/* of what a signal had interrupted no copy is left */
 		return -EINTR;
 	case __NR_set_robust_list:

@@ -7,6 +7,9 @@
  * One with rights of its own is left as it is, and runs outside Dune mode: the kernel has the
  * dynamic linker ignore the object then, and the loader would run it without these rights.
  *
+ * Of a checked program each is loaded so, by an image of the loader that is no file: nobody can write to it, nor put
+ * another in its place (launch/sealed.c).
+ *
  * All is built in memory of the caller's own: after vfork, its parent's is shared.  HR3.
  */
 #include <linux/fcntl.h>
@@ -29,8 +32,6 @@ static const char variable[] = "LD_PRELOAD=";
 
 /* As much as the kernel accepts for one string: 32 pages. */
 #define STRING_MAX	(32 * PAGE_SIZE)
-/* A checked program's LD_PRELOAD: its memory is in libdune's granule. */
-#define STRING_CHECKED	(4 * PAGE_SIZE)
 /* An address that nobody can read, whatever is mapped. */
 #define NOWHERE		(1UL << 63)
 /* Pointers read at a time. */
@@ -168,8 +169,6 @@ static long build_env(char **pointers, char *string, unsigned long envp, long co
 		old_size = string_size((unsigned long)pointers[found]);
 		if (old_size < 0)
 			return old_size;
-		if (__dune_process.check && old_size > STRING_CHECKED)
-			return -E2BIG;
 	}
 	ret = write_variable(string, (unsigned long)pointers[found], old_size);
 	pointers[found] = string;
@@ -196,8 +195,7 @@ static char *loader_setting(char *to, const struct program *p, unsigned int nr_f
 		return text;
 	to += NUMBER_SIZE;
 	to[-1] = LOADER_CHECK;		/* in place of its NUL */
-	if (__dune_ring3_header)
-		to = append(to, __dune_decimal(digits, __dune_engine_fds.first + 1));
+	to = append(to, __dune_decimal(digits, __dune_engine_fds.first + 1));
 	if (nr_filters) {
 		*to++ = LOADER_FILTERS;
 		to = append(to, __dune_decimal(digits, nr_filters));
@@ -217,7 +215,7 @@ static long build_args(const struct dune_thread *t, char **pointers, char *numbe
 	uint64_t size;
 	const unsigned int nr_filters = __dune_filters_count(t, &size);
 
-	pointers[0] = preload;
+	pointers[0] = preload;		/* "" if the program is checked */
 	pointers[1] = loader_setting(numbers, p, nr_filters);
 	pointers[2] = by_fd ? __dune_name_descriptor(numbers + 2 * NUMBER_SIZE, "/dev/fd/", c->dirfd) :
 			      (char *)c->path;
@@ -271,49 +269,47 @@ static long opened(void *arg, int fd)
 	return a->has_refused ? ret : 0;
 }
 
+/* What it would start.  A signal that came while a file is open would leave it so. */
+static void find_program(struct dune_thread *t, const struct call *c, struct program *p, unsigned int kinds)
+{
+	struct asker asker = { .t = t };
+	const char *file = file_of(c);
+
+	__dune_call_begin(t);
+	__dune_program(p, c->dirfd, file, c->flags, kinds, opened, &asker);
+	t->exec.fd = p->fd;
+	if (__dune_process.check && p->error && !asker.has_refused)
+		p->error = __dune_path_executes(t, c->dirfd, file, p->error);
+	__dune_call_end(t, DOING_EXEC);
+}
+
 static long with_preload(struct dune_thread *t, const struct call *c)
 {
 	long env_count = count_strings(c->envp), arg_count = 0, nr_pointers, ret;
-	const char *file = file_of(c);
-	const bool check = __dune_process.check;
-	uint64_t filters_size;
-	const unsigned int nr_filters = __dune_filters_count(t, &filters_size);
-	struct asker asker = { .t = t };
 	struct program p;
 	char **envp, **argv, *strings;
 	bool loads;
 
 	if (env_count < 0)
 		return env_count;
-	/* A signal that came while a file is open would leave it so. */
-	__dune_call_begin(t);
-	__dune_program(&p, c->dirfd, file, c->flags, check ? LOADS_ALL : LOADS_STATIC, opened, &asker);
-	t->exec.fd = p.fd;
-	if (check && p.error && !asker.has_refused)
-		p.error = __dune_path_executes(t, c->dirfd, file, p.error);
-	__dune_call_end(t, DOING_EXEC);
+	find_program(t, c, &p, LOADS_STATIC);
 	loads = p.fd >= 0;
-	/* Nothing of a checked program runs outside. */
-	if (check && (!loads || !preload_is_there()))
-		return p.error ? p.error : loads ? -EACCES : -ENOEXEC;
 	if (p.kind == PROGRAM_PRIVILEGED || p.kind == PROGRAM_32BIT || !preload_is_there())
 		return forward_with(t, c, (void *)c->envp);
 	if (loads)
 		arg_count = count_strings(c->argv);
 	if (arg_count < 0)
 		return arg_count;
-	nr_pointers = LOADER_ARGS + nr_filters + ARRAY_SIZE(p.args) + arg_count + 2;
-	ret = get_memory(t, (env_count + 3 + nr_pointers) * sizeof(char *) + NUMBERS * NUMBER_SIZE + filters_size +
-			    (check ? STRING_CHECKED : STRING_MAX) + PAGE_SIZE);
+	nr_pointers = LOADER_ARGS + ARRAY_SIZE(p.args) + arg_count + 2;
+	/* NULL ends both. */
+	ret = get_memory(t, (env_count + 3 + nr_pointers) * sizeof(char *) + NUMBERS * NUMBER_SIZE + STRING_MAX +
+			    PAGE_SIZE);
 	if (ret)
 		return ret;
 	envp = t->exec.memory;
 	argv = envp + env_count + 3;
 	strings = (char *)(argv + nr_pointers);
-	/* NULL ends both.  A checked program's memory had another use before: of the parent's last child by vfork. */
-	if (check)
-		memset(envp, 0, strings - (char *)envp);
-	ret = build_env(envp, strings + NUMBERS * NUMBER_SIZE + filters_size, c->envp, env_count);
+	ret = build_env(envp, strings + NUMBERS * NUMBER_SIZE, c->envp, env_count);
 	if (!ret && loads)
 		ret = build_args(t, argv, strings, &p, c, arg_count);
 	if (ret)
@@ -323,14 +319,50 @@ static long with_preload(struct dune_thread *t, const struct call *c)
 		ret = dune_syscall3(__NR_execve, preload, argv, envp);
 		dune_syscall3(__NR_fcntl, p.fd, F_SETFD, FD_CLOEXEC);
 		/* Out of reach for this user: then outside Dune mode. */
-		if (check || (ret != -ENOENT && ret != -EACCES))
+		if (ret != -ENOENT && ret != -EACCES)
 			return ret;
 		envp = (char **)c->envp;
 	}
 	return forward_with(t, c, envp);
 }
 
-/* Undo what with_preload() has done. */
+/*
+ * Nothing of a checked program runs outside, so what is executed is always the loader.  The pointers of arguments and
+ * environment are copies already (operands.c).
+ */
+static long by_loader(struct dune_thread *t, const struct call *c)
+{
+	uint64_t filters_size;
+	const unsigned int nr_filters = __dune_filters_count(t, &filters_size);
+	long arg_count, nr_pointers, ret;
+	struct program p;
+	char **argv, *strings;
+
+	find_program(t, c, &p, LOADS_ALL);
+	if (p.fd < 0)
+		return p.error ? p.error : -ENOEXEC;
+	arg_count = count_strings(c->argv);
+	if (arg_count < 0)
+		return arg_count;
+	nr_pointers = LOADER_ARGS + nr_filters + ARRAY_SIZE(p.args) + arg_count + 2;
+	ret = get_memory(t, nr_pointers * sizeof(char *) + NUMBERS * NUMBER_SIZE + filters_size);
+	if (ret)
+		return ret;
+	argv = t->exec.memory;
+	strings = (char *)(argv + nr_pointers);
+	/* NULL ends them.  This memory had another use before. */
+	memset(argv, 0, strings - (char *)argv);
+	ret = build_args(t, argv, strings, &p, c, arg_count);
+	if (ret)
+		return ret;
+	dune_syscall3(__NR_fcntl, p.fd, F_SETFD, 0);
+	ret = dune_syscall5(__NR_execveat, __dune_engine_fds.first + 1 + LOADER_FD_IMAGE, "", argv, c->envp,
+			    AT_EMPTY_PATH);
+	dune_syscall3(__NR_fcntl, p.fd, F_SETFD, FD_CLOEXEC);
+	return ret;
+}
+
+/* Undo what these two have done. */
 void __dune_exec_end(struct dune_thread *t)
 {
 	set_doing(t, DOING_LOOP);
@@ -372,7 +404,7 @@ static long do_exec(struct dune_thread *t, const struct guest_regs *r, const str
 			__dune_signals_now(t);
 		return CALL_AGAIN;
 	}
-	ret = preload_length ? with_preload(t, c) : __dune_process.check ? -EACCES : __dune_forward(r);
+	ret = __dune_process.check ? by_loader(t, c) : preload_length ? with_preload(t, c) : __dune_forward(r);
 	/* The kernel opens the file before it looks at the arguments, so what it says of that comes first. */
 	if (ret == -EFAULT)
 		ret = forward_with(t, &(struct call){ c->dirfd, c->path, NOWHERE, 0, c->flags }, NULL);

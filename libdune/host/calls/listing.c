@@ -18,8 +18,8 @@ struct entry {
 
 #define DT_DIR	4
 
-/* "../fd/" and the number; returns where that begins. */
-static const char *write_path(char *path, unsigned int fd)
+/* "../fd/" and the number. */
+static void write_path(char *path, unsigned int fd)
 {
 	static const char directory[] = "../fd/";
 	char digits[12], *d = digits + sizeof(digits), *p = path;
@@ -31,14 +31,6 @@ static const char *write_path(char *path, unsigned int fd)
 	memcpy(p, directory, sizeof(directory) - 1);
 	p += sizeof(directory) - 1;
 	memcpy(p, d, digits + sizeof(digits) - d);
-	return p;
-}
-
-static bool equal(const char *a, const char *b)
-{
-	while (*a && *a == *b)
-		a++, b++;
-	return *a == *b;
 }
 
 static bool read_link(int directory, const char *path, char *to, size_t size)
@@ -70,36 +62,48 @@ static bool lists_ours(int fd, const char *path)
 	if (is_error(self))
 		return false;
 	same = read_link(fd, path, theirs, sizeof(theirs)) && read_link(self, path, ours, sizeof(ours)) &&
-	       equal(ours, theirs);
+	       same_text(ours, theirs);
 	dune_syscall1(__NR_close, self);
 	return same;
 }
 
-/* Takes the entry of descriptor @fd, libdune's, out of @size bytes that getdents64 has written; how many are left. */
-static long hide_one(const struct dune_thread *t, char *buffer, long size, unsigned int fd)
+/* The number that is all of @name, if it is one of libdune's descriptors; else -1.  Other threads may change it. */
+static int our_number(const char *name)
 {
-	char path[32];
-	const char *number = write_path(path, fd);
-	struct entry *e;
+	int number = 0;
+	char c = READ_ONCE(*name);
 
-	for (long at = 0; at < size; at += e->length) {
-		e = (struct entry *)(buffer + at);
-		if (!e->length)
-			break;
-		if (e->type == DT_DIR || !equal(e->name, number) || !lists_ours(regs_of_call(t)->rdi, path))
-			continue;
-		size -= e->length;
-		for (char *to = (char *)e, *from = to + e->length, *end = buffer + size; to < end;)
-			*to++ = *from++;
-		break;
-	}
-	return size;
+	if (c == '0')
+		return -1;
+	for (; c >= '0' && c <= '9' && number < 100000000; c = READ_ONCE(*++name))
+		number = number * 10 + c - '0';
+	return !c && engine_owns_fd(number) ? number : -1;
 }
 
+/* Takes the entries of libdune's descriptors out of @size bytes that getdents64 has written; how many are left. */
 static long hide(const struct dune_thread *t, char *buffer, long size)
 {
-	for (unsigned int i = 0; i < __dune_engine_fds.count; i++)
-		size = hide_one(t, buffer, size, __dune_engine_fds.first + i);
+	long at = 0;
+
+	while (at < size) {
+		struct entry *e = (struct entry *)(buffer + at);
+		const unsigned int length = READ_ONCE(e->length);
+		char path[32];
+		int number;
+
+		if (length < sizeof(*e) || length > size - at)
+			break;
+		number = e->type == DT_DIR ? -1 : our_number(e->name);
+		if (number >= 0)
+			write_path(path, number);
+		if (number < 0 || !lists_ours(regs_of_call(t)->rdi, path)) {
+			at += length;
+			continue;
+		}
+		size -= length;
+		for (char *to = (char *)e, *from = to + length, *end = buffer + size; to < end;)
+			*to++ = *from++;
+	}
 	return size;
 }
 

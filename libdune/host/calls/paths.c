@@ -291,7 +291,7 @@ static long open_path(struct file *f, uint64_t flags)
 
 static int slot_number(unsigned int slot)
 {
-	return __dune_engine_fds.first + 1 + RING3_FD_SLOTS + slot;
+	return __dune_engine_fds.first + 1 + LOADER_FD_SLOTS + slot;
 }
 
 /* With the lock of the slots held: what is looked at there stays there. */

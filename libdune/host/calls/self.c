@@ -11,13 +11,6 @@
 
 #define LONGEST	64	/* "/proc/self/task/", a number, "/exe" and a NUL */
 
-static bool is_same_text(const char *a, const char *b)
-{
-	while (*a && *a == *b)
-		a++, b++;
-	return *a == *b;
-}
-
 /* What is behind @start in @text; NULL: that does not begin so. */
 static const char *behind(const char *text, const char *start)
 {
@@ -56,7 +49,7 @@ static bool is_link(const char *path)
 	p = behind(q, "/task/");
 	if (p)
 		q = behind_own_number(p);
-	return q && is_same_text(q, "/exe");
+	return q && same_text(q, "/exe");
 }
 
 const char *__dune_self_path(const char *path)
