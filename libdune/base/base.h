@@ -87,6 +87,7 @@ struct region_state {
 	uint32_t met;		/* ... how often an area was met that is being made */
 	uint32_t path_slots;	/* the lock of descriptors: host/calls/paths.c */
 	bool filtered;		/* a seccomp filter of the program's may be in force */
+	bool pagemaps;		/* the program has opened its own pagemap, or clear_refs: host/calls/pagemap.c */
 	const uint32_t *owners;	/* the kernel's table of granules, where it is mapped */
 	struct dune_dirty *trackers;	/* memory/dirty.c: all of them */
 };

@@ -154,7 +154,8 @@ static void child_of_fork(struct dune_thread *t, const struct vcpu_state *state,
 	while ((ret = __dune_threads_drop_others(t)))
 		wait_or_die(ret, &limit);
 	__dune_dispatch_clear(t);
-	__dune_pagemap_forked();
+	if (region_state()->pagemaps)
+		__dune_pagemap_forked();
 	t->nr_pending = 0;		/* its parent's */
 	t->robust_list = 0;
 	t->filter_tid = 0;

@@ -68,6 +68,7 @@ static void add_known(const uint64_t *stat, enum file_kind kind)
 	if (nr_known < ARRAY_SIZE(known)) {
 		known[nr_known] = (struct known){ stat[0], stat[1], kind };
 		__atomic_store_n(&nr_known, nr_known + 1, __ATOMIC_RELEASE);
+		region_state()->pagemaps = true;
 	}
 	memory_unlock(state);
 }
@@ -409,11 +410,9 @@ void __dune_pagemap_opened(long fd, uint32_t letters)
 		look_at_calls();
 }
 
-/* In the child of a fork, which has its parent's files, but no thread else. */
+/* In the child of a fork, which has its parent's files, but no thread else; if there are such files. */
 void __dune_pagemap_forked(void)
 {
-	if (!nr_known)
-		return;
 	for (unsigned int i = 0; i < nr_known; i++)
 		known[i].kind = known[i].kind == PAGEMAP ? PAGEMAP_OF_ANOTHER :
 				known[i].kind == CLEAR_REFS ? OTHER : known[i].kind;
