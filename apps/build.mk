@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# Programs: build/bin/hello, build/bin/dune-run, build/bin/dune-trace
+# Programs: build/bin/hello, build/bin/dune-run, build/bin/dune-trace, build/bin/dune-sandbox
 
 PROGRAMS += $(B)/bin/hello $(B)/bin/dune-run $(B)/bin/dune-trace
 
@@ -25,3 +25,16 @@ $(B)/bin/dune-trace: $(TRACE_OBJ) $(DECODE_OBJ) $(B)/lib/libdune-ring3.a $(B)/li
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WATCHER_LDFLAGS) -o $@ $^
+
+# Where there is no libyaml, the rest is built.
+ifneq ($(wildcard /usr/include/yaml.h),)
+PROGRAMS += $(B)/bin/dune-sandbox
+endif
+SANDBOX_OBJ := $(addprefix $(B)/obj/apps/sandbox/,main.o run.o learn.o judge.o processes.o network.o log.o) \
+	$(addprefix $(B)/obj/sandbox/,build.o default.o read.o print.o files.o network.o calls.o)
+$(SANDBOX_OBJ): CPPFLAGS += -Ilibdune -I. -DDUNE_VERSION='"$(LIBDUNE_VERSION)"'
+$(SANDBOX_OBJ): CFLAGS += $(WATCHER_CFLAGS)
+$(B)/bin/dune-sandbox: $(SANDBOX_OBJ) $(DECODE_OBJ) $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WATCHER_LDFLAGS) -o $@ $^ -lyaml

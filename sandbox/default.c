@@ -101,6 +101,14 @@ static const struct {
 	{ "/proc/self/statm", ACCESS_RO }, { "/proc/self/status", ACCESS_RO }, { "/proc/self/task", ACCESS_RO },
 };
 
+/* The dynamic linker, wherever its names lead. */
+static const char *const linkers[] = {
+	"/lib64/ld-linux-x86-64.so.2", "/usr/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1",
+	"/usr/lib/ld-musl-x86_64.so.1", "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+	"/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/ld-2.31.so",
+	"/usr/lib/x86_64-linux-gnu/ld-2.31.so", "/usr/lib/x86_64-linux-musl/libc.so",
+};
+
 static const char *const environment[] = {
 	"PATH=/usr/local/bin:/usr/bin:/bin", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ",
 };
@@ -111,6 +119,9 @@ bool builder_default(struct builder *b, unsigned int rank)
 
 	for (unsigned int i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 		if (!builder_path(b, &place, SET_FILES, files[i].path, files[i].access, NULL, 0))
+			return false;
+	for (unsigned int i = 0; i < sizeof(linkers) / sizeof(linkers[0]); i++)
+		if (!builder_path(b, &place, SET_EXEC, linkers[i], ACCESS_RO, NULL, 0))
 			return false;
 	for (unsigned int i = 0; i < sizeof(environment) / sizeof(environment[0]); i++)
 		if (!builder_environment(b, environment[i]))
