@@ -199,12 +199,22 @@ struct lines {
 	size_t length;
 };
 
+/* A line that nobody reads is dropped, for else we would wait for ever.  A pipe with room has room for a line. */
 static void write_all(int fd, const char *text, size_t length)
 {
+	static int patience = 1000;	/* in milliseconds */
 	static bool failed;
 
 	while (length) {
-		ssize_t n = write(fd, text, length);
+		struct pollfd polled = { .fd = fd, .events = POLLOUT };
+		ssize_t n;
+
+		if (poll(&polled, 1, patience) <= 0) {
+			patience = 0;
+			__atomic_fetch_add(&all->dropped, 1, __ATOMIC_RELAXED);
+			return;
+		}
+		n = write(fd, text, length);
 
 		if (n < 0 && errno == EINTR)
 			continue;
