@@ -170,6 +170,7 @@ static void locking(void)
 
 static void moving(void)
 {
+	char *const elsewhere = (char *)(1UL << 45);
 	int error;
 
 	prepare();
@@ -196,6 +197,19 @@ static void moving(void)
 	REFUSED(EINVAL, mremap(below, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, hole + 1));
 	REFUSED(EINVAL, mremap(below, 3 * PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, hole));
 	REFUSED(EFAULT, mremap(hole + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, hole));
+	CHECK(is_mapped(below) && is_mapped(above), "the pages beside it");
+	/* What is at the new place, and behind the new end, is gone before the rest is looked at. */
+	map_at(elsewhere, 3 * PAGE);
+	REFUSED(EFAULT, mremap(below, GIB + 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere));
+	CHECK(!is_mapped(elsewhere) && !is_mapped(above), "a new place, and the page above it");
+	CHECK(is_mapped(below + PAGE) && is_mapped(above + PAGE), "what is not behind the new end");
+	map_at(elsewhere, 3 * PAGE);
+	REFUSED(EFAULT, mremap(below, 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere));
+	CHECK(!is_mapped(elsewhere), "a new place, for as much");
+	prepare();
+	map_at(elsewhere, 3 * PAGE);
+	REFUSED(EINVAL, mremap(below, 1UL << 47, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere));
+	CHECK(!is_mapped(elsewhere), "a new place, for what ends nowhere");
 	CHECK(is_mapped(below) && is_mapped(above), "the pages beside it");
 }
 

@@ -304,10 +304,19 @@ static long remap_beside(const struct guest_regs *r)
 		size = first;
 		start = old + new_size;
 	}
-	if (size > first)
+	if (size > first && (!(r->r10 & MREMAP_FIXED) || (r->r10 & MREMAP_DONTUNMAP && new_size != end - old)))
 		return remap(r, NOWHERE + (old & ~PAGE_MASK), r->rsi, r->rdx, r->r8);
 	if (overlap(r))
 		return remap(r, old, first, size, old);
+	if (size > first) {
+		/* What is at the new place, and then what is behind the new end, goes before the kernel sees a hole. */
+		ret = remap(r, old, size, size, r->r8);
+		start = old + size;
+		if (ret != -EFAULT || start >= end)
+			return ret;
+		error = call_beside(&rest, start, end - start, HOLE_ALLOWED, PROT_NONE);
+		return error ? error : ret;
+	}
 	ret = remap(r, old, first, size, r->r8);
 	if (is_error(ret) || start >= end)
 		return ret;
