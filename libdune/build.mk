@@ -13,7 +13,8 @@ LIBDUNE_HOST := host/run.S host/vcpu.c host/exits.c host/emulate.c host/debug.c 
 	host/calls/table.c host/calls/mappings.c host/calls/operands.c host/calls/uaccess.c host/calls/check.c \
 	host/calls/resolve.c host/calls/paths.c \
 	host/calls/robust.c host/calls/callbacks.c host/calls/filters.c host/calls/self.c host/calls/clone.c \
-	host/calls/exec.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c host/calls/maps.c host/calls/pagemap.c \
+	host/calls/exec.c host/calls/seccomp.c host/calls/dispatch.c host/calls/listing.c host/calls/maps.c \
+	host/calls/pagemap.c \
 	host/calls/mlock.c host/calls/ptrace.c host/calls/tid.c host/calls/limits.c \
 	host/signals/actions.c host/signals/doing.c host/signals/deliver.c host/signals/sigreturn.c
 LIBDUNE_GUEST := guest/entry.S guest/handlers.c guest/trap.c guest/ring3.c guest/desc.c

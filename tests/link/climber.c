@@ -324,7 +324,8 @@ static bool by_second_name_of_descriptor(void)
 
 static bool by_moving_in(void)
 {
-	return !close(open("name", O_CREAT | O_WRONLY, 0644)) && !rename("name", "/tmp/ro/new") && !unlink("/tmp/ro/new");
+	return !close(open("name", O_CREAT | O_WRONLY, 0644)) && !rename("name", "/tmp/ro/new") &&
+	       !unlink("/tmp/ro/new");
 }
 
 static bool by_link_made(void)
