@@ -178,7 +178,7 @@ struct dispatch {
 struct dune_thread {
 	/* ---- the loop ---- */
 	struct vcpu vcpu;		/* (i) by the engine; its registers (h) */
-	syscall_fn *table;		/* (h) the trampoline forwards what is NULL there */
+	const syscall_fn *table;	/* (h) the trampoline forwards what is NULL there */
 	unsigned long lstar_return;	/* (i) RIP of an exit by SYSCALL */
 	unsigned long host_top;		/* (i) where the host stack begins */
 	/* ---- exceptions ---- */
