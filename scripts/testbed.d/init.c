@@ -270,7 +270,22 @@ static char *read_file(const char *path, size_t *length)
 	return text;
 }
 
-static bool load_module(const char *path)
+/* What the kernel's command line says of the module under test, as modprobe has it: NAME.PARAMETER=VALUE. */
+static char *parameters_under_test(void)
+{
+	static const char prefix[] = MODULE_UNDER_TEST ".";
+	char *line = read_file("/proc/cmdline", NULL), *rest = line, *word;
+	static char parameters[512];
+
+	while (line && (word = strsep(&rest, " \n")))
+		if (!strncmp(word, prefix, strlen(prefix)) &&
+		    strlen(parameters) + strlen(word) + 2 < sizeof(parameters))
+			strcat(strcat(parameters, word + strlen(prefix)), " ");
+	free(line);
+	return parameters;
+}
+
+static bool load_module(const char *path, const char *parameters)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int error;
@@ -279,7 +294,7 @@ static bool load_module(const char *path)
 		say(FRAME_MESSAGE, "cannot open module %s: %s\n", path, strerror(errno));
 		return false;
 	}
-	error = syscall(SYS_finit_module, fd, "", 0) ? errno : 0;
+	error = syscall(SYS_finit_module, fd, parameters, 0) ? errno : 0;
 	close(fd);
 	if (error && error != EEXIST) {
 		say(FRAME_MESSAGE, "cannot load module %s: %s\n", path, strerror(error));
@@ -288,14 +303,14 @@ static bool load_module(const char *path)
 	return true;
 }
 
-static bool load_modules(const char *list)
+static bool load_modules(const char *list, const char *parameters)
 {
 	char *text = read_file(list, NULL), *path, *rest = text;
 	bool loaded = true;
 
 	while (text && (path = strsep(&rest, "\n")))
 		if (*path)
-			loaded &= load_module(path);
+			loaded &= load_module(path, parameters);
 	free(text);
 	return loaded;
 }
@@ -707,7 +722,7 @@ int main(void)
 	else
 		find_clock();
 	tell_clock();
-	ready = load_modules("/testbed/modules");
+	ready = load_modules("/testbed/modules", "");
 	if (cpus > 1)
 		guest = first_kvm_guest(cpus);
 	if (command_line && strstr(command_line, "testbed.rtc")) {
@@ -716,7 +731,7 @@ int main(void)
 	}
 	leaks_begin();
 	open_kernel_log();
-	if (!load_modules("/testbed/module-under-test")) {
+	if (!load_modules("/testbed/module-under-test", parameters_under_test())) {
 		ready = false;
 		usleep(100000);
 	}
