@@ -81,7 +81,16 @@ static const u16 list[] = {
 	__NR_set_robust_list, __NR_get_robust_list, __NR_brk, __NR_mincore,
 };
 
+/*
+ * Of these, what neither sleeps nor touches memory of user space, and has no argument: it is made at once, with the
+ * vCPU loaded and interrupts off.  Nobody can see the thread meanwhile.
+ */
+static const u16 quick_list[] = {
+	__NR_getpid, __NR_gettid, __NR_getppid, __NR_getpgrp, __NR_getuid, __NR_geteuid, __NR_getgid, __NR_getegid,
+};
+
 DECLARE_BITMAP(dune_may_be_made, DUNE_CALLS) __ro_after_init;
+static DECLARE_BITMAP(quick, DUNE_CALLS) __ro_after_init;
 
 /*
  * By these two a call could lead here again, into another DUNE_RUN; and KVM, which user space may drive as well,
@@ -166,7 +175,7 @@ static dispatch_fn __init *find_dispatcher(void)
 
 DEFINE_STATIC_KEY_FALSE(dune_calls_on);
 
-static bool calls;
+static bool calls = true;
 static bool ready, possible;
 
 static int set_calls(const char *text, const struct kernel_param *param)
@@ -197,6 +206,8 @@ void __init dune_calls_init(void)
 
 	for (i = 0; i < ARRAY_SIZE(list); i++)
 		__set_bit(list[i], dune_may_be_made);
+	for (i = 0; i < ARRAY_SIZE(quick_list); i++)
+		__set_bit(quick_list[i], quick);
 	kernel_param_lock(THIS_MODULE);
 	ready = true;
 	if (found) {
@@ -260,6 +271,20 @@ void dune_call_end(struct dune_vcpu *vcpu, bool as_call)
 	call->file = NULL;
 }
 
+/* As SYSRET would. */
+static __always_inline void return_from_syscall(struct dune_vcpu *vcpu, u64 rcx)
+{
+	vcpu->rip = rcx;
+	vcpu->rflags = (READ_ONCE(vcpu->run->regs.r11) & RFLAGS_GUEST) | X86_EFLAGS_FIXED;
+	vcpu->dirty |= VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS;
+}
+
+static __always_inline void made(struct dune_run *run)
+{
+	dune_stat(STAT_CALLS);
+	WRITE_ONCE(run->call.made, READ_ONCE(run->call.made) + 1);
+}
+
 /* Is there anything to be done on the way to user mode? */
 static bool must_return(const struct dune_vcpu *vcpu, long result)
 {
@@ -294,8 +319,7 @@ static int make(struct dune_vcpu *vcpu, struct file *file, unsigned int nr, u64 
 	regs->cx = vcpu->config.call_site;
 	regs->sp = vcpu->call.own.sp + sizeof(u64);
 	result = dispatch(regs, nr);
-	dune_stat(STAT_CALLS);
-	WRITE_ONCE(run->call.made, READ_ONCE(run->call.made) + 1);
+	made(run);
 	/* What it has written is there before. */
 	smp_store_release(&run->call.making, 0);
 	if (must_return(vcpu, result)) {
@@ -315,6 +339,25 @@ static u8 came_from(const struct dune_vcpu *vcpu)
 	return vcpu->rip == vcpu->config.call_from[1] ? DUNE_CALL_FROM(1) : 0;
 }
 
+/*
+ * Loaded, interrupts off.  The registers in user space stay DUNE_RUN's, at which the call does not look.  What is to be
+ * done in user mode is found before the guest's entry.
+ */
+static __always_inline bool make_at_once(struct dune_vcpu *vcpu, unsigned int nr, u64 allowed, u8 from)
+{
+	bool may;
+
+	/* A table that is not there is read by the other way. */
+	pagefault_disable();
+	may = is_allowed(allowed, nr, from);
+	pagefault_enable();
+	if (unlikely(!may))
+		return false;
+	WRITE_ONCE(vcpu->run->regs.rax, static_call(dune_dispatch)(task_pt_regs(current), nr));
+	made(vcpu->run);
+	return true;
+}
+
 int dune_call(struct dune_vcpu *vcpu, struct file *file)
 {
 	struct dune_run *run = vcpu->run;
@@ -332,6 +375,12 @@ int dune_call(struct dune_vcpu *vcpu, struct file *file)
 	if (dune_syscall_work() || vcpu->event_info || vcpu->fpu_is_ours || (by_syscall && !dune_is_canonical(rcx)))
 		return DUNE_EXIT_SYSCALL;
 
+	if (test_bit(nr, quick) && make_at_once(vcpu, nr, allowed, from)) {
+		if (by_syscall)
+			return_from_syscall(vcpu, rcx);
+		return 0;
+	}
+
 	dune_vcpu_park(vcpu);
 	WRITE_ONCE(run->call.making, nr + 1);
 	/* Who takes the bit or the table back, and looks here then, finds one or the other: doc/abi.md. */
@@ -340,11 +389,8 @@ int dune_call(struct dune_vcpu *vcpu, struct file *file)
 		WRITE_ONCE(run->call.making, 0);
 		return DUNE_CALL_REFUSED;
 	}
-	if (by_syscall) {
-		vcpu->rip = rcx;
-		vcpu->rflags = (READ_ONCE(run->regs.r11) & RFLAGS_GUEST) | X86_EFLAGS_FIXED;
-		vcpu->dirty |= VCPU_DIRTY_RIP | VCPU_DIRTY_RFLAGS;
-	}
+	if (by_syscall)
+		return_from_syscall(vcpu, rcx);
 	/* As long as the call takes, debuggers and core files find the guest behind it. */
 	dune_export_state(vcpu);
 	result = make(vcpu, file, nr, rsi, rdx);

@@ -2,6 +2,8 @@
 /*
  * Calls that DUNE_RUN makes itself: those that user space allows, of those that the module's own list has, and no
  * others, whatever a hostile run page says; and DUNE_RUN that becomes such a call.
+ *
+ *	calls [Y|N]	the module's parameter has this value at first
  */
 #include <asm/prctl.h>
 #include <fcntl.h>
@@ -201,6 +203,30 @@ static void check_seen(void)
 	snprintf(wanted, sizeof(wanted), "%#lx\n", (unsigned long)call_site);
 	CHECK(strstr(text, wanted), "/proc/thread-self/syscall: %s, expected ...%s", text, wanted);
 	close(fd);
+}
+
+/* Those that are made at once: DUNE_RUN goes on as itself, whatever is pending behind them. */
+static void check_at_once(void)
+{
+	const uint16_t numbers[] = {
+		SYS_getpid, SYS_gettid, SYS_getppid, SYS_getpgrp, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid,
+	};
+
+	memset(allowed, DUNE_CALL_FROM(0), sizeof(allowed));
+	for (unsigned int i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		const uint32_t made = vcpu.run->call.made;
+
+		load(numbers[i], 0, -1, -1, -1);
+		CHECK_EQUAL(run_to(SECOND), DUNE_EXIT_SYSCALL, "a call that is made at once");
+		CHECK(!came_as_call && at() == SECOND, "call %u: DUNE_RUN came back as it", numbers[i]);
+		CHECK_EQUAL(vcpu.run->regs.rax, syscall(numbers[i]), "the result of a call that is made at once");
+		CHECK_EQUAL(vcpu.run->call.made, made + 1, "calls made");
+	}
+	/* Where the table of what is allowed is not there yet, the other way reads it. */
+	load(SYS_getppid, 0, 0, 0, 0);
+	vcpu.run->call.allowed = (uintptr_t)mmap(NULL, RAW_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	comes_out(FIRST, "a table of zeroes that is not there yet");
+	munmap((void *)vcpu.run->call.allowed, RAW_PAGE);
 }
 
 /* ---- refused, whatever the run page says ---- */
@@ -405,12 +431,13 @@ static void check_closed(void)
 	CHECK_EQUAL(run(), -EBADF, "DUNE_RUN after that");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct dune_vcpu_config config;
 	char before[2];
 
 	module_get_parameter("calls", before);
+	CHECK(argc < 2 || before[0] == argv[1][0], "the parameter is %s, expected %s", before, argv[1]);
 	raw_open(&vm);
 	config = config_for_calls(0);
 	for (unsigned int bit = 47; bit < 64; bit++) {
@@ -423,6 +450,7 @@ int main(void)
 	module_set_parameter("calls", "1");
 	check_made();
 	check_seen();
+	check_at_once();
 	check_forbidden();
 	check_bad_tables();
 	check_switch();
