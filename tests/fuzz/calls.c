@@ -621,6 +621,9 @@ static void say_result(char mark, bool hide)
 	/* The structure is of one size only; a robust list is told to its thread only. */
 	if (checked && ((order.nr == SYS_openat2 && ret < 0) || order.nr == SYS_get_robust_list))
 		say(" refused\n");
+	/* Is there such a device? Each round's namespace of IPC has one with a number, and goes some time after it. */
+	else if (order.nr == SYS_ustat && (!ret || ret == -EFAULT || ret == -EINVAL))
+		say(" a device or none\n");
 	else if (error && (ret == -error || ret == -EFAULT || ret == -EBADF || ret == -EINVAL))
 		say(" refused\n");
 	else if (mark == '~' && is_chance(ret))

@@ -113,7 +113,7 @@ struct filter {
 	int from, to;
 	uint64_t room;		/* so many bytes may be written without a signal */
 	bool hidden;		/* the mapping that is described is libdune's */
-	char buffer[BUFFER_SIZE];
+	char buffer[BUFFER_SIZE + sizeof(uint64_t)];	/* what is behind the last newline is read, and ignored */
 };
 
 /* A line that begins with an address is about another mapping than the line before. */
@@ -134,19 +134,49 @@ static void look_at_line(struct filter *f, const char *line)
 		f->hidden = __dune_is_ours(address);
 }
 
-/* Keeps what of the first @size bytes of the buffer, whole lines, is to be seen; how much that is. */
+/* Behind the next newline from @at on; there is one.  Eight bytes at a time: a map can be megabytes. */
+static size_t end_of_line(const struct filter *f, size_t at)
+{
+	const uint64_t ones = ~0UL / 0xff;
+	uint64_t word, found;
+
+	for (;; at += sizeof(word)) {
+		__builtin_memcpy(&word, f->buffer + at, sizeof(word));
+		word ^= ones * '\n';
+		found = (word - ones) & ~word & ones << 7;	/* the lowest bit is that of the first zero */
+		if (found)
+			return at + __builtin_ctzl(found) / 8 + 1;
+	}
+}
+
+/* [from, end) of the buffer to the place @to, which is not behind it. */
+static size_t move_down(struct filter *f, size_t to, size_t from, size_t end)
+{
+	if (to == from)
+		return end;
+	while (from < end)
+		f->buffer[to++] = f->buffer[from++];
+	return to;
+}
+
+/*
+ * Keeps what of the first @size bytes of the buffer, whole lines, is to be seen; how much that is.  Most pieces have
+ * nothing of libdune's, and stay where they are.
+ */
 static size_t keep_lines(struct filter *f, size_t size)
 {
-	size_t kept = 0;
+	size_t kept = 0, shown = 0;	/* lines from @shown on are to be seen, or none, so far */
+	bool was_hidden;
 
-	for (size_t at = 0, end; at < size; at = end) {
-		for (end = at; f->buffer[end++] != '\n';)
-			;
+	for (size_t at = 0; at < size; at = end_of_line(f, at)) {
+		was_hidden = f->hidden;
 		look_at_line(f, f->buffer + at);
-		for (size_t i = at; i < end && !f->hidden; i++)
-			f->buffer[kept++] = f->buffer[i];
+		if (f->hidden && !was_hidden)
+			kept = move_down(f, kept, shown, at);
+		if (!f->hidden && was_hidden)
+			shown = at;
 	}
-	return kept;
+	return f->hidden ? kept : move_down(f, kept, shown, size);
 }
 
 static bool write_all(struct filter *f, size_t size)
@@ -177,8 +207,7 @@ static bool copy_lines(struct filter *f)
 		kept = keep_lines(f, lines);
 		if (!write_all(f, kept))
 			return false;
-		for (size_t i = lines; i < have; i++)
-			f->buffer[i - lines] = f->buffer[i];
+		move_down(f, 0, lines, have);
 		have -= lines;
 	}
 }
