@@ -7,6 +7,10 @@
  *	rings -- COMMAND [ARG...]
  *
  * is what that command takes from posix_spawn() to its end; its output goes to /dev/null (tests/bench/programs).
+ *
+ *	rings pages
+ *
+ * is how many pages a fork copies, and how large the child's page table is (doc/performance.md, "Memory").
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,6 +19,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -82,6 +87,66 @@ static int command(char **words)
 	return worst != 0;
 }
 
+#define TEXT		(1 << 20)
+
+/* The sum of what stands behind each @name, in KiB. */
+static long sum_of(const char *text, const char *name)
+{
+	long sum = 0;
+
+	while ((text = strstr(text, name))) {
+		text += strlen(name);
+		sum += strtol(text, NULL, 10);
+	}
+	return sum;
+}
+
+static void read_file(pid_t pid, const char *name, char *to)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY);
+	while ((n = read(fd, to, TEXT - 1)) > 0)
+		to += n;
+	*to = 0;
+	close(fd);
+}
+
+/*
+ * A page of the child's that is nobody else's was copied: either for it, or for the parent, which wrote to it first.
+ * What is written here goes to shared memory, but for the stack.
+ */
+static int pages(void)
+{
+	char *text = mmap(NULL, 4 * TEXT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int go[2];
+
+	if (text == MAP_FAILED || pipe(go))
+		return 1;
+	for (int i = 0; i < 3; i++) {	/* the first has more to prepare */
+		pid_t pid = fork();
+
+		if (!pid) {
+			char byte;
+
+			close(go[1]);
+			_exit(read(go[0], &byte, 1) == 1);
+		}
+		usleep(100000);		/* until it waits */
+		read_file(pid, "smaps", text);
+		read_file(pid, "status", text + 2 * TEXT);
+		printf("copied %ld pages, page table %ld KiB\n", sum_of(text, "\nPrivate_Dirty:") * 1024 / PAGE,
+		       sum_of(text + 2 * TEXT, "\nVmPTE:"));
+		fflush(stdout);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	char *started[] = { argv[0], "started", NULL };
@@ -96,7 +161,7 @@ int main(int argc, char **argv)
 	if (argc > 2)
 		return command(argv + 2);
 	if (argc > 1)
-		return 0;
+		return strcmp(argv[1], "pages") ? 0 : pages();
 	mkdir("/tmp/rings", 0700);
 	close(open(file, O_CREAT | O_WRONLY, 0600));
 	symlink("file", symbolic);
