@@ -195,12 +195,12 @@ $(T)/link/hello-installed: apps/hello/hello.c $(INSTALLED)/lib/pkgconfig/libdune
 	$(Q)$(CC) $(CFLAGS) -o $@ $< -Wl,-rpath,/opt/dune/lib \
 		$$(PKG_CONFIG_LIBDIR=$(INSTALLED)/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(T)/installed pkg-config --cflags --libs libdune)
 
-PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape watchee names climber refused)
+PLAIN_TESTS := $(addprefix $(T)/link/,where spinner respawn storm asan lsan instructions own-fault escape watchee names climber refused limited)
 GUEST_TESTS += $(PLAIN_TESTS)
 $(T)/link/spinner: CFLAGS += -fno-omit-frame-pointer
 $(T)/link/asan: CFLAGS += -fsanitize=address -O0 -Wno-use-after-free
 $(T)/link/lsan: CFLAGS += -fsanitize=leak -O1
-$(T)/link/escape $(T)/link/watchee $(T)/link/climber: CFLAGS += -pthread
+$(T)/link/escape $(T)/link/watchee $(T)/link/climber $(T)/link/limited: CFLAGS += -pthread
 $(PLAIN_TESTS): $(T)/link/%: tests/link/%.c tests/include/world.h
 	$(call say,TEST)
 	@mkdir -p $(@D)
