@@ -355,6 +355,8 @@ static __always_inline bool make_at_once(struct dune_vcpu *vcpu, unsigned int nr
 		return false;
 	WRITE_ONCE(vcpu->run->regs.rax, static_call(dune_dispatch)(task_pt_regs(current), nr));
 	made(vcpu->run);
+	/* It has had the kernel's data in its cache. */
+	vcpu->flush_l1d = true;
 	return true;
 }
 

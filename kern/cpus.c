@@ -41,10 +41,15 @@ static void disable_here(void *unused)
 	local_irq_restore(flags);
 }
 
+/* The module is not loaded where a CPU cannot be enabled; but one that comes later comes all the same, for all else. */
+static bool all_have_to = true;
+
 /* A state of CPUHP_AP_ONLINE_DYN: taken down before KVM's. */
 static int cpu_online_callback(unsigned int cpu)
 {
-	return enable_here();
+	int error = enable_here();
+
+	return all_have_to ? error : 0;
 }
 
 static int cpu_offline_callback(unsigned int cpu)
@@ -94,6 +99,7 @@ int dune_cpus_init(void)
 	if (error < 0)
 		return error;
 	cpu_state = error;
+	all_have_to = false;
 	error = register_pm_notifier(&pm_notifier);
 	if (error)
 		goto remove_state;

@@ -40,7 +40,8 @@ static long get_info(void __user *argument)
 
 static bool config_is_valid(const struct dune_vcpu_config *config)
 {
-	const u32 flags = DUNE_VCPU_STRICT | DUNE_VCPU_FOR_CHILD | DUNE_VCPU_CALL_BY_SYSCALL;
+	const u32 flags = DUNE_VCPU_STRICT | DUNE_VCPU_FOR_CHILD | DUNE_VCPU_CALL_BY_SYSCALL |
+			  DUNE_VCPU_CONFINES;
 
 	return !(config->flags & ~flags) && !config->index &&
 	       !memchr_inv(config->reserved, 0, sizeof(config->reserved)) && !(config->run & ~PAGE_MASK) &&

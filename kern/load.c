@@ -38,6 +38,8 @@ noinline void dune_barrier_between_vms(struct dune_vcpu *vcpu)
 	if (this_cpu_read(last_vm) != vcpu->vm->id) {
 		this_cpu_write(last_vm, vcpu->vm->id);
 		dune_ibpb();
+		if (unlikely(dune_spec.ibpb_fills_rsb))
+			dune_fill_rsb();
 	}
 }
 

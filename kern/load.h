@@ -34,8 +34,8 @@ static __always_inline void dune_vcpu_load(struct dune_vcpu *vcpu)
 static __always_inline void dune_vcpu_put(struct dune_vcpu *vcpu)
 {
 	static_call(dune_hw_vcpu_put)(vcpu);
-	if (static_branch_unlikely(&dune_spec_ibpb_user))
-		dune_ibpb();
+	if (static_branch_unlikely(&dune_spec_ibpb_user) && vcpu->config.flags & DUNE_VCPU_CONFINES)
+		dune_barrier_before_user();
 	local_irq_enable();
 }
 

@@ -20,20 +20,46 @@ DEFINE_STATIC_KEY_FALSE(dune_spec_ibpb_user);
 #define L1D_ORDER	4
 static unsigned long l1d_pages;
 
+/* What this kernel says of the CPU, and of its administrator's choices. */
+static void gather(struct dune_spec_facts *facts)
+{
+	*facts = (struct dune_spec_facts) {
+		.mitigations_off = cpu_mitigations_off(),
+		.bug_mds = dune_cpu_has_bug(X86_BUG_MDS),
+		.bug_taa = dune_cpu_has_bug(X86_BUG_TAA),
+		.bug_rfds = dune_cpu_has_bug(X86_BUG_RFDS),
+		.bug_tsa = dune_cpu_has_bug(X86_BUG_TSA),
+		.bug_mmio = dune_cpu_has_bug(X86_BUG_MMIO_STALE_DATA),
+		.bug_l1tf = dune_cpu_has_bug(X86_BUG_L1TF),
+		.bug_vmscape = dune_cpu_has_bug(X86_BUG_VMSCAPE),
+		.bug_ibpb_no_ret = dune_cpu_has_bug(X86_BUG_IBPB_NO_RET),
+		.verw_told = X86_FEATURE_CLEAR_CPU_BUF >= 0,
+		.verw = dune_cpu_has(X86_FEATURE_CLEAR_CPU_BUF) || dune_cpu_has(X86_FEATURE_CLEAR_CPU_BUF_VM),
+		.user_told = X86_FEATURE_IBPB_EXIT_TO_USER >= 0,
+		.user = dune_cpu_has(X86_FEATURE_IBPB_EXIT_TO_USER),
+		.kernel_ibrs = dune_cpu_has(X86_FEATURE_KERNEL_IBRS),
+		.has_ibpb = boot_cpu_has(X86_FEATURE_IBPB),
+		.use_ibpb = boot_cpu_has(X86_FEATURE_USE_IBPB),
+		.ibpb_on_exit = dune_cpu_has(X86_FEATURE_ENTRY_IBPB) || dune_cpu_has(X86_FEATURE_IBPB_ON_VMEXIT),
+		.has_flush_l1d = boot_cpu_has(X86_FEATURE_FLUSH_L1D),
+	};
+#ifdef DUNE_HAVE_MMIO_STALE_DATA_CLEAR
+	facts->mmio_told = true;
+	facts->mmio = static_branch_unlikely(&mmio_stale_data_clear);
+#endif
+#ifdef DUNE_HAVE_L1TF_MITIGATION
+	facts->l1tf_told = true;
+	facts->l1tf = l1tf_mitigation != L1TF_MITIGATION_OFF;
+#endif
+}
+
 int dune_spec_init(void)
 {
 	struct dune_spec *spec = &dune_spec;
+	struct dune_spec_facts facts;
 
-	if (cpu_mitigations_off())
-		return 0;
-	spec->verw = dune_cpu_has_bug(X86_BUG_MDS) || dune_cpu_has_bug(X86_BUG_TAA) ||
-		     dune_cpu_has_bug(X86_BUG_MMIO_STALE_DATA) || dune_cpu_has_bug(X86_BUG_RFDS) ||
-		     dune_cpu_has_bug(X86_BUG_TSA);
-	spec->flush_l1d = dune_cpu_has_bug(X86_BUG_L1TF);
-	spec->flush_l1d_by_msr = boot_cpu_has(X86_FEATURE_FLUSH_L1D);
-	spec->ibrs = dune_cpu_has(X86_FEATURE_KERNEL_IBRS);
-	spec->ibpb = boot_cpu_has(X86_FEATURE_IBPB);
-	spec->ibpb_user = spec->ibpb && dune_cpu_has_bug(X86_BUG_VMSCAPE);
+	gather(&facts);
+	dune_spec_choose(&facts, spec);
 	if (spec->flush_l1d && !spec->flush_l1d_by_msr) {
 		l1d_pages = __get_free_pages(GFP_KERNEL | __GFP_ZERO, L1D_ORDER);
 		if (!l1d_pages)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Speculation: what is done against which bug of the CPU.  The guest is treated as KVM
+ * Speculation: what is done against which bug of the CPU (choice.h).  The guest is treated as KVM
  * treats one.  Filling the RSB and the loop against branch-history injection
  * are in vmenter.S.
  */
@@ -13,16 +13,8 @@
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
 
+#include "choice.h"
 #include "msr.h"
-
-struct dune_spec {
-	bool verw;		/* MDS, TAA, MMIO, RFDS, TSA: clear the CPU's buffers before entry */
-	bool flush_l1d;		/* L1TF: the guest writes its own page tables, so EPT alone does not stop it */
-	bool flush_l1d_by_msr;	/* ... and the CPU has a command for it */
-	bool ibrs;		/* KERNEL_IBRS: write SPEC_CTRL again after each exit */
-	bool ibpb;		/* between guests of different processes */
-	bool ibpb_user;		/* VMSCAPE: between the guest and its own process's user mode */
-};
 
 extern struct dune_spec dune_spec;
 
@@ -35,6 +27,7 @@ DECLARE_STATIC_KEY_FALSE(dune_spec_ibpb_user);
 int dune_spec_init(void);
 void dune_spec_exit(void);
 void dune_flush_l1d(void);
+void dune_fill_rsb(void);	/* rsb.S */
 
 static __always_inline void dune_restore_spec_ctrl(void)
 {
@@ -45,6 +38,16 @@ static __always_inline void dune_restore_spec_ctrl(void)
 static inline void dune_ibpb(void)
 {
 	write_msr(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+}
+
+/* The kernel does it once, before this CPU is in user mode the next time; where it cannot be told, it is done now. */
+static inline void dune_barrier_before_user(void)
+{
+#ifdef DUNE_HAVE_X86_IBPB_EXIT_TO_USER
+	this_cpu_write(x86_ibpb_exit_to_user, true);
+#else
+	dune_ibpb();
+#endif
 }
 
 #endif

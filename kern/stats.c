@@ -85,9 +85,10 @@ DEFINE_SHOW_ATTRIBUTE(stats);
 
 static int speculation_show(struct seq_file *file, void *unused)
 {
-	seq_printf(file, "verw %d\nflush_l1d %d\nflush_l1d_by_msr %d\nibrs %d\nibpb %d\nibpb_user %d\nrsb_fill %d\n",
+	seq_printf(file, "verw %d\nflush_l1d %d\nflush_l1d_by_msr %d\nibrs %d\n"
+		   "ibpb %d\nibpb_fills_rsb %d\nibpb_user %d\nrsb_fill %d\n",
 		   dune_spec.verw, dune_spec.flush_l1d, dune_spec.flush_l1d_by_msr,
-		   dune_spec.ibrs, dune_spec.ibpb, dune_spec.ibpb_user,
+		   dune_spec.ibrs, dune_spec.ibpb, dune_spec.ibpb_fills_rsb, dune_spec.ibpb_user,
 		   dune_cpu_has(X86_FEATURE_RSB_VMEXIT));
 	return 0;
 }

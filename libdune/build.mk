@@ -86,7 +86,7 @@ LOADER_OBJ := $(addprefix $(B)/pic/libdune/launch/,begin.o image.o start.o envir
 LAUNCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,preload.o alone.o) $(LOADER_OBJ)
 # What programs are linked with that watch others (dune-ring3.h): the same as a loader, and an ordinary program's code.
 WATCH_OBJ := $(addprefix $(B)/pic/libdune/launch/,watched.o names.o) $(LOADER_OBJ)
-FIND_OBJ := $(addprefix $(B)/pic/libdune/launch/,find.o sealed.o watch.o)
+FIND_OBJ := $(addprefix $(B)/pic/libdune/launch/,find.o leak.o sealed.o watch.o)
 LIBS += $(B)/lib/dune-preload.so $(B)/lib/libdune-ring3.a $(B)/lib/pkgconfig/libdune-ring3.pc
 $(LAUNCH_OBJ) $(WATCH_OBJ): CPPFLAGS += $(LIBDUNE_CPPFLAGS)
 $(LAUNCH_OBJ) $(WATCH_OBJ): CFLAGS += $(LIBDUNE_CFLAGS)

@@ -85,12 +85,13 @@ UNIT_TESTS += $(T)/limit
 $(T)/unit/test_clock: scripts/testbed.d/clock.c
 
 # Pure parts of kern/, with stand-ins for the kernel's headers.
-KERN_UNITS := $(T)/unit/test_tdp $(T)/unit/test_granule
+KERN_UNITS := $(T)/unit/test_tdp $(T)/unit/test_granule $(T)/unit/test_choice
 $(KERN_UNITS): CPPFLAGS += -Itests/unit/stubs
 $(KERN_UNITS): CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
 $(KERN_UNITS): tests/unit/stubs/memory.c
 $(T)/unit/test_tdp: kern/mmu/tdp.c kern/vmx/ept.c kern/svm/npt.c
 $(T)/unit/test_granule: kern/mmu/granule.c
+$(T)/unit/test_choice: kern/choice.c
 
 $(T)/unit/test_bench_check: bench/check.c
 

@@ -148,6 +148,7 @@ int main(int argc, char **argv)
 	}
 	find_object(object);
 	if (check) {
+		__dune_launch_need_boundary();
 		loader = __dune_launch_seal(object, NULL, 0);
 		snprintf(setting, sizeof(setting), "%c%d", LOADER_CHECK, loader);
 		if (port >= 0)

@@ -22,10 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "launch/launch.h"
 #include "sandbox.h"
 
 #define PIPE_SIZE	(1 << 20)
-#define LINE_MAX	4096
+#define LINE_SIZE	4096
 
 static struct shared *all;
 
@@ -195,7 +196,7 @@ static void __attribute__((noreturn)) be_broker(const struct run *run, pid_t use
 /* ---- the process that the user has started ---- */
 
 struct lines {
-	char text[2 * LINE_MAX];
+	char text[2 * LINE_SIZE];
 	size_t length;
 };
 
@@ -312,6 +313,7 @@ int run_sandbox(const struct run *run)
 	all->soak = run->soak;
 	all->all = run->line;
 	all->log = run->line || run->log >= 0;
+	__dune_launch_need_boundary();
 	if (pipe2(log, O_CLOEXEC))
 		die("pipe(): %s", strerror(errno));
 	fcntl(log[1], F_SETPIPE_SZ, PIPE_SIZE);

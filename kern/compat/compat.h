@@ -81,8 +81,23 @@
 #ifndef X86_BUG_TSA
 #define X86_BUG_TSA			(-1)
 #endif
+#ifndef X86_BUG_IBPB_NO_RET
+#define X86_BUG_IBPB_NO_RET		(-1)
+#endif
 #ifndef X86_FEATURE_KERNEL_IBRS
 #define X86_FEATURE_KERNEL_IBRS		(-1)
+#endif
+#ifndef X86_FEATURE_CLEAR_CPU_BUF
+#define X86_FEATURE_CLEAR_CPU_BUF	(-1)
+#endif
+#ifndef X86_FEATURE_CLEAR_CPU_BUF_VM
+#define X86_FEATURE_CLEAR_CPU_BUF_VM	(-1)
+#endif
+#ifndef X86_FEATURE_IBPB_EXIT_TO_USER
+#define X86_FEATURE_IBPB_EXIT_TO_USER	(-1)
+#endif
+#ifndef X86_FEATURE_BUS_LOCK_DETECT
+#define X86_FEATURE_BUS_LOCK_DETECT	(-1)
 #endif
 #ifndef X86_FEATURE_XFD
 #define X86_FEATURE_XFD			(-1)

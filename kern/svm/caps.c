@@ -79,5 +79,7 @@ int svm_caps_read(void)
 	if (capacity & CAPACITY_MCOMMIT)
 		caps->intercept5 |= VMCB_I5_MCOMMIT;
 	caps->cr4_allowed = cr4_allowed();
+	if (boot_cpu_has(X86_FEATURE_XSAVES))
+		caps->host_xss = read_msr(MSR_IA32_XSS);
 	return 0;
 }

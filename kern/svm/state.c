@@ -59,6 +59,8 @@ static void write_empty(struct vmcb *vmcb)
 		.es = { .rights = 0x93, .limit = 0xffff },
 		.efer = EFER_SVME,
 		.cr0 = X86_CR0_ET,
+		/* Without it a machine check here would shut the machine down. */
+		.cr4 = native_read_cr4() & X86_CR4_MCE,
 		.dr6 = 0xffff0ff0,
 		.dr7 = 0x400,
 		.rflags = X86_EFLAGS_FIXED,
@@ -162,6 +164,17 @@ static noinline void load_tsc_ratio(struct svm_vcpu *svm)
 		write_msr(MSR_TSC_RATIO, TSC_RATIO_ONE);
 }
 
+/*
+ * VMRUN leaves DEBUGCTL as it is: the guest would be stopped at branches by what is the host's, or at its bus locks.
+ * The MSR is read only where it may have something in it.
+ */
+static __always_inline u64 read_debugctl(void)
+{
+	if (likely(!test_thread_flag(TIF_BLOCKSTEP) && !dune_cpu_has(X86_FEATURE_BUS_LOCK_DETECT)))
+		return 0;
+	return read_msr(MSR_IA32_DEBUGCTLMSR);
+}
+
 void svm_vcpu_load(struct dune_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
@@ -173,6 +186,7 @@ void svm_vcpu_load(struct dune_vcpu *vcpu)
 		load_tsc_aux(svm);
 	if (svm_caps.tsc_ratio)
 		load_tsc_ratio(svm);
+	svm->debugctl = read_debugctl();
 }
 
 void svm_vcpu_put(struct dune_vcpu *vcpu)

@@ -333,8 +333,29 @@ static __always_inline bool decode_exit(struct svm_vcpu *svm, struct dune_exit *
 
 /* ---- Round the guest --------------------------------------------------- */
 
+/*
+ * The guest's ring 0 can execute XSAVES and XRSTORS, although CPUID hides them, and no intercept stops it: with
+ * IA32_XSS at 0 they reach nothing of the host's (APM volume 4, "XRSTORS").
+ */
+static noinline void put_aside(const struct svm_vcpu *svm)
+{
+	if (svm_caps.host_xss)
+		write_msr(MSR_IA32_XSS, 0);
+	if (svm->debugctl)
+		write_msr(MSR_IA32_DEBUGCTLMSR, 0);
+}
+
+static noinline void take_back(const struct svm_vcpu *svm)
+{
+	if (svm_caps.host_xss)
+		write_msr(MSR_IA32_XSS, svm_caps.host_xss);
+	if (svm->debugctl)
+		write_msr(MSR_IA32_DEBUGCTLMSR, svm->debugctl);
+}
+
 static __always_inline bool enter(struct svm_vcpu *svm, u64 host_pa)
 {
+	bool aside = svm_caps.host_xss || svm->debugctl;
 	u32 pkru = 0;
 	bool ran;
 
@@ -344,11 +365,15 @@ static __always_inline bool enter(struct svm_vcpu *svm, u64 host_pa)
 	/* The guest has no CR4.PKE, but XRSTOR reaches PKRU all the same. */
 	if (cpu_feature_enabled(X86_FEATURE_OSPKE))
 		pkru = rdpkru();
+	if (unlikely(aside))
+		put_aside(svm);
 	dune_guest_enter_irqoff();
 	ran = svm_enter(&svm->vcpu.run->regs, svm->vmcb_pa, host_pa, dune_spec.verw ? SVM_ENTER_VERW : 0);
 	dune_restore_spec_ctrl();
 	dune_guest_exit_irqoff();
 	svm_restore_debug();
+	if (unlikely(aside))
+		take_back(svm);
 	if (cpu_feature_enabled(X86_FEATURE_OSPKE) && rdpkru() != pkru)
 		wrpkru(pkru);
 	return ran;

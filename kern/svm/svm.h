@@ -21,6 +21,7 @@ struct svm_caps {
 	bool rdpru;
 	u32 intercept5;		/* of the instructions that the CPU has */
 	u64 cr4_allowed;	/* bits that the guest may set */
+	u64 host_xss;		/* IA32_XSS, which the kernel sets once */
 };
 
 extern struct svm_caps svm_caps;
@@ -53,6 +54,7 @@ struct svm_vcpu {
 	bool foreign_tsc_ratio;
 	u64 tsc_aux;
 	u64 tsc_ratio;
+	u64 debugctl;			/* the host's, where it is not 0 */
 };
 
 static inline struct svm_vcpu *to_svm(struct dune_vcpu *vcpu)

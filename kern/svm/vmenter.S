@@ -9,6 +9,9 @@
 #include "../regs.S"
 #include "enter.h"
 
+#define ZEN4_BP_CFG		0xc001102e
+#define ZEN4_BP_CFG_REDUCE	(1 << 4)
+
 	.section .rodata
 verw_operand:
 	.word	__KERNEL_DS
@@ -91,6 +94,23 @@ SYM_FUNC_START(svm_enter)
 	xor	%edx, %edx
 	wrmsr
 .Libpb_done:
+#ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+	/*
+	 * SRSO where the kernel leaves it to a bit that KVM sets on the CPUs on which its guests run: an IBPB where it
+	 * is not set.  (Linux's hw-vuln/srso.rst; the feature is there only if that is the kernel's choice.)
+	 */
+	ALTERNATIVE "jmp .Lreduced", "", X86_FEATURE_SRSO_BP_SPEC_REDUCE
+	mov	$ZEN4_BP_CFG, %ecx
+	rdmsr
+	test	$ZEN4_BP_CFG_REDUCE, %eax
+	jnz	.Lset
+	mov	$MSR_IA32_PRED_CMD, %ecx
+	mov	$PRED_CMD_IBPB, %eax
+	xor	%edx, %edx
+	wrmsr
+.Lset:	lfence					/* nor by a jump that is predicted wrongly */
+.Lreduced:
+#endif
 
 2:	stgi
 3:	mov	%r8d, %eax

@@ -374,7 +374,8 @@ HOT int __dune_engine_create(struct vcpu *v, const struct vcpu_config *config)
 	struct dune_run *run = run_of(v);
 	struct dune_vcpu_config arg = {
 		.flags = (config->strict ? DUNE_VCPU_STRICT : 0) | (config->for_child ? DUNE_VCPU_FOR_CHILD : 0) |
-			 (config->stub_is_left ? DUNE_VCPU_CALL_BY_SYSCALL : 0),
+			 (config->stub_is_left ? DUNE_VCPU_CALL_BY_SYSCALL : 0) |
+			 (config->confines ? DUNE_VCPU_CONFINES : 0),
 		.cr3 = config->cr3,
 		.gdt_base = (unsigned long)run->gdt,
 		.gdt_limit = sizeof(run->gdt) - 1,

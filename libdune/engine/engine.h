@@ -181,6 +181,7 @@ struct vcpu_config {
 	bool for_child;			/* the thread that first runs it may not exist yet */
 	/* a call that comes from the stub at @lstar goes on as behind SYSCALL, in ring 0; else in the stub */
 	bool stub_is_left;
+	bool confines;			/* what runs in the guest is not trusted */
 	/* nothing is at v->page, and nothing is to be replaced there; a filter sees it */
 	bool page_is_free;
 };

@@ -64,6 +64,7 @@ HOT int __dune_vcpu_create(struct dune_thread *t, bool for_child)
 		.strict = option(DUNE_OPT_STRICT),
 		.for_child = for_child,
 		.stub_is_left = !__dune_process.ring3,
+		.confines = __dune_process.check,
 		.page_is_free = page_is_free,
 	};
 	uint32_t before = t->vcpu.index;

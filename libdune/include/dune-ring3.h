@@ -125,6 +125,12 @@ int dune_ring3_run(const struct dune_ring3_options *options, const struct dune_r
  */
 void *dune_ring3_share(size_t size);
 
+/*
+ * The name of a bug by which, on this CPU, the program can read the callbacks' memory by speculation; NULL: there is
+ * none, or the administrator has switched off what Linux does against it.  It cannot change that memory in any case.
+ */
+const char *dune_ring3_leak(void);
+
 static inline void dune_ring3_want(uint64_t calls[DUNE_RING3_CALLS / 64], unsigned int nr)
 {
 	calls[nr / 64] |= (uint64_t)1 << nr % 64;

@@ -53,6 +53,9 @@ void __dune_launch_environment(const char *object, const char *beside);
 /* The arguments that @object is to be started with, as a loader; @setting: what follows the descriptor's number. */
 char **__dune_launch_args(const char *object, const char *name, const struct program *program, char **args,
 			  const char *setting);
+/* leak.c: goes on where this CPU keeps what ring 0 has from ring 3, or its user has asked for it all the same. */
+#define DUNE_LEAKY_CPU_VARIABLE	"DUNE_LEAKY_CPU"
+void __dune_launch_need_boundary(void);
 /* As execv(); @loader: a descriptor of what is to be executed instead of @path, or -1. */
 void __dune_launch_exec(const char *path, int loader, char **argv);
 

@@ -18,7 +18,7 @@
  * Raised when a new user would go wrong with an older module, or an old one with a newer module: libdune refuses any
  * version but its own, and says so.
  */
-#define DUNE_ABI_VERSION	5
+#define DUNE_ABI_VERSION	6
 
 /* Bytes of virtual and of guest-physical address space in one granule. */
 #define DUNE_GRANULE_SHIFT	30
@@ -73,6 +73,12 @@ struct dune_info {
 
 /* A call that is made inside, and came from call_from[0], goes on at RCX, with R11 as RFLAGS: as SYSCALL left them. */
 #define DUNE_VCPU_CALL_BY_SYSCALL	(1U << 2)
+
+/*
+ * User space confines what runs in the guest: of what that makes the CPU predict nothing is left when DUNE_RUN comes
+ * back (VMSCAPE, on CPUs that have it, and as the administrator chooses).  Without it the two trust each other.
+ */
+#define DUNE_VCPU_CONFINES	(1U << 3)
 
 /* Linear addresses are the guest's; each must be canonical. */
 struct dune_vcpu_config {
