@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # libdune: build/lib/libdune.a, build/lib/libdune.so, build/lib/pkgconfig/libdune.pc; libdune-elf is the part with
-# libelf
+# libelf, libdune-gc that with libgc
 
 LIBDUNE_VERSION := 1.0
 LIBDUNE_SONAME := libdune.so.$(basename $(LIBDUNE_VERSION))
@@ -52,14 +52,24 @@ $(LIBDUNE_OFFSETS): libdune/asm-offsets.c $(wildcard libdune/*/*.h libdune/inclu
 LIBDUNE_ELF := $(if $(shell echo '#include <libelf.h>' | $(CC) -E - 2>&1 >/dev/null),,$(addprefix $(B)/pic/libdune/,api/elf.o compat/segment.o))
 $(LIBDUNE_ELF): CPPFLAGS += -Ilibdune
 
+# With libgc and the C library: in a library of its own alone.
+LIBDUNE_GC := $(if $(shell echo '#include <gc/gc.h>' | $(CC) -E - 2>&1 >/dev/null),,$(B)/pic/libdune/api/gc.o)
+
 LIBS += $(B)/lib/libdune.a $(B)/lib/libdune.so $(B)/lib/pkgconfig/libdune.pc
 LIBS += $(if $(LIBDUNE_ELF),$(B)/lib/libdune-elf.a $(B)/lib/pkgconfig/libdune-elf.pc)
+LIBS += $(if $(LIBDUNE_GC),$(B)/lib/libdune-gc.a $(B)/lib/pkgconfig/libdune-gc.pc)
 
 $(B)/lib/libdune.a: $(LIBDUNE_OBJ) $(LIBDUNE_ELF)
 $(B)/lib/libdune-elf.a: $(LIBDUNE_ELF)
 $(B)/lib/libdune.a $(B)/lib/libdune-elf.a:
 	$(call say,AR)
 	$(if $(LIBDUNE_ELF),,@echo '  without dune_elf_...(): there is no libelf.h (libelf-dev)')
+	@mkdir -p $(@D)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/lib/libdune-gc.a: $(LIBDUNE_GC)
+	$(call say,AR)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^

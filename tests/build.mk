@@ -60,6 +60,8 @@ $(T)/check/%: tests/check/%.c libdune/base/syscalls.c
 $(T)/check/%: CPPFLAGS += -Ilibdune
 
 $(T)/guest/elf: LDLIBS += -lelf -lz
+$(T)/guest/gc: $(B)/lib/libdune-gc.a
+$(T)/guest/gc: LDLIBS += $(LIBDUNE_A) -lgc
 
 # Guests made directly on the ABI.
 RAW_TESTS := $(filter $(T)/abi/% $(T)/guest/hostile-% $(T)/guest/cpu-% $(T)/guest/life-kvm,$(GUEST_TESTS))
