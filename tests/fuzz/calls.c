@@ -272,7 +272,7 @@ static const struct call {
 	C(preadv2, "fpnnnn") C(pwritev2, "fpnnnn") C(statx, "fannp") C(pidfd_send_signal, "fgpn")
 	C(close_range, "ffn") C(openat2, "faps") C(faccessat2, "fann") C(execve, "app") C(wait4, "?wpnp")
 	C(waitid, "nwpnp") C(rt_sigtimedwait, "~ppps") C(rt_sigqueueinfo, "wgp") C(rt_sigsuspend, "ps") C(pause, "")
-	C(alarm, "n") C(clock_nanosleep, "~nnpp") C(restart_syscall, "") C(vhangup, "")
+	C(alarm, "?n") C(clock_nanosleep, "~nnpp") C(restart_syscall, "") C(vhangup, "")
 	C(personality, "n") C(iopl, "n") C(ioperm, "nnn") C(mlockall, "n") C(munlockall, "") C(membarrier, "nnn")
 	C(clone, "cnpppp") C(clone, "cnpppp") C(clone3, "cps") C(fork, "c") C(vfork, "c")
 	C(pkey_mprotect, "rlnn") C(pkey_free, "n") C(mbind, "rlnpnn") C(remap_file_pages, "rlnnn") C(shmat, "?npn")
