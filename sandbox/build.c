@@ -386,7 +386,7 @@ bool policy_call_number(const char *name, unsigned int *nr)
 		return true;
 	}
 	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!strcmp(names[i].name, name)) {
+		if (*names[i].name == *name && !strcmp(names[i].name, name)) {
 			*nr = names[i].nr;
 			return true;
 		}

@@ -89,11 +89,11 @@ static void end_all_children(void)
 	for (;;) {
 		pid_t child;
 
-		kill_children();
 		while ((child = waitpid(-1, NULL, WNOHANG)) > 0)
 			;
 		if (child < 0 && errno == ECHILD)
 			return;
+		kill_children();
 		nanosleep(&moment, NULL);
 	}
 }

@@ -8,6 +8,7 @@
  *
  * An ordinary program's code, with the C library.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -28,7 +29,8 @@
 #define F_SEAL_EXEC	0x20
 #endif
 
-#define SEALS	(F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+/* Nobody has it mapped to write it.  For F_SEAL_WRITE the kernel would wait until no CPU has its pages in a list. */
+#define SEALS	(F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define FLAGS	(MFD_CLOEXEC | MFD_ALLOW_SEALING)
 
 /* Linux 6.3 is to be told that it will be executed, and can keep it so. */
@@ -49,19 +51,37 @@ static int new_image(int *seals)
 	return fd;
 }
 
+/* Where the last segment ends that is loaded: what is behind it is for debuggers, and most of the file. */
+static off_t loaded_size(int file)
+{
+	Elf64_Ehdr header;
+	Elf64_Phdr segment;
+	off_t size = 0;
+
+	if (pread(file, &header, sizeof(header), 0) != sizeof(header))
+		return 0;
+	for (int i = 0; i < header.e_phnum; i++) {
+		if (pread(file, &segment, sizeof(segment), header.e_phoff + i * sizeof(segment)) != sizeof(segment))
+			return 0;
+		if (segment.p_type == PT_LOAD && (off_t)(segment.p_offset + segment.p_filesz) > size)
+			size = segment.p_offset + segment.p_filesz;
+	}
+	return size;
+}
+
 static int make_image(const char *object)
 {
 	int from = open(object, O_RDONLY | O_CLOEXEC), seals, to;
-	struct stat st;
-	off_t done = 0;
+	off_t done = 0, size;
 	bool whole;
 
-	if (from < 0 || fstat(from, &st))
+	if (from < 0)
 		__dune_launch_die(LAUNCH_FAILED, "%s: %s", object, strerror(errno));
+	size = loaded_size(from);
 	to = new_image(&seals);
-	while (done < st.st_size && sendfile(to, from, &done, st.st_size - done) > 0)
+	while (done < size && sendfile(to, from, &done, size - done) > 0)
 		;
-	whole = done == st.st_size;
+	whole = size && done == size;
 	/* Any user that the program becomes is to execute and read it: else its memory would be hidden from him. */
 	if (!whole || fchmod(to, 0555) || fcntl(to, F_ADD_SEALS, seals))
 		__dune_launch_die(LAUNCH_FAILED, "%s: it cannot be copied: %s", object,

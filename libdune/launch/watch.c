@@ -61,7 +61,7 @@ static bool keep_data(const void *from, size_t size)
 			return false;
 		done += n;
 	}
-	return data >= 0 && !fcntl(data, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	return data >= 0 && !fcntl(data, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
 }
 
 /* The file that this code is mapped from: where the dynamic linker was started, /proc/self/exe is that. */
