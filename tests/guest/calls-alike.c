@@ -32,7 +32,9 @@
 
 #define PAGE	4096UL
 #define TRIES	40
-#define WORLD	"/tmp/calls-alike"
+/* `..` of the one is the other: it is nobody else's whose mode and owner are changed. */
+#define ABOVE	"/tmp/calls-alike"
+#define WORLD	ABOVE "/world"
 
 /* ---- arguments ---- */
 
@@ -389,7 +391,7 @@ static void make_world(void)
 	struct sockaddr_un name = { AF_UNIX, WORLD "/listener" };
 	int ends[2];
 
-	DIE_UNLESS(!mkdir(WORLD, 0755) && !chdir(WORLD) && !mkdir("dir", 0755), WORLD);
+	DIE_UNLESS(!mkdir(ABOVE, 0755) && !mkdir(WORLD, 0755) && !chdir(WORLD) && !mkdir("dir", 0755), WORLD);
 	put(open("file", O_RDWR | O_CREAT, 0644), FD_FILE);
 	DIE_UNLESS(write(FD_FILE, "0123456789abcdef", 16) == 16 && lseek(FD_FILE, 3, SEEK_SET) == 3, "file");
 	put(open("dir/inner", O_RDWR | O_CREAT, 0600), FD_READ);
@@ -576,13 +578,14 @@ static void compare(const struct call *call, enum way way)
 int main(int argc, char **argv)
 {
 	unsigned int each = 1, tried = 0;
+	struct stat tmp, now;
 	char before[2];
 
 	if (argc > 1 + mode_precise)
 		each = atoi(argv[1 + mode_precise]);
 	module_get_parameter("calls", before);
 	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	DIE_UNLESS(s != MAP_FAILED, "mmap");
+	DIE_UNLESS(s != MAP_FAILED && !stat("/tmp", &tmp), "mmap");
 	for (unsigned int i = 0; i < NR_CALLS; i += each) {
 		memset(s, 0, sizeof(*s));
 		for (enum way way = WAY_OUTSIDE; way < WAYS; way++) {
@@ -598,7 +601,7 @@ int main(int argc, char **argv)
 				process(&calls[i], way);
 			status = watch(pid);
 			CHECK(!status, "%s, %s: status %#x in try %u", calls[i].name, way_names[way], status, s->at);
-			remove_folder(WORLD);
+			remove_folder(ABOVE);
 			made = module_counter("calls") - made;
 			CHECK(way != WAY_INSIDE || made, "%s: no call is made inside", calls[i].name);
 			if (way != WAY_OUTSIDE)
@@ -607,6 +610,8 @@ int main(int argc, char **argv)
 		tried++;
 	}
 	module_set_parameter("calls", before);
+	CHECK(!stat("/tmp", &now) && now.st_mode == tmp.st_mode && now.st_uid == tmp.st_uid &&
+	      now.st_gid == tmp.st_gid, "/tmp has mode %o, and had %o", now.st_mode, tmp.st_mode);
 	printf("%u calls, %u tries of each\n", tried, TRIES);
 	return check_result();
 }
