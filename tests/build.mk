@@ -228,7 +228,7 @@ $(WATCHERS): $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a $(B)/lib/pkgconfig/libd
 	$(Q)$(CC) -Wall -Wextra -Werror -g -o $@ $(filter %.c,$^) $$(PKG_CONFIG_LIBDIR=$(B)/lib/pkgconfig pkg-config --cflags --libs libdune-ring3)
 
 # Tests as ordinary programs, for dune-run: without the note that they have libdune.
-RING3_TESTS := $(addprefix $(T)/ring3/proc-,threads many crowd fork stopped signals killed every-instruction longjmp locks interrupts fault-storm frames beside storm calls timers tsc jobs listing maps dirty survivors ranges futex dispatch confined fd-limit seccomp ioctls links spawn)
+RING3_TESTS := $(addprefix $(T)/ring3/proc-,threads many crowd fork stopped signals killed every-instruction longjmp locks interrupts fault-storm frames beside storm calls timers tsc jobs listing maps dirty survivors ranges futex dispatch confined fd-limit seccomp ioctls links spawn lent)
 GUEST_TESTS += $(RING3_TESTS)
 $(RING3_TESTS): $(T)/ring3/%: $(T)/guest/%
 	@mkdir -p $(@D)

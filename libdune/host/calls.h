@@ -138,7 +138,8 @@ void __dune_call_state_clear(struct dune_thread *t);
  * bytes, which becomes what it is.  Its address; -errno, -E2BIG if there is never so much.
  */
 long __dune_call_memory_get(uint64_t *size);
-void __dune_call_memory_put(unsigned long at, uint64_t size);
+/* @t had it, and is perhaps dead: was it still its? */
+bool __dune_call_memory_put(const struct dune_thread *t, unsigned long at, uint64_t size);
 /* PRIVATE_COPY_IN and _OUT: 0, -EFAULT or CALL_AGAIN. */
 long __dune_copy_for_guest(struct dune_thread *t, uint64_t to, uint64_t from, uint64_t n);
 

@@ -13,6 +13,8 @@
 void __dune_thread_bury(struct dune_thread *t)
 {
 	__dune_exec_forget(t);
+	if (t->looked)
+		__dune_call_state_clear(t);
 	__dune_touch_forget(t);
 	__dune_thread_free(t);
 }

@@ -124,8 +124,11 @@ struct dune_thread *__dune_area_alloc(void)
 		return NULL;
 	area = slot_area(slot);
 	t = area_thread(area);
-	if (state == SLOT_CLEAN)
+	if (state == SLOT_CLEAN) {
+		if (t->lent)
+			memset((void *)(area + AREA_CALL), 0, AREA_COPIES - AREA_CALL);
 		memset(t, 0, sizeof(*t));
+	}
 	t->vcpu.page = area + AREA_ENGINE;
 	t->host_top = area + AREA_HOST_END;
 	t->trap_low = trap_low(area);
@@ -173,13 +176,18 @@ long __dune_area_lend(unsigned long *size)
 
 	if (!t)
 		return -ENOMEM;
+	t->lent = true;
 	*size = thread_area(t) + AREA_HOST_END - t->trap_low;
 	return t->trap_low;
 }
 
-void __dune_area_return(unsigned long address)
+/* Once its borrower is dead slot_claim() may have given it to another. */
+bool __dune_area_return(unsigned long address, uint32_t holder)
 {
-	__dune_thread_free(area_thread(address & -(unsigned long)AREA_SIZE));
+	uint32_t state = holder | HOLDER_HOST;
+
+	return __atomic_compare_exchange_n(__dune_thread_slot(area_thread(address & -(unsigned long)AREA_SIZE)),
+					   &state, SLOT_CLEAN, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 /* Have @nr areas for threads to come without a call of the kernel, as far as there is memory. */

@@ -216,6 +216,7 @@ struct dune_thread {
 	bool seen;			/* (h) a callback has seen this call, and is to see its result: callbacks.c */
 	bool in_callback;		/* (h) */
 	bool is_process;		/* (i) made without CLONE_THREAD, with its parent's memory */
+	bool lent;			/* (i) there is no thread: the area was copies of another's, which are there still */
 	uint32_t number;		/* (h) the kernel's, or 0: nobody has asked */
 	uint64_t tid_word;		/* (h) the kernel clears it at the thread's end: host/calls/tid.c */
 	uint32_t holder;		/* (i) what a lock that it has holds; 0: it is dead, and its area is free */
@@ -330,7 +331,8 @@ uint32_t *__dune_thread_slot(const struct dune_thread *t);
 void __dune_thread_made(const struct dune_thread *t);
 /* Memory in libdune's granule, whose size goes into *@size: its address, or -errno. */
 long __dune_area_lend(unsigned long *size);
-void __dune_area_return(unsigned long address);
+/* It was lent to the thread with the number @holder (dune_thread.holder), which may be dead: was it still its? */
+bool __dune_area_return(unsigned long address, uint32_t holder);
 bool __dune_thread_alone(struct dune_thread *t);
 /* The areas in use, the first one behind that of @t, which may be NULL; NULL: there is no more. */
 struct dune_thread *__dune_thread_after(const struct dune_thread *t);

@@ -374,9 +374,11 @@ void __dune_exec_end(struct dune_thread *t)
 /* The memory of an exec() in a process that still uses it: its parent's, after vfork. */
 void __dune_exec_forget(struct dune_thread *t)
 {
-	if (t->exec.memory)
-		__dune_call_memory_put((unsigned long)t->exec.memory, t->exec.size);
-	t->exec.memory = NULL;
+	void *const memory = t->exec.memory;
+
+	WRITE_ONCE(t->exec.memory, NULL);
+	if (memory)
+		__dune_call_memory_put(t, (unsigned long)memory, t->exec.size);
 }
 
 /*

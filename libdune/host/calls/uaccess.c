@@ -258,19 +258,19 @@ long __dune_call_memory_get(uint64_t *size)
 	if (is_error(at))
 		return at;
 	if (room < *size) {
-		__dune_area_return(at);
+		__dune_area_return(at, __dune_holder_host());
 		return -E2BIG;
 	}
 	*size = room;
 	return at;
 }
 
-void __dune_call_memory_put(unsigned long at, uint64_t size)
+bool __dune_call_memory_put(const struct dune_thread *t, unsigned long at, uint64_t size)
 {
 	if (__dune_process.check)
-		__dune_area_return(at);
-	else
-		dune_syscall2(__NR_munmap, at, size);
+		return __dune_area_return(at, t->holder);
+	dune_syscall2(__NR_munmap, at, size);
+	return true;
 }
 
 /* Not where a filter of the program's might forbid it. */
@@ -314,23 +314,33 @@ static struct copy *new_copy(struct call_state *s, uint64_t va, uint64_t n)
 	return c;
 }
 
-/* What has been made for the last call, also where that was abandoned. */
+/*
+ * What has been made for the last call, also where that was abandoned, or the thread was killed: each is forgotten
+ * first, for this one can be killed here too.  What a dead thread has borrowed may be another's by now, and then the
+ * rest of the list is not to be followed: it is found as this was.
+ */
 void __dune_call_state_clear(struct dune_thread *t)
 {
 	struct call_state *s = call_state(t);
+	struct chunk *chunk;
 
-	for (struct chunk *chunk = s->chunks, *next; chunk; chunk = next) {
-		next = chunk->next;
-		if (!region_state()->filtered)
-			__dune_call_memory_put((unsigned long)chunk, chunk->size);
+	while ((chunk = READ_ONCE(s->chunks))) {
+		struct chunk *const next = READ_ONCE(chunk->next);
+		const uint64_t size = READ_ONCE(chunk->size);
+
+		WRITE_ONCE(s->chunks, NULL);
+		if (!region_state()->filtered && !__dune_call_memory_put(t, (unsigned long)chunk, size))
+			break;
+		WRITE_ONCE(s->chunks, next);
 	}
-	for (unsigned int i = 0; i < s->nr_held; i++) {
-		__atomic_fetch_sub(&s->held[i]->ref, PAGE_HELD, __ATOMIC_RELAXED);
-		dune_page_put(s->held[i]);
+	while (s->nr_held) {
+		struct page *page = s->held[--s->nr_held];
+
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		__atomic_fetch_sub(&page->ref, PAGE_HELD, __ATOMIC_RELAXED);
+		dune_page_put(page);
 	}
-	s->chunks = NULL;
 	s->copies = NULL;
-	s->nr_held = 0;
 	s->moved = false;
 	s->free = thread_area(t) + AREA_COPIES;
 	s->end = thread_area(t) + AREA_COPIES_END;
