@@ -63,7 +63,8 @@ enum dune_ring3_begin {
 enum dune_ring3_access {
 	DUNE_RING3_LOOK = 1,	/* is it there, what is it: stat, access, readlink, chdir, O_PATH */
 	DUNE_RING3_READ = 2,	/* its content, names in it, extended attributes; watch it */
-	DUNE_RING3_WRITE = 4,	/* its content and attributes: truncate, chmod, chown, utimes, setxattr too */
+	DUNE_RING3_WRITE = 4,	/* its content and attributes: truncate, chmod, chown, utimes, setxattr too; connect
+				 * or send to the UNIX socket that it is */
 	DUNE_RING3_NAME = 8,	/* the name is made, removed or given to another file */
 	DUNE_RING3_EXECUTE = 16,	/* as a program, an interpreter or a dynamic linker */
 	/*

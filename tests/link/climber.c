@@ -4,18 +4,23 @@
  * that it is in.  Each is tried from /tmp/work, which the program may do with as it likes.
  *
  *	climber free|confined ROUNDS
+ *	climber serve
  *
- * free: each way must lead there, but for races, which take time.  confined: none may.
+ * free: each way must lead there, but for races, which take time.  confined: none may.  serve: takes what is sent to
+ * /tmp/secret/socket.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +38,145 @@ static int link_to(const char *target)
 {
 	unlink("way");
 	return symlink(target, "way");
+}
+
+/* ---- sockets ---- */
+
+#define SECRET_SOCKET	"/tmp/secret/socket"
+
+static int new_socket(int type)
+{
+	return socket(AF_UNIX, type, 0);
+}
+
+static struct sockaddr_un address_of(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	strncpy(a.sun_path, path, sizeof(a.sun_path) - 1);
+	return a;
+}
+
+static int bind_to(int fd, const char *path)
+{
+	const struct sockaddr_un a = address_of(path);
+
+	return bind(fd, (const struct sockaddr *)&a, sizeof(a));
+}
+
+static int connect_to(int fd, const char *path)
+{
+	const struct sockaddr_un a = address_of(path);
+
+	return connect(fd, (const struct sockaddr *)&a, sizeof(a));
+}
+
+static bool connects(const char *path)
+{
+	int fd = new_socket(SOCK_DGRAM);
+	bool done = !connect_to(fd, path);
+
+	close(fd);
+	return done;
+}
+
+static bool sends(const char *path, unsigned int messages)
+{
+	struct sockaddr_un a = address_of(path);
+	struct iovec v = { "text", 4 };
+	struct mmsghdr m[2] = { 0 };
+	int fd = new_socket(SOCK_DGRAM);
+	bool done;
+
+	for (int i = 0; i < 2; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_name = &a, .msg_namelen = sizeof(a), .msg_iov = &v,
+						.msg_iovlen = 1 };
+	done = messages == 0 ? sendto(fd, "text", 4, 0, (struct sockaddr *)&a, sizeof(a)) == 4 :
+	       messages == 1 ? sendmsg(fd, &m[0].msg_hdr, 0) == 4 :
+	       sendmmsg(fd, m, 2, 0) == 2 && m[0].msg_len == 4 && m[1].msg_len == 4;
+	close(fd);
+	return done;
+}
+
+static int serve(void)
+{
+	int fd = new_socket(SOCK_DGRAM);
+	char text[8];
+
+	if (bind_to(fd, SECRET_SOCKET))
+		return 1;
+	while (recv(fd, text, sizeof(text), 0) >= 0)
+		;
+	return 1;
+}
+
+static int listener;
+
+static void *accept_later(void *unused)
+{
+	usleep(100000);
+	while (accept(listener, NULL, NULL) >= 0)
+		;
+	return unused;
+}
+
+static void *receive_later(void *fd)
+{
+	char text[8];
+
+	usleep(100000);
+	for (int i = 0; i < 100; i++)
+		if (recv(*(int *)fd, text, sizeof(text), 0) != 4)
+			return fd;
+	return NULL;
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* What blocks outside does so here, until it can be done, or until a signal. */
+static const char *wrong_with_sockets(void)
+{
+	const struct sigaction action = { .sa_handler = on_alarm };
+	struct sockaddr_un a = address_of("own"), peer;
+	socklen_t length = sizeof(peer);
+	int fd, to = new_socket(SOCK_DGRAM), full;
+	pthread_t thread;
+	void *failed;
+
+	unlink("own");
+	unlink("full");
+	if (bind_to(to, "/tmp/work/own") || !bind_to(new_socket(SOCK_DGRAM), "own") || errno != EADDRINUSE)
+		return "bind";
+	pthread_create(&thread, NULL, receive_later, &to);
+	fd = new_socket(SOCK_DGRAM);
+	for (int i = 0; i < 100; i++)
+		if (sendto(fd, "text", 4, 0, (struct sockaddr *)&a, sizeof(a)) != 4)
+			return "sendto";
+	pthread_join(thread, &failed);
+	if (failed || connect_to(fd, "../work/own") || getpeername(fd, (struct sockaddr *)&peer, &length))
+		return "a datagram";
+	close(to);
+	if (!connect_to(fd, "own") || errno != ECONNREFUSED || !connect_to(fd, "none") || errno != ENOENT)
+		return "nobody";
+	listener = new_socket(SOCK_STREAM);
+	if (bind_to(listener, "full") || listen(listener, 0))
+		return "listen";
+	full = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
+	while (!connect_to(full, "full"))
+		full = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
+	if (errno != EAGAIN)
+		return "a listener that has enough";
+	fd = new_socket(SOCK_STREAM);
+	sigaction(SIGALRM, &action, NULL);
+	ualarm(50000, 50000);
+	if (!connect_to(fd, "full") || errno != EINTR)
+		return "a signal";
+	ualarm(0, 0);
+	pthread_create(&thread, NULL, accept_later, NULL);
+	return connect_to(fd, "full") || write(fd, "text", 4) != 4 ? "connect" : NULL;
 }
 
 /* ---- to read what is hidden ---- */
@@ -193,7 +337,62 @@ static bool by_script(void)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 7;
 }
 
+static bool by_connecting(void)
+{
+	return connects(SECRET_SOCKET);
+}
+
+static bool by_connecting_through_link(void)
+{
+	return !link_to(SECRET_SOCKET) && connects("way");
+}
+
+static bool by_connecting_to_descriptor(void)
+{
+	char path[64];
+	int fd = open(SECRET_SOCKET, O_PATH);
+	bool done;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	done = fd >= 0 && connects(path);
+	close(fd);
+	return done;
+}
+
+static bool by_sending(void)
+{
+	return sends("../secret/socket", 0);
+}
+
+static bool by_message(void)
+{
+	return !link_to("/tmp/secret") && sends("way/socket", 1);
+}
+
+static bool by_messages(void)
+{
+	return sends(SECRET_SOCKET, 2);
+}
+
 /* ---- to change what may only be read ---- */
+
+static bool by_binding(void)
+{
+	int fd = new_socket(SOCK_STREAM);
+	bool done = !bind_to(fd, "/tmp/ro/new") && !unlink("/tmp/ro/new");
+
+	close(fd);
+	return done;
+}
+
+static bool by_binding_through_folder(void)
+{
+	int fd = new_socket(SOCK_DGRAM);
+	bool done = !link_to("../ro") && !bind_to(fd, "way/new") && !unlink("/tmp/ro/new");
+
+	close(fd);
+	return done;
+}
 
 static bool by_writing(void)
 {
@@ -350,7 +549,8 @@ static const struct way {
 	WAY(by_making), WAY(by_making_through_link), WAY(by_unnamed), WAY(by_reopening), WAY(by_mode),
 	WAY(by_mode_of_descriptor), WAY(by_mode_of_link), WAY(by_owner), WAY(by_times), WAY(by_folder_made),
 	WAY(by_removing), WAY(by_second_name), WAY(by_second_name_of_descriptor), WAY(by_moving_in), WAY(by_link_made),
-	WAY(by_pipe_made),
+	WAY(by_pipe_made), WAY(by_connecting), WAY(by_connecting_through_link), WAY(by_connecting_to_descriptor),
+	WAY(by_sending), WAY(by_message), WAY(by_messages), WAY(by_binding), WAY(by_binding_through_folder),
 };
 
 /* ---- races ---- */
@@ -411,9 +611,34 @@ static void race_to_make(void)
 	mkdir("swap/made", 0700);
 }
 
+static bool secret_reached;
+
+static void race_to_connect(void)
+{
+	secret_reached |= connects("swap/socket");
+}
+
+static void race_to_bind(void)
+{
+	int fd = new_socket(SOCK_DGRAM);
+
+	bind_to(fd, "swap/bound");
+	close(fd);
+}
+
 static bool was_read(void)
 {
 	return secret_seen;
+}
+
+static bool was_reached(void)
+{
+	return secret_reached;
+}
+
+static bool is_bound(void)
+{
+	return !access("/tmp/ro/bound", F_OK);
 }
 
 static bool is_removed(void)
@@ -443,6 +668,8 @@ static const struct race {
 	{ "race_to_remove", "/tmp/ro", race_to_remove, is_removed },
 	{ "race_to_change", "/tmp/ro", race_to_change, is_changed },
 	{ "race_to_make", "/tmp/ro", race_to_make, is_made },
+	{ "race_to_connect", "/tmp/secret", race_to_connect, was_reached },
+	{ "race_to_bind", "/tmp/ro", race_to_bind, is_bound },
 };
 
 #define PATIENCE	100	/* how often that many rounds, until it is won */
@@ -467,12 +694,20 @@ int main(int argc, char **argv)
 {
 	const bool confined = argc > 2 && !strcmp(argv[1], "confined");
 	const long rounds = argc > 2 ? atol(argv[2]) : 0;
+	const char *what;
 	int wrong = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 2 && !strcmp(argv[1], "serve"))
+		return serve();
 	if (argc < 3 || chdir("/tmp/work"))
 		return 2;
 	mkdir("folder", 0755);
+	what = wrong_with_sockets();
+	if (what) {
+		printf("sockets: %s: %s\n", what, strerrorname_np(errno));
+		wrong++;
+	}
 	for (unsigned int i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		if (ways[i].go() == confined) {
 			printf("%s: %s\n", ways[i].name, confined ? "leads there" : strerrorname_np(errno));

@@ -9,14 +9,17 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -128,6 +131,30 @@ static int at_flags(void)
 	return (chance(2) ? AT_SYMLINK_NOFOLLOW : 0) | (chance(5) ? 0 : AT_EMPTY_PATH);
 }
 
+/* What is longer is cut off: no name of more than 89 bytes can be bound to where path() decides. */
+#define ADDRESS_MAX	80
+
+static socklen_t address_of(struct sockaddr_un *to, const char *path)
+{
+	size_t n = strlen(path);
+
+	n = n < ADDRESS_MAX ? n : ADDRESS_MAX;
+	*to = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(to->sun_path, path, n);
+	return offsetof(struct sockaddr_un, sun_path) + n;
+}
+
+static void say_sent(const char *path)
+{
+	struct sockaddr_un address;
+	socklen_t length = address_of(&address, path);
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	say("sendto", path, sendto(fd, "text", 4, MSG_DONTWAIT, (struct sockaddr *)&address, length));
+	say("connect", path, connect(fd, (struct sockaddr *)&address, length));
+	close(fd);
+}
+
 static void call(unsigned int which)
 {
 	char first[4096], second[4096], text[4096] = "";
@@ -136,6 +163,8 @@ static void call(unsigned int which)
 	const unsigned int open_flags = some_flags();
 	const struct timespec times[2] = { { 1000, 0 }, { 2000, 0 } };
 	struct open_how how = { .flags = open_flags & ~O_LARGEFILE, .mode = open_flags & O_CREAT ? 0644 : 0 };
+	struct sockaddr_un address;
+	socklen_t length;
 	struct statfs fs;
 	struct statx sx;
 	struct stat st;
@@ -266,6 +295,17 @@ static void call(unsigned int which)
 		printf("to %s: ", other);
 		say("linkat", path, linkat(folder, path, some_folder(), other, chance(2) ? AT_SYMLINK_FOLLOW : 0));
 		break;
+	case 34:
+		/* A socket that is bound, and goes away: its name stays. */
+		fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+		length = address_of(&address, path);
+		say("bind", path, bind(fd, (struct sockaddr *)&address, length));
+		say_sent(path);
+		close(fd);
+		break;
+	case 35:
+		say_sent(path);
+		break;
 	case 33:
 		fd = open("file", O_RDONLY);
 		if (fd >= 0) {
@@ -276,7 +316,7 @@ static void call(unsigned int which)
 	}
 }
 
-#define CALLS	34
+#define CALLS	36
 
 static void make(void)
 {

@@ -27,6 +27,9 @@
 #define VECTORS_MAX	1024	/* UIO_MAXIOV */
 #define STRINGS_MAX	(1UL << 20)
 
+/* What a callback may decide by is copied: no data of a file, which is longer, mostly. */
+#define SEEN_MAX	128
+
 /* ---- how much ---- */
 
 /*
@@ -215,8 +218,9 @@ static long place_vectors(struct access *a, uint64_t *pointer, uint64_t n, unsig
 static long place_message(struct access *a, struct message *m, unsigned int how)
 {
 	const unsigned int write = how & PLACE_WRITE;
+	const bool moves = !write && (a->t->seen || __dune_callback_asks());
 	long ret = __dune_place(a, &m->name, m->name_length < 0 ? 0 : m->name_length,
-				write | (a->t->seen && !write ? PLACE_MOVE : 0));
+				write | (moves && m->name_length <= SEEN_MAX ? PLACE_MOVE : 0));
 
 	if (!ret)
 		ret = __dune_place(a, &m->control, bytes_of(m->control_length, 1),
@@ -491,6 +495,12 @@ static bool opens(unsigned int nr)
 	return nr == __NR_open || nr == __NR_creat || nr == __NR_openat || nr == __NR_openat2;
 }
 
+/* An address of a UNIX socket, where a callback decides by it. */
+static bool is_address(unsigned int nr, unsigned int argument)
+{
+	return __dune_callback_asks() && __dune_path_in_address(nr, argument);
+}
+
 static bool by_name(unsigned int nr)
 {
 	return opens(nr) || (__dune_callback_asks() && __dune_path_known(nr));
@@ -511,9 +521,6 @@ static long check_argument(const struct dune_thread *t, const struct operand *o,
 	return !functions[t->output_nr] && out_of_bounds(value, o->with == NO_ARGUMENT ? 1 : count_of(o, args)) ?
 	       -ENOMEM : 0;
 }
-
-/* What a callback may decide by is copied: no data of a file, which is longer, mostly. */
-#define SEEN_MAX	128
 
 static long place_operand(struct access *a, const struct operand *o, struct arguments *args)
 {
@@ -576,7 +583,7 @@ static long place_operand(struct access *a, const struct operand *o, struct argu
 		return ret;
 	if (o->kind == KEPT)
 		return __dune_refuse_elsewhere(a, *pointer, size);
-	if (a->t->seen && o->kind == READ && size <= SEEN_MAX)
+	if ((a->t->seen || is_address(a->t->output_nr, o->arg)) && o->kind == READ && size <= SEEN_MAX)
 		how |= PLACE_MOVE;
 	ret = __dune_place(a, pointer, size, how);
 	if (!ret && size)
@@ -1160,6 +1167,9 @@ static bool is_copied(unsigned int nr)
 {
 	for_each_operand(o, call_of(nr))
 		if (o->moved || o->kind == MASK_AT || (1U << o->size & POINTERS))
+			return true;
+	for_each_operand(o, call_of(nr))
+		if (is_address(nr, o->arg))
 			return true;
 	return by_name(nr) && reads_string(nr);
 }

@@ -11,6 +11,8 @@
  * looks at a file, that is of no use: the program gets to see what it has open.  Where it changes something the
  * descriptor is put first where ring 3 reaches none, in a slot (ring3-header.h), and its path is looked at there.
  *
+ * The address of a UNIX socket is a path as well: the kernel gets one that leads through the slot.
+ *
  * What each call does is a row of the table below.  HR3.
  */
 #include <linux/fcntl.h>
@@ -19,10 +21,12 @@
 #include "host/callbacks.h"
 #include "host/calls/paths.h"
 #include "host/host.h"
+#include "host/signals.h"
 
 #define TRIES		16	/* names that are changed as often as that lead nowhere */
 #define W_OK		2
 #define IN_DONT_FOLLOW	0x02000000
+#define MSG_DONTWAIT	0x40
 #define FCHMODAT2	452	/* newer than the headers */
 
 /* ---- the table ---- */
@@ -36,6 +40,8 @@ enum how {
 	NAMES,		/* by a descriptor of its folder in a slot */
 	NAMES_TWO,
 	BY_DESCRIPTOR,	/* what a descriptor of the program's is open on is changed */
+	SENDS,		/* to the socket that an address names, or connects to it */
+	BINDS,		/* a socket to the name in an address */
 	PASSES,		/* it is no file that it names */
 };
 
@@ -138,6 +144,13 @@ static const struct row rows[NR_SYSCALLS] = {
 	ROW2(__NR_link, NONE, 0, NONE, 1, NONE, READ | WRITE | ENTRY, __NR_linkat, FD, NAME, FD2, NAME2, NOTHING),
 	ROW2(__NR_linkat, 0, 1, 2, 3, 4, READ | WRITE | ENTRY, __NR_linkat, FD, NAME, FD2, NAME2, NOTHING),
 
+	/* The arguments where the address is, or a message with one. */
+	ROW(__NR_connect, SENDS, WRITE, false, NONE, 1, NONE, 0, 0),
+	ROW(__NR_sendto, SENDS, WRITE, false, NONE, 4, NONE, 0, 0),
+	ROW(__NR_sendmsg, SENDS, WRITE, false, NONE, 1, NONE, 0, 0),
+	ROW(__NR_sendmmsg, SENDS, WRITE, false, NONE, 1, NONE, 0, 0),
+	ROW(__NR_bind, BINDS, ENTRY, true, NONE, 1, NONE, 0, 0),
+
 	ROW(__NR_mq_open, PASSES, 0, false, NONE, NONE, NONE, 0, 0),
 	ROW(__NR_mq_unlink, PASSES, 0, false, NONE, NONE, NONE, 0, 0),
 	/* Those of __dune_check(), which refuses them in its own way. */
@@ -152,6 +165,11 @@ static const struct row rows[NR_SYSCALLS] = {
 bool __dune_path_known(unsigned int nr)
 {
 	return rows[nr].how != NO_FILE;
+}
+
+bool __dune_path_in_address(unsigned int nr, unsigned int argument)
+{
+	return (rows[nr].how == SENDS || rows[nr].how == BINDS) && rows[nr].path == (int)argument;
 }
 
 bool __dune_path_decides(unsigned int nr)
@@ -376,7 +394,8 @@ struct asked {
 	const struct row *row;
 	unsigned int access;
 	struct use use;
-	struct file *file;
+	const struct message *message;	/* SENDS: what goes to the address */
+	unsigned int flags;		/* ... and how */
 };
 
 typedef long (*act_fn)(struct asked *a, struct file *f);
@@ -730,6 +749,211 @@ long __dune_path_executes(struct dune_thread *t, int dirfd, const char *path, lo
 	return ret ? ret : error;
 }
 
+/* ---- UNIX sockets ---- */
+
+#define AF_UNIX		1
+#define SOL_SOCKET	1
+#define SO_SNDTIMEO	21
+#define UNIX_PATH_MAX	108
+
+struct unix_address {
+	uint16_t family;
+	char path[UNIX_PATH_MAX];
+};
+
+#define UNIX_PATH_AT	offsetof(struct unix_address, path)
+
+/*
+ * The path in the address of @length bytes at @at, without a NUL behind it perhaps.  0: it has none, or the kernel
+ * refuses it.  What is a copy of libdune's no thread changes; there is one of each that can have a path.
+ */
+static long path_in_address(uint64_t at, int64_t length, char path[UNIX_PATH_MAX + 1])
+{
+	const struct unix_address *address = (const struct unix_address *)at;
+	int64_t n = 0;
+
+	if (!at || length <= (int64_t)UNIX_PATH_AT || length > (int64_t)sizeof(*address))
+		return 0;
+	if (!out_of_bounds(at, length))
+		return -EFAULT;
+	if (address->family != AF_UNIX)
+		return 0;
+	for (; n < length - (int64_t)UNIX_PATH_AT && address->path[n]; n++)
+		path[n] = address->path[n];
+	path[n] = '\0';
+	return n;
+}
+
+/* The slot, or the name in it; its length.  -ENAMETOOLONG */
+static long slot_address(struct unix_address *address, const char *name)
+{
+	char link[NUMBER_SIZE];
+	const char *from = __dune_name_descriptor(link, "/proc/self/fd/", slot_number(0));
+	size_t n = 0;
+
+	*address = (struct unix_address){ .family = AF_UNIX };
+	while (*from)
+		address->path[n++] = *from++;
+	if (name)
+		address->path[n++] = '/';
+	for (; name && *name; name++) {
+		if (n == UNIX_PATH_MAX)
+			return -ENAMETOOLONG;
+		address->path[n++] = *name;
+	}
+	return UNIX_PATH_AT + n;
+}
+
+static long make_binding(struct asked *a, struct file *f)
+{
+	struct unix_address address;
+	long ret;
+
+	word_lock(slots_lock(), __dune_holder_host());
+	ret = pin(f, 0);
+	if (!ret)
+		ret = slot_address(&address, f->last);
+	if (!is_error(ret))
+		ret = dune_syscall3(__NR_bind, a->r->rdi, &address, ret);
+	word_unlock(slots_lock());
+	return ret;
+}
+
+/* A moment, and no longer, for the slot is needed: where nobody accepts it waits for that. */
+static long connect_soon(int fd, const struct unix_address *address, unsigned int length)
+{
+	const uint64_t moment[2] = { 0, ENGINE_YIELD_MAX };	/* struct timeval */
+	uint64_t limit[2];
+	uint32_t size = sizeof(limit);
+	bool limited = !dune_syscall5(__NR_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, limit, &size) &&
+		       !dune_syscall5(__NR_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, moment, sizeof(moment));
+	long ret = dune_syscall3(__NR_connect, fd, address, length);
+
+	if (limited)
+		dune_syscall5(__NR_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, limit, sizeof(limit));
+	return ret;
+}
+
+static long send_there(struct asked *a, struct file *f)
+{
+	const int fd = a->r->rdi;
+	struct unix_address address;
+	struct message message;
+	long ret;
+
+	word_lock(slots_lock(), __dune_holder_host());
+	ret = f->found == FOUND_DESCRIPTOR ? pin_descriptor(a->t, f->fd, 0, a->access) : pin(f, 0);
+	if (!ret)
+		ret = slot_address(&address, NULL);
+	if (!is_error(ret) && a->message) {
+		message = *a->message;
+		message.name = (uint64_t)&address;
+		message.name_length = ret;
+		ret = dune_syscall3(__NR_sendmsg, fd, &message, a->flags | MSG_DONTWAIT);
+	} else if (!is_error(ret)) {
+		ret = connect_soon(fd, &address, ret);
+	}
+	word_unlock(slots_lock());
+	return ret;
+}
+
+/*
+ * The kernel has not waited, or not for long.  The program is to, if it has not said otherwise: it makes the call again
+ * after a moment, but for a signal, which interrupts it.
+ */
+static long wait_perhaps(struct asked *a, long ret)
+{
+	if (ret != -EAGAIN || a->flags & MSG_DONTWAIT ||
+	    dune_syscall3(__NR_fcntl, a->r->rdi, F_GETFL, 0) & O_NONBLOCK)
+		return ret;
+	if (a->message)
+		__dune_engine_yield(ENGINE_YIELD_MAX, NULL);
+	if (READ_ONCE(a->t->deferred))
+		return -EINTR;
+	__dune_call_again(a->t);
+	return CALL_AGAIN;
+}
+
+/* FORWARD_CALL: the address at @at names no file. */
+static long with_address(struct asked *a, struct file *f, uint64_t at, int64_t length, act_fn act)
+{
+	char path[UNIX_PATH_MAX + 1];
+	long ret = path_in_address(at, length, path);
+
+	if (is_error(ret))
+		return ret;
+	if (!ret)
+		return FORWARD_CALL;
+	f->follow = true;
+	ret = __dune_path_set(f, AT_FDCWD, path);
+	return ret ? ret : with_file(a, f, a->access, act);
+}
+
+static long send_message(struct asked *a, struct file *f, const struct message *m)
+{
+	a->message = m;
+	return with_address(a, f, m->name, m->name_length, send_there);
+}
+
+/* One after the other, from the first one on whose address names a file. */
+static long send_messages(struct asked *a, struct file *f)
+{
+	struct counted_message *m = (struct counted_message *)a->r->rsi;
+	const uint64_t n = (uint32_t)a->r->rdx < MESSAGES_MAX ? (uint32_t)a->r->rdx : MESSAGES_MAX;
+	bool named = false;
+	long ret = 0;
+	uint64_t i;
+
+	for (i = 0; i < n && !named; i++) {
+		char path[UNIX_PATH_MAX + 1];
+
+		named = path_in_address(m[i].message.name, m[i].message.name_length, path);
+	}
+	if (!named)
+		return FORWARD_CALL;
+	for (i = 0; i < n && !is_error(ret); i++) {
+		ret = send_message(a, f, &m[i].message);
+		if (ret == FORWARD_CALL)
+			ret = dune_syscall3(__NR_sendmsg, a->r->rdi, &m[i].message, a->flags | MSG_DONTWAIT);
+		if (!is_error(ret))
+			m[i].length = ret;
+	}
+	return !is_error(ret) ? (long)i : i > 1 ? (long)i - 1 : ret;
+}
+
+static long socket_call(struct asked *a, struct file *f)
+{
+	const struct guest_regs *r = a->r;
+	const struct message m = { .name = r->r8, .name_length = r->r9, .vector = (uint64_t)&(struct vector){
+					   r->rsi, r->rdx }, .nr_vectors = 1 };
+	long ret;
+
+	switch (a->t->output_nr) {
+	case __NR_bind:
+		return with_address(a, f, r->rsi, (int)r->rdx, make_binding);
+	case __NR_connect:
+		ret = with_address(a, f, r->rsi, (int)r->rdx, send_there);
+		break;
+	case __NR_sendto:
+		a->flags = r->r10;
+		ret = send_message(a, f, &m);
+		break;
+	case __NR_sendmsg:
+		a->flags = r->rdx;
+		if (!r->rsi)
+			return FORWARD_CALL;
+		ret = send_message(a, f, (const struct message *)r->rsi);
+		break;
+	default:
+		a->flags = r->r10;
+		if (!r->rsi)
+			return FORWARD_CALL;
+		ret = send_messages(a, f);
+		break;
+	}
+	return wait_perhaps(a, ret);
+}
+
 /* ---- the call ---- */
 
 /* ROW2, where the first path is a file's. */
@@ -778,12 +1002,14 @@ long __dune_path_call(struct dune_thread *t, struct guest_regs *r)
 {
 	const struct row *row = &rows[t->output_nr];
 	struct asked a = { .t = t, .r = r, .row = row, .access = row->access };
-	struct file f = { .is_name = row->how == NAMES || row->how == NAMES_TWO };
+	struct file f = { .is_name = row->how == NAMES || row->how == NAMES_TWO || row->how == BINDS };
 	const uint64_t flags = argument_of(&a, row->flags, 0);
 	const char *path = (const char *)argument_of(&a, row->path, 0);
 	act_fn act = acts[row->how];
 	long ret;
 
+	if (row->how == SENDS || row->how == BINDS)
+		return socket_call(&a, &f);
 	if (row->how == OPENS)
 		return open_file(&a, &f);
 	if (row->how == BY_DESCRIPTOR)

@@ -55,6 +55,8 @@ long __dune_path_walk(struct file *file);
 
 /* Is it known what files @nr names, if it names any; and is it __dune_path_call() that makes it? */
 bool __dune_path_known(unsigned int nr);
+/* Is it in an address that @argument of @nr leads to? */
+bool __dune_path_in_address(unsigned int nr, unsigned int argument);
 bool __dune_path_decides(unsigned int nr);
 /* The call of a program whose files are asked for; its result, or FORWARD_CALL. */
 long __dune_path_call(struct dune_thread *t, struct guest_regs *r);
