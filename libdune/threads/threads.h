@@ -216,7 +216,7 @@ struct dune_thread {
 	bool seen;			/* (h) a callback has seen this call, and is to see its result: callbacks.c */
 	bool in_callback;		/* (h) */
 	bool is_process;		/* (i) made without CLONE_THREAD, with its parent's memory */
-	bool lent;			/* (i) there is no thread: the area was copies of another's, which are there still */
+	bool lent;			/* (i) there is no thread: copies for another's call lie in the area */
 	uint32_t number;		/* (h) the kernel's, or 0: nobody has asked */
 	uint64_t tid_word;		/* (h) the kernel clears it at the thread's end: host/calls/tid.c */
 	uint32_t holder;		/* (i) what a lock that it has holds; 0: it is dead, and its area is free */
