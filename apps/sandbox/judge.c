@@ -159,6 +159,15 @@ static int64_t judge_program(struct dune_ring3_thread *t, const struct dune_ring
 	return v.access == ACCESS_RO ? DUNE_RING3_GO : refuse(t, call, -EACCES, &why);
 }
 
+/* A socket's file needs a rule for addresses; and its name, where that is made, one for files. */
+static int64_t judge_address_file(struct dune_ring3_thread *t, const struct dune_ring3_call *call, const char *path,
+				  unsigned int access)
+{
+	const int64_t ret = judge_socket(t, call, path, access & DUNE_RING3_PERHAPS);
+
+	return ret == DUNE_RING3_GO && access & DUNE_RING3_NAME ? judge_file(t, call, path, access) : ret;
+}
+
 /* Rules for programs come beside those for files. */
 static int64_t path(struct dune_ring3_thread *t, const struct dune_ring3_call *call, const char *resolved,
 		    unsigned int access)
@@ -169,6 +178,8 @@ static int64_t path(struct dune_ring3_thread *t, const struct dune_ring3_call *c
 
 	if (shared()->ending)
 		end_all(t);
+	if (is_about_network(call->nr))
+		return judge_address_file(t, call, path, access);
 	ret = judge_file(t, call, path, access & DUNE_RING3_EXECUTE ? access | DUNE_RING3_READ : access);
 	if (ret == DUNE_RING3_GO && access & DUNE_RING3_EXECUTE)
 		ret = judge_program(t, call, path, access & DUNE_RING3_PERHAPS);

@@ -2,8 +2,8 @@
 /*
  * Addresses: what a program connects to, sends to, and is there for.  Callbacks' code.
  *
- * The addresses are copies that libdune has made, and the kernel gets these.  The path of a UNIX socket is looked up by
- * the kernel, so it counts only where the program cannot put a link on the way.
+ * The addresses are copies that libdune has made, and the kernel gets these.  Of a UNIX socket with a path path() is
+ * asked, when it is known where that leads.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -125,68 +125,19 @@ static int64_t judge_abstract(struct dune_ring3_thread *t, const struct dune_rin
 	return refuse(t, call, -EACCES, &why);
 }
 
-/* Has it '.', '..' or an empty name in it, or does it begin elsewhere? */
-static bool is_plain(const char *path)
+int64_t judge_socket(struct dune_ring3_thread *t, const struct dune_ring3_call *call, const char *path, bool quiet)
 {
-	if (*path != '/')
-		return false;
-	for (const char *p = path; *p; p++)
-		if (*p == '/' && (!p[1] || p[1] == '/' || (p[1] == '.' && (!p[2] || p[2] == '/' ||
-		    (p[2] == '.' && (!p[3] || p[3] == '/'))))))
-			return false;
-	return true;
-}
-
-/* May the program make names in @folder, or above it? */
-static bool is_writable(const char *folder)
-{
-	char path[POLICY_PATH_MAX], above[POLICY_PATH_MAX];
-	const struct policy *p = policy();
-
-	for (folder_of(folder, path); ; folder_of(above, path)) {
-		if (policy_path(p, &p->files, path).access == ACCESS_RW)
-			return true;
-		if (!path[1])
-			return false;
-		for (size_t i = 0; (above[i] = path[i]); i++)
-			;
-	}
-}
-
-/* A name is made in a folder that may be written, so there it is the way to that folder that counts. */
-static int64_t judge_named(struct dune_ring3_thread *t, const struct dune_ring3_call *call, unsigned int operation,
-			   const struct sockaddr_un *address, size_t length)
-{
-	const size_t size = length - offsetof(struct sockaddr_un, sun_path);
-	char name[sizeof(address->sun_path) + 1], text[sizeof(name) + 32], folder[POLICY_PATH_MAX];
-	struct denial why = { .path = name, .origin = NO_ORIGIN, .section = "net", .line = text,
+	const unsigned int operation = call->nr == SYS_bind ? NETWORK_BIND : NETWORK_CONNECT;
+	const struct policy_network *rule = policy_unix(policy(), operation, path);
+	char text[POLICY_PATH_MAX];
+	struct denial why = { .path = path, .origin = NO_ORIGIN, .section = "net", .line = text, .quiet = quiet,
 			      .access = operation_name(operation) };
-	const struct policy *p = policy();
-	const struct policy_network *rule;
-	size_t n = 0;
 
-	while (n < size && address->sun_path[n]) {
-		name[n] = address->sun_path[n];
-		n++;
-	}
-	name[n] = '\0';
-	dune_ring3_format(text, sizeof(text), "%s unix %s", operation_name(operation), name);
-	if (!is_plain(name)) {
-		why.access = "a UNIX socket by a path that is not absolute, or not plain";
-		why.section = NULL;
-		return refuse(t, call, -EACCES, &why);
-	}
-	rule = policy_unix(p, operation, name);
+	if (rule && !rule->deny)
+		return DUNE_RING3_GO;
 	if (rule)
 		why.origin = rule->origin;
-	if (!rule || rule->deny)
-		return refuse(t, call, -EACCES, &why);
-	folder_of(name, folder);
-	if (operation == NETWORK_BIND ? policy_path(p, &p->files, name).access == ACCESS_RW && !is_writable(folder) :
-	    !is_writable(name))
-		return DUNE_RING3_GO;
-	why.access = "a UNIX socket below a folder that may be written, or a name in one that may not";
-	why.section = NULL;
+	dune_ring3_format(text, sizeof(text), "%s unix %s", operation_name(operation), path);
 	return refuse(t, call, -EACCES, &why);
 }
 
@@ -221,8 +172,7 @@ static int64_t judge_address(struct dune_ring3_thread *t, const struct dune_ring
 		if (length > sizeof(u.un))
 			return -EINVAL;
 		/* Without a name: one that the kernel chooses. */
-		return length > offsetof(struct sockaddr_un, sun_path) && u.un.sun_path[0] ?
-		       judge_named(t, call, operation, &u.un, length) :
+		return length > offsetof(struct sockaddr_un, sun_path) && u.un.sun_path[0] ? DUNE_RING3_GO :
 		       judge_abstract(t, call, operation, &u.un, length);
 	}
 	if (family == AF_UNSPEC && call->nr == SYS_connect)

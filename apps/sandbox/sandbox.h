@@ -107,6 +107,8 @@ bool is_about_network(unsigned int nr);
 /* The folder in which the name @path is. */
 void folder_of(const char *path, char to[POLICY_PATH_MAX]);
 int64_t judge_network(struct dune_ring3_thread *t, const struct dune_ring3_call *call);
+/* The socket at @path, without links: path() asks. */
+int64_t judge_socket(struct dune_ring3_thread *t, const struct dune_ring3_call *call, const char *path, bool quiet);
 
 /* ---- judge.c ---- */
 

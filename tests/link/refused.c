@@ -338,6 +338,25 @@ static int connect_abstract(void)
 	return error == ECONNREFUSED ? 0 : error;
 }
 
+/* By a link, so that it is another path that counts. */
+static int bind_named(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "way/named" };
+
+	unlink("way");
+	unlink("named");
+	return symlink(".", "way") ? errno :
+	       CALL(SYS_bind, socket(AF_UNIX, SOCK_STREAM, 0), &a, sizeof(a));
+}
+
+static int connect_named(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "way/nobody" };
+	const int error = CALL(SYS_connect, local, &a, sizeof(a));
+
+	return error == ENOENT ? 0 : error;
+}
+
 /* ---- other processes ---- */
 
 static int signal_one(void)
@@ -458,6 +477,7 @@ static const struct attempt {
 	{ "send-messages", send_messages, EACCES }, { "bind-tcp", bind_tcp, EACCES },
 	{ "bind-unspecified", bind_unspecified, EACCES }, { "listen", listen_without_address, EACCES },
 	{ "bind-abstract", bind_abstract, EACCES }, { "connect-abstract", connect_abstract, EACCES },
+	{ "bind-named", bind_named, EACCES }, { "connect-named", connect_named, EACCES },
 	{ "signal", signal_one, EPERM }, { "signal-thread", signal_thread, EPERM },
 	{ "signal-thread-of", signal_thread_of, EPERM }, { "queue-signal", queue_signal, EPERM },
 	{ "open-process", open_process, EPERM }, { "limits", limits, EPERM }, { "raise-limit", raise_limit, EPERM },
