@@ -9,8 +9,8 @@
  * page that libgc knows; a mapping with one is tracked as a whole.  What is tracked stays so: libgc gives pages back to
  * the kernel and takes them again.
  *
- * An ordinary program's code, in Dune mode; callbacks run with libgc's lock held and all other threads stopped, wherever
- * they were: no malloc() and no stdio.
+ * An ordinary program's code, in Dune mode; callbacks run with libgc's lock held and all other threads stopped,
+ * wherever they were: no malloc() and no stdio.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -101,8 +101,8 @@ static uintptr_t size_of(const struct areas *a)
 }
 
 /*
- * What libgc has given back cannot be read, and begins with a page that it knows; not so perhaps with a guard of somebody
- * else's before it, which is small where what is reserved may be terabytes.
+ * What libgc has given back cannot be read, and begins with a page that it knows; not so perhaps with a guard of
+ * somebody else's before it, which is small where what is reserved may be terabytes.
  */
 #define GUARDS		(256UL << 20)
 

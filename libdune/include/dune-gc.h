@@ -34,7 +34,7 @@ struct dune_gc_stats {
 	unsigned long tracked;	/* bytes that are looked at now: the heap, and what is mapped beside it */
 };
 
-/** dune_gc_stats - what was done until now.  Zeroes before dune_gc_start(); a collection at the same time may be half in */
+/** dune_gc_stats - what was done until now; a collection at the same time may be half in */
 void dune_gc_stats(struct dune_gc_stats *stats);
 
 #ifdef __cplusplus
