@@ -76,7 +76,8 @@ struct bench_group {
 };
 
 extern const struct bench_group bench_calls, bench_faults, bench_traps, bench_appel, bench_ring3, bench_tables,
-	bench_alternatives, bench_dirty, bench_enter, bench_processes, bench_scaling, bench_flush, bench_programs;
+	bench_alternatives, bench_dirty, bench_enter, bench_processes, bench_scaling, bench_flush, bench_programs,
+	bench_gc;
 
 #define BENCH_GROUP(id, is_micro)				\
 	const struct bench_group bench_##id = {			\

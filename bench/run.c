@@ -31,7 +31,7 @@
 static const struct bench_group *const groups[] = {
 	&bench_calls,	&bench_faults,	     &bench_traps,    &bench_appel, &bench_ring3,
 	&bench_tables,	&bench_alternatives, &bench_dirty,    &bench_enter, &bench_processes,
-	&bench_scaling, &bench_flush,	     &bench_programs,
+	&bench_scaling, &bench_flush,	     &bench_programs, &bench_gc,
 };
 
 static const char * const side_names[NR_SIDES] = {
