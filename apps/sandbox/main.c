@@ -130,6 +130,21 @@ static void refuse_what_is_missing(const struct policy *p, uint32_t number)
 
 /* ---- check, explain ---- */
 
+/* A policy that is installed can be said by its name alone.  What is a file here is that. */
+static const char *find_policy(const char *name)
+{
+	static const char *const folders[] = { "/usr/local/share/dune/policies", "/usr/share/dune/policies" };
+	static char path[PATH_MAX];
+
+	if (strchr(name, '/') || !access(name, F_OK))
+		return name;
+	for (unsigned int i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		if (snprintf(path, sizeof(path), "%s/%s.yaml", folders[i], name) < (int)sizeof(path) &&
+		    !access(path, F_OK))
+			return path;
+	return name;
+}
+
 static struct policy *read_policy(const char *file)
 {
 	struct builder *b = builder_new();
@@ -137,7 +152,7 @@ static struct policy *read_policy(const char *file)
 
 	if (!builder_refusals(b))
 		die("%s", builder_error(b));
-	if (!policy_read_file(b, file))
+	if (!policy_read_file(b, find_policy(file)))
 		exit(EXIT_OURS);
 	p = builder_finish(b);
 	builder_free(b);
@@ -306,7 +321,7 @@ static int run(int argc, char **argv)
 		case 'p':
 			if (has_policy)
 				die("-p is there twice: a policy can include others");
-			if (!policy_read_file(b, optarg))
+			if (!policy_read_file(b, find_policy(optarg)))
 				exit(EXIT_OURS);
 			has_policy = true;
 			break;
