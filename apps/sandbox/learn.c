@@ -157,8 +157,11 @@ static void print_policy(FILE *out, char *const *argv)
 	static const char *const sections[] = { "files", "exec", "net", "calls" };
 
 	fputs("# What this has done, in one run:", out);
-	for (; *argv; argv++)
-		fprintf(out, " %s", *argv);
+	for (; *argv; argv++) {
+		fputc(' ', out);
+		for (const char *c = *argv; *c; c++)	/* the comment must not end in a word of the program's */
+			fputc((unsigned char)*c < ' ' || (unsigned char)*c >= 0x7f ? '?' : *c, out);
+	}
 	fputs("\n# Read it before you trust it: a folder stands for all below it.\ninclude: [default]\n", out);
 	if (nr_items)
 		qsort(items, nr_items, sizeof(*items), by_text);
