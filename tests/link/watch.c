@@ -16,10 +16,11 @@
 
 #include <dune-ring3.h>
 
-enum mode { NOTHING, REFUSE, ANSWER, REWRITE, THREADS, PROCESSES, SIGNALS, RACE, DESCRIPTORS, CRASH, MODES };
+enum mode { NOTHING, REFUSE, ANSWER, REWRITE, THREADS, PROCESSES, SIGNALS, RACE, DESCRIPTORS, CRASH, LIBRARY, MODES };
 
 static const char *const names[MODES] = {
 	"nothing", "refuse", "answer", "rewrite", "threads", "processes", "signals", "race", "descriptors", "crash",
+	"library",
 };
 
 /* What the callbacks have seen, in all processes. */
@@ -55,6 +56,23 @@ static int is(const char *a, const char *b)
 	while (*a && *a == *b)
 		a++, b++;
 	return *a == *b;
+}
+
+#define STACK	(32 << 10)
+
+/* All of the stack that a callback may use.  Behind that of most is the thread's own memory, which is 0 at its end. */
+static void use_stack(struct dune_ring3_thread *t)
+{
+	volatile unsigned char stack[STACK];
+	const long *own = dune_ring3_memory(t);
+
+	for (unsigned int i = 0; i < STACK; i += 64)
+		stack[i] = byte_of(i) | 1;
+	if (stack[0] != 1)
+		count(&seen_by()->memory_wrong);
+	for (unsigned int i = DUNE_RING3_MEMORY / 2 / sizeof(*own); i < DUNE_RING3_MEMORY / sizeof(*own); i++)
+		if (own[i])
+			count(&seen_by()->memory_wrong);
 }
 
 static int64_t decide(struct dune_ring3_thread *t, struct dune_ring3_call *call)
@@ -96,6 +114,10 @@ static int64_t decide(struct dune_ring3_thread *t, struct dune_ring3_call *call)
 		if (call->nr == SYS_getppid)
 			*nowhere = 0;
 		break;
+	case LIBRARY:
+		if (call->nr == SYS_getppid)
+			return strtol(own, NULL, 10);
+		break;
 	}
 	return DUNE_RING3_GO;
 }
@@ -103,6 +125,7 @@ static int64_t decide(struct dune_ring3_thread *t, struct dune_ring3_call *call)
 static int64_t before(struct dune_ring3_thread *t, struct dune_ring3_call *call)
 {
 	count(&seen_by()->before[call->nr]);
+	use_stack(t);
 	return decide(t, call);
 }
 
@@ -111,6 +134,7 @@ static void after(struct dune_ring3_thread *t, const struct dune_ring3_call *cal
 	char path[64];
 
 	count(&seen_by()->after[call->nr]);
+	use_stack(t);
 	if (seen_by()->mode == REFUSE && call->nr == SYS_openat && result >= 0 &&
 	    dune_ring3_path(t, result, path, sizeof(path)) == 9 && is(path, "/tmp/open"))
 		count(&seen_by()->path);
@@ -128,6 +152,7 @@ static void begin(struct dune_ring3_thread *t, enum dune_ring3_begin how)
 	const unsigned char *data = dune_ring3_data();
 
 	count(&seen_by()->begin[how]);
+	use_stack(t);
 	for (unsigned int i = 0; i < DATA_SIZE; i += i < 100 || i > DATA_SIZE - 100 ? 1 : 57)
 		if (data[i] != byte_of(i))
 			count(&seen_by()->data_wrong);
@@ -144,19 +169,20 @@ static void end(struct dune_ring3_thread *t, int status, int whole_process)
 	if (*(int *)dune_ring3_memory(t) != dune_ring3_tid(t))
 		count(&seen_by()->memory_wrong);
 	count(&seen_by()->end[!!whole_process]);
+	use_stack(t);
 	if (status & 0x7f)
 		count(&seen_by()->killed);
 }
 
 static void signal_comes(struct dune_ring3_thread *t, const void *siginfo)
 {
-	(void)t;
+	use_stack(t);
 	count(&seen_by()->signal[*(const int *)siginfo]);
 }
 
 static void fault(struct dune_ring3_thread *t, const void *siginfo)
 {
-	(void)t;
+	use_stack(t);
 	count(&seen_by()->fault[*(const int *)siginfo]);
 }
 
@@ -204,7 +230,7 @@ int main(int argc, char **argv)
 	for (int nr = 0; nr < DUNE_RING3_CALLS; nr++)
 		others += nr == SYS_getppid || nr == SYS_getuid || nr == SYS_getcwd ? 0 :
 			  seen->before[nr] + seen->after[nr];
-	if (seen->mode == CRASH)
+	if (seen->mode == CRASH || seen->mode == LIBRARY)
 		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 125);
 	else
 		CHECK(!status);

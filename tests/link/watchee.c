@@ -235,7 +235,7 @@ int main(int argc, char **argv)
 		race(argc > 2 ? strtoul(argv[2], NULL, 0) : 10000);
 	else if (!strcmp(mode, "descriptors"))
 		descriptors();
-	else if (!strcmp(mode, "crash"))
+	else if (!strcmp(mode, "crash") || !strcmp(mode, "library"))
 		syscall(SYS_getppid);
 	else
 		return 2;
