@@ -8,15 +8,15 @@
  *
  *	cc -o tracer tracer.c $(pkg-config --cflags --libs libdune-ring3)
  *
- * main() is an ordinary program's code, with the C library.  The callbacks run in each process of the other program, in
- * a copy of this file that main() never ran in: only what is initialized statically is there, and
- * dune_ring3_shared().  There is no C library: a callback may call what is declared below behind "for callbacks", and
- * functions of its own file.  It uses general registers only, no floating point, no thread-local storage, no errno;
- * pkg-config's flags see to the compiler.  The linker does not complain of a function of the C library: its call is a
- * fault.  A callback has 32 KiB of stack, and nothing guards its end.  It must return, soon: signals for its thread wait
- * meanwhile.  Callbacks of several threads run at once.  A fault in before() or after() ends the process with status 125 and one line on
- * standard error; one in another callback, or where signals are blocked, kills it.  No handler of the program's is
- * called.
+ * main() is an ordinary program's code, with the C library.  The callbacks run in each process of the other program,
+ * in a copy of this file that main() never ran in: only what is initialized statically is there, and
+ * dune_ring3_shared().  There is no C library: a callback may call what is declared below behind "for callbacks",
+ * and functions of its own file.  It uses general registers only, no floating point, no thread-local storage, no
+ * errno; pkg-config's flags see to the compiler.  The linker does not complain of a function of the C library: its
+ * call is a fault.  A callback has 32 KiB of stack, and nothing guards its end.  It must return, soon: signals for
+ * its thread wait meanwhile.  Callbacks of several threads run at once.  A fault in before() or after() ends the
+ * process with status 125 and one line on standard error; one in another callback, or where signals are blocked,
+ * kills it.  No handler of the program's is called.
  */
 #ifndef DUNE_RING3_H
 #define DUNE_RING3_H
@@ -86,8 +86,8 @@ enum dune_ring3_access {
  *		called once for each of two files, and may be called more than once for the same.  Files without a name
  *		(pipes, memfd, what was removed) are not asked for: by /proc/self/fd the program gets no more of them
  *		than its descriptor may do
- * after	that call was made, or refused by path() or by libdune, and this is what the program is told.  Not for a call
- *		whose result before() has said, nor after exit or an execve that works
+ * after	that call was made, or refused by path() or by libdune, and this is what the program is told.  Not for a
+ *		call whose result before() has said, nor after exit or an execve that works
  * begin	the first thing of a thread.  Its parent sees after() of fork, vfork, clone or clone3
  * end		of a thread (exit), or of the process (exit_group, a signal that libdune knows to be fatal).  @status is
  *		wait()'s.  A process that the kernel kills has none
