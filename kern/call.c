@@ -118,9 +118,9 @@ DEFINE_STATIC_CALL_NULL(dune_dispatch, dispatch_fn);
 
 /*
  * The kernel moves its stack by a random distance at each entry, against those who would know what lies where.  That of
- * DUNE_RUN is one for many calls.
+ * DUNE_RUN is one for many calls.  What is taken here is given back where dune_call() returns.
  */
-static noinline long dispatch(const struct pt_regs *regs, unsigned int nr)
+static __always_inline long dispatch(const struct pt_regs *regs, unsigned int nr)
 {
 	void *gap = ALLOCA(rdtsc() & 0x3f0);
 	long result;
@@ -295,17 +295,17 @@ static bool must_return(const struct dune_vcpu *vcpu, long result)
 	/* Only the kernel itself can make it known again whose vector registers are in the CPU. */
 	if (static_branch_unlikely(&dune_fpu_by_module) && flags & _TIF_NEED_FPU_LOAD)
 		return true;
-	return flags & DUNE_WORK_EXIT || dune_syscall_work() || READ_ONCE(vcpu->run->immediate_exit);
+	return (flags & DUNE_WORK_EXIT) | dune_syscall_work() | READ_ONCE(vcpu->run->immediate_exit);
 }
 
 /* Parked.  DUNE_CALL_RETURNS, or 0: the guest goes on. */
-static int make(struct dune_vcpu *vcpu, struct file *file, unsigned int nr, u64 rsi, u64 rdx)
+static __always_inline int make(struct dune_vcpu *vcpu, struct file *file, unsigned int nr, u64 rsi, u64 rdx)
 {
 	struct pt_regs *regs = task_pt_regs(current);
 	struct dune_run *run = vcpu->run;
 	long result;
 
-	if (!vcpu->call.file)
+	if (unlikely(!vcpu->call.file))
 		begin(vcpu, file, regs);
 	regs->di = READ_ONCE(run->regs.rdi);
 	regs->si = rsi;
@@ -360,19 +360,16 @@ static __always_inline bool make_at_once(struct dune_vcpu *vcpu, unsigned int nr
 	return true;
 }
 
-int dune_call(struct dune_vcpu *vcpu, struct file *file)
+int dune_call(struct dune_vcpu *vcpu, struct file *file, unsigned int nr)
 {
 	struct dune_run *run = vcpu->run;
-	u64 nr = READ_ONCE(run->regs.rax), rcx = READ_ONCE(run->regs.rcx), rsi = READ_ONCE(run->regs.rsi),
-	    rdx = READ_ONCE(run->regs.rdx), allowed = READ_ONCE(run->call.allowed);
+	u64 rcx = READ_ONCE(run->regs.rcx), rsi = READ_ONCE(run->regs.rsi), rdx = READ_ONCE(run->regs.rdx),
+	    allowed = READ_ONCE(run->call.allowed);
 	u8 from = came_from(vcpu);
 	bool by_syscall = from == DUNE_CALL_FROM(0) && vcpu->config.flags & DUNE_VCPU_CALL_BY_SYSCALL;
 	int result;
 
-	if (!from || !allowed || nr >= DUNE_CALLS)
-		return DUNE_EXIT_SYSCALL;
-	nr = array_index_nospec(nr, DUNE_CALLS);
-	if (!test_bit(nr, dune_may_be_made) || leads_here(nr, rsi, rdx))
+	if (!from || !allowed || leads_here(nr, rsi, rdx))
 		return DUNE_EXIT_SYSCALL;
 	if (dune_syscall_work() || vcpu->event_info || vcpu->fpu_is_ours || (by_syscall && !dune_is_canonical(rcx)))
 		return DUNE_EXIT_SYSCALL;
@@ -383,7 +380,7 @@ int dune_call(struct dune_vcpu *vcpu, struct file *file)
 		return 0;
 	}
 
-	dune_vcpu_park(vcpu);
+	dune_vcpu_put(vcpu);
 	WRITE_ONCE(run->call.making, nr + 1);
 	/* Who takes the bit or the table back, and looks here then, finds one or the other: doc/abi.md. */
 	smp_mb();
@@ -399,7 +396,7 @@ int dune_call(struct dune_vcpu *vcpu, struct file *file)
 	if (result)
 		return result;
 
-	dune_vcpu_unpark(vcpu);
+	dune_vcpu_load(vcpu);
 	/* A thread that makes nothing but calls may be seen in the kernel at each tick. */
 	if (vcpu->call.noted != jiffies) {
 		vcpu->call.noted = jiffies;

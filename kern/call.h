@@ -37,10 +37,10 @@ struct dune_call {
 extern unsigned long dune_may_be_made[];
 
 /*
- * Loaded; the guest has left for a system call that may be one of these (may_call()).  0: it is made, and the guest
+ * Loaded; the guest has left for system call @nr, which is one of these (may_call()).  0: it is made, and the guest
  * goes on; loaded.  DUNE_EXIT_SYSCALL: user space makes it; loaded.  Or DUNE_CALL_*.
  */
-int dune_call(struct dune_vcpu *vcpu, struct file *file);
+int dune_call(struct dune_vcpu *vcpu, struct file *file, unsigned int nr);
 
 /* The end of a DUNE_RUN that has a dune_call.file.  @as_call: it returns as the last call; else as itself.  Parked. */
 void dune_call_end(struct dune_vcpu *vcpu, bool as_call);

@@ -251,17 +251,20 @@ static __always_inline void flush_if_behind(struct dune_vcpu *vcpu)
 }
 
 /* Before anything else is looked at: calls that user space makes are to lose no time here. */
-static __always_inline bool may_call(const struct dune_vcpu *vcpu)
+static __always_inline bool may_call(const struct dune_vcpu *vcpu, unsigned int *nr)
 {
-	u64 nr = READ_ONCE(vcpu->run->regs.rax);
+	u64 rax = READ_ONCE(vcpu->run->regs.rax);
 
-	return (vcpu->rip == vcpu->config.call_from[0] || vcpu->rip == vcpu->config.call_from[1]) &&
-	       nr < DUNE_CALLS && test_bit(array_index_nospec(nr, DUNE_CALLS), dune_may_be_made);
+	if ((vcpu->rip != vcpu->config.call_from[0] && vcpu->rip != vcpu->config.call_from[1]) || rax >= DUNE_CALLS)
+		return false;
+	*nr = array_index_nospec(rax, DUNE_CALLS);
+	return test_bit(*nr, dune_may_be_made);
 }
 
 /* Loaded.  DUNE_EXIT_* or -errno; or DUNE_CALL_*, parked.  @file: NULL: no call is made inside. */
 static __always_inline int run_loop(struct dune_vcpu *vcpu, struct file *file)
 {
+	unsigned int nr;
 	int result;
 
 	do {
@@ -278,8 +281,8 @@ static __always_inline int run_loop(struct dune_vcpu *vcpu, struct file *file)
 		trace_dune_exit(vcpu);
 		result = dune_handle_exit(vcpu);
 		if (static_branch_unlikely(&dune_calls_on) && result == DUNE_EXIT_SYSCALL && file &&
-		    may_call(vcpu))
-			result = dune_call(vcpu, file);
+		    may_call(vcpu, &nr))
+			result = dune_call(vcpu, file, nr);
 	} while (!result);
 	if (static_branch_unlikely(&dune_fpu_by_module) && vcpu->fpu_is_ours) {
 		vcpu->fpu_is_ours = false;
