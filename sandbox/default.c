@@ -47,18 +47,35 @@ static const struct {
 	{ "ioctl", "EPERM", LOW("arg1") "0x8901" },	/* FIOSETOWN */
 	{ "ioctl", "EPERM", LOW("arg1") "0x8902" },	/* SIOCSPGRP */
 	{ "fcntl", "EPERM", LOW("arg1") "15" },		/* F_SETOWN_EX */
+	/* By a descriptor that is open for reading: attributes of files, as that none may write to it. */
+	{ "ioctl", "EPERM", LOW("arg1") "0x40086602" },	/* FS_IOC_SETFLAGS */
+	{ "ioctl", "EPERM", LOW("arg1") "0x401c5820" },	/* FS_IOC_FSSETXATTR */
+	/* By any socket: network interfaces.  SIOCSIFFLAGS and so on. */
+	{ "ioctl", "EPERM", LOW("arg1") "0x8914" }, { "ioctl", "EPERM", LOW("arg1") "0x8916" },
+	{ "ioctl", "EPERM", LOW("arg1") "0x8918" }, { "ioctl", "EPERM", LOW("arg1") "0x891a" },
+	{ "ioctl", "EPERM", LOW("arg1") "0x891c" }, { "ioctl", "EPERM", LOW("arg1") "0x891e" },
+	{ "ioctl", "EPERM", LOW("arg1") "0x8922" }, { "ioctl", "EPERM", LOW("arg1") "0x8923" },
+	{ "ioctl", "EPERM", LOW("arg1") "0x8924" }, { "ioctl", "EPERM", LOW("arg1") "0x8931" },
+	{ "ioctl", "EPERM", LOW("arg1") "0x8932" }, { "ioctl", "EPERM", LOW("arg1") "0x8943" },
 	/* Devices, and files with the rights of their owner. */
 	{ "mknod", "EPERM", "arg1 & 0xf000 == 0x2000" }, { "mknod", "EPERM", "arg1 & 0xf000 == 0x6000" },
 	{ "mknodat", "EPERM", "arg2 & 0xf000 == 0x2000" }, { "mknodat", "EPERM", "arg2 & 0xf000 == 0x6000" },
+	{ "mknod", "EPERM", "arg1 & 0x800 == 0x800" }, { "mknodat", "EPERM", "arg2 & 0x800 == 0x800" },
 	{ "chmod", "EPERM", "arg1 & 0x800 == 0x800" }, { "fchmod", "EPERM", "arg1 & 0x800 == 0x800" },
 	{ "fchmodat", "EPERM", "arg2 & 0x800 == 0x800" }, { "fchmodat2", "EPERM", "arg2 & 0x800 == 0x800" },
 	{ "open", "EPERM", "arg1 & 0x40 == 0x40 and arg2 & 0x800 == 0x800" },
 	{ "openat", "EPERM", "arg2 & 0x40 == 0x40 and arg3 & 0x800 == 0x800" },
+	{ "open", "EPERM", "arg1 & 0x400000 == 0x400000 and arg2 & 0x800 == 0x800" },	/* O_TMPFILE */
+	{ "openat", "EPERM", "arg2 & 0x400000 == 0x400000 and arg3 & 0x800 == 0x800" },
 	{ "creat", "EPERM", "arg1 & 0x800 == 0x800" },
 	/* Sockets: UNIX, TCP, UDP. */
 	{ "socket", "EAFNOSUPPORT", "arg0 != 1 and arg0 != 2 and arg0 != 10" },
 	{ "socket", "EAFNOSUPPORT", "arg0 != 1 and arg2 != 0 and arg2 != 6 and arg2 != 17" },
 	{ "socket", "EPERM", "arg1 & 0xf == 3" },	/* SOCK_RAW */
+	/* SCTP and DCCP are such types' protocol where none is named. */
+	{ "socket", "EAFNOSUPPORT", "arg0 != 1 and arg1 & 0xf == 4" },
+	{ "socket", "EAFNOSUPPORT", "arg0 != 1 and arg1 & 0xf == 5" },
+	{ "socket", "EAFNOSUPPORT", "arg0 != 1 and arg1 & 0xf == 6" },
 	{ "socket", "EPERM", "arg1 & 0xf == 10" },	/* SOCK_PACKET */
 	{ "socketpair", "EAFNOSUPPORT", "arg0 != 1" },
 	/* A way of the sender's choice to another address. */
@@ -66,6 +83,10 @@ static const struct {
 	{ "setsockopt", "EPERM", LOW("arg1") "41 and " LOW("arg2") "57" },	/* IPV6_RTHDR */
 	{ "setsockopt", "EPERM", LOW("arg1") "41 and " LOW("arg2") "5" },	/* IPV6_2292RTHDR */
 	{ "setsockopt", "EPERM", LOW("arg1") "41 and " LOW("arg2") "6" },	/* IPV6_2292PKTOPTIONS */
+	{ "setsockopt", "EPERM", LOW("arg1") "41 and " LOW("arg2") "32" },	/* IPV6_FLOWLABEL_MGR */
+	/* A descriptor of who is at the other end, by which signals go there. */
+	{ "setsockopt", "EOPNOTSUPP", LOW("arg1") "1 and " LOW("arg2") "76" },	/* SO_PASSPIDFD */
+	{ "getsockopt", "EOPNOTSUPP", LOW("arg1") "1 and " LOW("arg2") "77" },	/* SO_PEERPIDFD */
 };
 
 bool builder_refusals(struct builder *b)

@@ -6,8 +6,13 @@
 #include <errno.h>
 #include <linux/openat2.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "sandbox.h"
 
@@ -20,6 +25,7 @@ const struct names *decode_names(void)
 
 #define OWN_FOLDER	"/proc/self"
 #define PROC		"/proc/"
+#define PROC_ROOT	1		/* its inode */
 
 /* The caller's folder of /proc is what a policy calls /proc/self.  @path has no links any more. */
 static const char *as_policies_say(struct dune_ring3_thread *t, const char *path, char room[POLICY_PATH_MAX])
@@ -98,6 +104,35 @@ static int64_t judge_name(const struct policy *p, const struct dune_ring3_call *
 	return 0;
 }
 
+/*
+ * The folder in /proc of a process that is not of the sandbox: who has it open can send signals there
+ * (pidfd_send_signal).
+ */
+static bool is_process_elsewhere(struct dune_ring3_thread *t, const char *path)
+{
+	char folder[POLICY_PATH_MAX];
+	struct statfs fs;
+	struct stat st;
+	const char *name = path;
+	int64_t number = 0;
+
+	for (const char *p = path; *p; p++)
+		if (*p == '/')
+			name = p + 1;
+	if (!*name)
+		return false;
+	for (const char *p = name; *p; p++) {
+		if (*p < '0' || *p > '9' || number > INT32_MAX)
+			return false;
+		number = 10 * number + *p - '0';
+	}
+	folder_of(path, folder);
+	if (raw_syscall(SYS_statfs, (long)folder, (long)&fs, 0, 0, 0) || fs.f_type != PROC_SUPER_MAGIC ||
+	    raw_syscall(SYS_stat, (long)folder, (long)&st, 0, 0, 0) || st.st_ino != PROC_ROOT)
+		return false;
+	return number > INT32_MAX || !dune_ring3_is_ours(t, number);
+}
+
 static const char *access_name(unsigned int access)
 {
 	return access & DUNE_RING3_EXECUTE ? "execute" : access & DUNE_RING3_NAME ? "name" :
@@ -145,6 +180,11 @@ static int64_t judge_file(struct dune_ring3_thread *t, const struct dune_ring3_c
 	error = access_error(&v, wanted & ~(DUNE_RING3_EXECUTE | DUNE_RING3_PERHAPS));
 	if (!error)
 		error = judge_name(p, call, path);
+	if (!error && wanted & (DUNE_RING3_READ | DUNE_RING3_WRITE) && is_process_elsewhere(t, path)) {
+		why.access = "the folder of a process that is not of the sandbox: signals are sent by it";
+		why.section = NULL;
+		error = -EACCES;
+	}
 	return error ? refuse(t, call, error, &why) : DUNE_RING3_GO;
 }
 
@@ -188,11 +228,11 @@ static int64_t path(struct dune_ring3_thread *t, const struct dune_ring3_call *c
 
 /* ---- calls ---- */
 
+/* @nr: the call that the rule is for. */
 static int64_t judge_rule(struct dune_ring3_thread *t, const struct dune_ring3_call *call,
-			  const struct policy_call *rule)
+			  const struct policy_call *rule, unsigned int nr)
 {
-	struct denial why = { .origin = rule->origin, .section = "calls", .line = call_name(call->nr),
-			      .value = "allow" };
+	struct denial why = { .origin = rule->origin, .section = "calls", .line = call_name(nr), .value = "allow" };
 	int64_t ret;
 
 	if (!why.line)
@@ -217,6 +257,57 @@ static int64_t judge_openat2(struct dune_ring3_thread *t, const struct dune_ring
 	       DUNE_RING3_GO;
 }
 
+/* Rights that a program has by its file, whoever executes it. */
+static int64_t judge_attribute(struct dune_ring3_thread *t, const struct dune_ring3_call *call)
+{
+	static const struct denial rights = { .access = "a file with capabilities", .origin = NO_ORIGIN };
+	static const char capabilities[] = "security.capability";
+	char name[sizeof(capabilities)];
+	long length = dune_ring3_read_string(t, name, call->args[1], sizeof(name));
+
+	if (length < 0)
+		return length;
+	for (size_t i = 0; i < sizeof(capabilities); i++)
+		if ((size_t)length < sizeof(capabilities) - 1 || name[i] != capabilities[i])
+			return DUNE_RING3_GO;
+	return refuse(t, call, -EPERM, &rights);
+}
+
+static bool sets_attribute(unsigned int nr)
+{
+	return nr == SYS_setxattr || nr == SYS_lsetxattr || nr == SYS_fsetxattr;
+}
+
+#define NAMESPACES \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
+#define NEW_TIME	0x80		/* of clone3(): a signal's number in clone() */
+
+/* A child in namespaces of its own, by the rules for unshare(). */
+static int64_t judge_namespaces(struct dune_ring3_thread *t, const struct dune_ring3_call *call)
+{
+	uint64_t arguments[6] = { call->args[0] & NAMESPACES };
+	const struct policy_call *rule;
+
+	if (call->nr == SYS_clone3) {
+		if (dune_ring3_read(t, arguments, call->args[0], sizeof(arguments[0])))
+			return -EFAULT;
+		arguments[0] &= NAMESPACES | NEW_TIME;
+	}
+	if (!arguments[0])
+		return DUNE_RING3_GO;
+	rule = policy_call(policy(), SYS_unshare, arguments);
+	return rule->action == ACTION_ERRNO || rule->action == ACTION_KILL ? judge_rule(t, call, rule, SYS_unshare) :
+	       DUNE_RING3_GO;
+}
+
+/* The first process is to end with ours (processes.c), and keeps the signal for that. */
+static int64_t judge_prctl(struct dune_ring3_thread *t, const struct dune_ring3_call *call)
+{
+	if ((int)call->args[0] != PR_SET_PDEATHSIG || dune_ring3_pid(t) != shared()->first)
+		return DUNE_RING3_GO;
+	return call->args[1] > 64 ? -EINVAL : 0;
+}
+
 static bool makes_process(unsigned int nr)
 {
 	return nr == SYS_clone || nr == SYS_clone3 || nr == SYS_fork || nr == SYS_vfork;
@@ -232,13 +323,19 @@ static int64_t before(struct dune_ring3_thread *t, struct dune_ring3_call *call)
 	if (call->error)
 		return DUNE_RING3_GO;
 	if (rule->action == ACTION_ERRNO || rule->action == ACTION_KILL)
-		ret = judge_rule(t, call, rule);
+		ret = judge_rule(t, call, rule, call->nr);
 	if (ret == DUNE_RING3_GO && is_about_network(call->nr))
 		ret = judge_network(t, call);
 	if (ret == DUNE_RING3_GO && is_about_processes(call->nr))
 		ret = judge_process(t, call);
 	if (ret == DUNE_RING3_GO && call->nr == SYS_openat2)
 		ret = judge_openat2(t, call);
+	if (ret == DUNE_RING3_GO && sets_attribute(call->nr))
+		ret = judge_attribute(t, call);
+	if (ret == DUNE_RING3_GO && (call->nr == SYS_clone || call->nr == SYS_clone3))
+		ret = judge_namespaces(t, call);
+	if (ret == DUNE_RING3_GO && call->nr == SYS_prctl)
+		ret = judge_prctl(t, call);
 	return ret == DUNE_RING3_GO && makes_process(call->nr) ? processes_reserve(t, call) : ret;
 }
 
@@ -262,7 +359,7 @@ static void end(struct dune_ring3_thread *t, int status, int whole_process)
 bool is_judged(const struct policy *p, unsigned int nr)
 {
 	return p->calls[nr] || p->other_calls.action || is_about_network(nr) || is_about_processes(nr) ||
-	       nr == SYS_openat2 || makes_process(nr);
+	       nr == SYS_openat2 || sets_attribute(nr) || nr == SYS_prctl || makes_process(nr);
 }
 
 const struct dune_ring3_callbacks sandbox_callbacks = {

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -62,13 +63,22 @@ static void leave(struct process *p, int32_t pid)
 		replace(&p->pid, pid, 0);
 }
 
+/*
+ * Of one that has made itself undumpable the kernel does not say whose it is: it may be one of us, and keeps its slot.
+ */
+static bool is_gone(struct dune_ring3_thread *t, int32_t pid)
+{
+	return !dune_ring3_is_ours(t, pid) &&
+	       raw_syscall(SYS_kcmp, dune_ring3_pid(t), pid, KCMP_VM, 0, 0) != -EPERM;
+}
+
 /* Slots of those that were killed. */
 static void forget_dead(struct dune_ring3_thread *t)
 {
 	for (struct process *p = shared()->processes; p < shared()->processes + PROCESSES_MAX; p++) {
 		const int32_t pid = load(&p->pid);
 
-		if (pid && !dune_ring3_is_ours(t, pid > 0 ? pid : -pid))
+		if (pid && is_gone(t, pid > 0 ? pid : -pid))
 			leave(p, pid);
 	}
 }
@@ -184,15 +194,22 @@ void end_all(struct dune_ring3_thread *t)
 		raw_syscall(SYS_kill, dune_ring3_pid(t), SIGKILL, 0, 0, 0);
 }
 
-/* Of the first: where our own process is killed, so is this; the others see that by themselves (run.c). */
+/*
+ * Of the first: where our own process is killed, so is this; the others see that by themselves (run.c).  It is so for a
+ * thread, and another one may have executed.
+ */
+static void end_with_broker(struct dune_ring3_thread *t)
+{
+	raw_syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (raw_syscall(SYS_getppid, 0, 0, 0, 0, 0) != shared()->broker)
+		end_all(t);
+}
+
 static void begin_first(struct dune_ring3_thread *t)
 {
 	const uint64_t size = policy()->limits[LIMIT_FILE_SIZE], limit[2] = { size, size };
 
 	if (size != NO_LIMIT && raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, (long)limit, 0, 0))
-		end_all(t);
-	raw_syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (raw_syscall(SYS_getppid, 0, 0, 0, 0, 0) != shared()->broker)
 		end_all(t);
 }
 
@@ -204,6 +221,8 @@ void processes_begin(struct dune_ring3_thread *t, enum dune_ring3_begin how)
 	if (how == DUNE_RING3_BY_EXEC) {
 		if (replace(&shared()->first, 0, pid))
 			begin_first(t);
+		if (shared()->first == pid)
+			end_with_broker(t);
 		p = find(pid);
 		if (p)			/* its other threads are gone */
 			__atomic_store_n(&p->threads, 1, __ATOMIC_RELEASE);

@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/kcmp.h>
 #include <linux/openat2.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +29,7 @@
 #include <sys/timex.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,6 +81,33 @@ static int ports(void)
 static int namespace(void)
 {
 	return CALL(SYS_unshare, CLONE_NEWUTS);
+}
+
+static int namespace_of_child(void)
+{
+	const long child = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+
+	if (!child)
+		_exit(0);
+	return child < 0 ? errno : waitpid(child, NULL, 0) != child;
+}
+
+static int namespace_by_structure(void)
+{
+	unsigned long args[8] = { CLONE_NEWPID, [4] = SIGCHLD };
+	const long child = syscall(SYS_clone3, args, sizeof(args));
+
+	if (!child)
+		_exit(0);
+	return child < 0 ? errno : waitpid(child, NULL, 0) != child;
+}
+
+/* Of an interface that is up it says so. */
+static int interface(void)
+{
+	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+
+	return CALL(SYS_ioctl, udp, SIOCSIFFLAGS, &r);
 }
 
 /* ---- who it is ---- */
@@ -205,6 +236,39 @@ static int old_new_file(void)
 	return CALL(SYS_creat, "new", 04755);
 }
 
+static int new_file_as_node(void)
+{
+	unlink("new");
+	return CALL(SYS_mknod, "new", S_IFREG | 04755, 0);
+}
+
+static int new_file_without_name(void)
+{
+	const int fd = open(".", O_TMPFILE | O_RDWR, 04755);
+	const int error = fd < 0 ? errno : 0;
+
+	close(fd);
+	return error == EOPNOTSUPP ? 0 : error;
+}
+
+static int capabilities(void)
+{
+	const unsigned int rights[5] = { 0x02000001, 1 << 10 };
+	const int error = setxattr("file", "security.capability", rights, sizeof(rights), 0) ? errno : 0;
+
+	return error == EOPNOTSUPP ? 0 : error;
+}
+
+/* By a descriptor for reading; not all file systems have such attributes. */
+static int attributes(void)
+{
+	const int fd = open("file", O_RDONLY);
+	int flags = 0, error = CALL(SYS_ioctl, fd, FS_IOC_SETFLAGS, &flags);
+
+	close(fd);
+	return error == ENOTTY || error == EOPNOTSUPP ? 0 : error;
+}
+
 /* ---- sockets ---- */
 
 static int netlink(void)
@@ -230,6 +294,21 @@ static int packets(void)
 static int source_route(void)
 {
 	return CALL(SYS_setsockopt, udp, IPPROTO_IP, IP_OPTIONS, "\1\1\1\1", 4);
+}
+
+static int flow_label(void)
+{
+	const int error = CALL(SYS_setsockopt, tcp6, IPPROTO_IPV6, 32 /* IPV6_FLOWLABEL_MGR */, "", 0);
+
+	return error == EINVAL ? 0 : error;
+}
+
+/* Where SCTP or DCCP are loaded that is one of these. */
+static int other_type(void)
+{
+	const int error = CALL(SYS_socket, AF_INET, SOCK_SEQPACKET, 0);
+
+	return error == ESOCKTNOSUPPORT ? 0 : error;
 }
 
 static int connect_tcp(void)
@@ -357,6 +436,18 @@ static int connect_named(void)
 	return error == ENOENT ? 0 : error;
 }
 
+/* A name that may be written becomes a link to somebody's socket. */
+static int connect_linked(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "/srv/linked" };
+	int error;
+
+	unlink(a.sun_path);
+	symlink("/nowhere", a.sun_path);
+	error = CALL(SYS_connect, local, &a, sizeof(a));
+	return error == ENOENT ? 0 : error;
+}
+
 /* ---- other processes ---- */
 
 static int signal_one(void)
@@ -384,6 +475,31 @@ static int queue_signal(void)
 static int open_process(void)
 {
 	return CALL(SYS_pidfd_open, outside, 0);
+}
+
+/* The kernel takes that for a pidfd. */
+static int signal_by_folder(void)
+{
+	char path[32];
+	int fd, error;
+
+	snprintf(path, sizeof(path), "/proc/%d", outside);
+	fd = open(path, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return errno;
+	error = CALL(SYS_pidfd_send_signal, fd, 0, NULL, 0);
+	close(fd);
+	return error;
+}
+
+/* As soon as it lives on without our own process. */
+static int death_of_parent(void)
+{
+	int signal = 0;
+
+	prctl(PR_SET_PDEATHSIG, 0);
+	prctl(PR_GET_PDEATHSIG, &signal);
+	return signal ? EPERM : 0;
 }
 
 static int limits(void)
@@ -460,7 +576,9 @@ static const struct attempt {
 } attempts[] = {
 	{ "set-clock", set_clock, EPERM }, { "host-name", host_name, EPERM }, { "domain-name", domain_name, EPERM },
 	{ "kernel-log", kernel_log, EPERM }, { "accounting", accounting, EPERM }, { "ports", ports, EPERM },
-	{ "namespace", namespace, EPERM }, { "user", user, EPERM }, { "groups", groups, EPERM },
+	{ "namespace", namespace, EPERM }, { "namespace-of-child", namespace_of_child, EPERM },
+	{ "namespace-by-structure", namespace_by_structure, EPERM }, { "interface", interface, EPERM },
+	{ "user", user, EPERM }, { "groups", groups, EPERM },
 	{ "bits", bits, EPERM }, { "key", key, ENOSYS }, { "shared-memory", shared_memory, ENOSYS },
 	{ "semaphores", semaphores, ENOSYS }, { "messages", messages, ENOSYS }, { "queue", queue, ENOSYS },
 	{ "handle", handle, EOPNOTSUPP }, { "put-input", put_input, EPERM },
@@ -468,7 +586,10 @@ static const struct attempt {
 	{ "device", device, EPERM }, { "block-device", block_device, EPERM }, { "mode", mode, EPERM },
 	{ "old-mode", old_mode, EPERM }, { "mode-of-descriptor", mode_of_descriptor, EPERM },
 	{ "new-file", new_file, EPERM }, { "new-file-by-structure", new_file_by_structure, EPERM },
-	{ "old-new-file", old_new_file, EPERM }, { "netlink", netlink, EAFNOSUPPORT }, { "raw", raw, EPERM },
+	{ "old-new-file", old_new_file, EPERM }, { "new-file-as-node", new_file_as_node, EPERM },
+	{ "new-file-without-name", new_file_without_name, EPERM }, { "capabilities", capabilities, EPERM },
+	{ "attributes", attributes, EPERM }, { "flow-label", flow_label, EPERM },
+	{ "other-type", other_type, EAFNOSUPPORT }, { "netlink", netlink, EAFNOSUPPORT }, { "raw", raw, EPERM },
 	{ "raw-with-flags", raw_with_flags, EPERM }, { "packets", packets, EAFNOSUPPORT },
 	{ "source-route", source_route, EPERM }, { "connect-tcp", connect_tcp, EACCES },
 	{ "connect-any", connect_any, EACCES }, { "connect-mapped", connect_mapped, EACCES },
@@ -478,7 +599,9 @@ static const struct attempt {
 	{ "bind-unspecified", bind_unspecified, EACCES }, { "listen", listen_without_address, EACCES },
 	{ "bind-abstract", bind_abstract, EACCES }, { "connect-abstract", connect_abstract, EACCES },
 	{ "bind-named", bind_named, EACCES }, { "connect-named", connect_named, EACCES },
-	{ "signal", signal_one, EPERM }, { "signal-thread", signal_thread, EPERM },
+	{ "connect-linked", connect_linked, EACCES }, { "signal-by-folder", signal_by_folder, ENOENT },
+	{ "death-of-parent", death_of_parent, EPERM }, { "signal", signal_one, EPERM },
+	{ "signal-thread", signal_thread, EPERM },
 	{ "signal-thread-of", signal_thread_of, EPERM }, { "queue-signal", queue_signal, EPERM },
 	{ "open-process", open_process, EPERM }, { "limits", limits, EPERM }, { "raise-limit", raise_limit, EPERM },
 	{ "raise-limit-the-old-way", raise_limit_the_old_way, EPERM }, { "affinity", affinity, EPERM },
@@ -522,11 +645,46 @@ static int among_us(void)
 	return 0;
 }
 
+#define HIDDEN	20
+
+/*
+ * A user's processes of which the kernel says nothing to each other: how many there are is counted all the same.
+ * 0: there are less than HIDDEN.
+ */
+static int are_counted(void)
+{
+	int pipes[2], n;
+	char c;
+
+	if (pipe(pipes) || syscall(SYS_setresuid, 1000, 1000, 1000))
+		return 1;
+	for (n = 0; n < HIDDEN; n++) {
+		const int child = fork();
+
+		if (child < 0)
+			break;
+		if (!child) {
+			close(pipes[1]);
+			prctl(PR_SET_DUMPABLE, 0);
+			exit(read(pipes[0], &c, 1) != 0);
+		}
+		usleep(50000);
+	}
+	close(pipes[1]);
+	while (wait(NULL) > 0)
+		;
+	if (n == HIDDEN)
+		printf("refused: %d processes that hide\n", n);
+	return n == HIDDEN;
+}
+
 int main(int argc, char **argv)
 {
 	const char *wanted = argc > 1 ? argv[1] : "free";
 	int failures = 0;
 
+	if (!strcmp(wanted, "hidden"))
+		return are_counted();
 	outside = getppid();
 	tcp = socket(AF_INET, SOCK_STREAM, 0);
 	tcp6 = socket(AF_INET6, SOCK_STREAM, 0);
