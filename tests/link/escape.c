@@ -1068,19 +1068,108 @@ static bool writev_across(void)
 	       memcmp(buffer + sizeof(owns), owns, sizeof(owns));
 }
 
-static bool raced_page(void)
+/* The first half is there, and the second one is in either file. */
+static bool make_pages(const void *first, const void *good, const void *bad, size_t size)
 {
-	struct iovec v = { owns, sizeof(owns) };
-
 	pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	memcpy(pages + PAGE - sizeof(v), &v, sizeof(v));
-	for (int bad = 0; bad < 2; bad++) {
-		v.iov_base = bad ? (void *)(granule + CODE) : owns;
-		page_files[bad] = memfd_create("page", 0);
-		if (ftruncate(page_files[bad], PAGE) || pwrite(page_files[bad], &v, sizeof(v), 0) != sizeof(v))
+	memcpy(pages + PAGE - size, first, size);
+	for (int i = 0; i < 2; i++) {
+		page_files[i] = memfd_create("page", 0);
+		if (ftruncate(page_files[i], PAGE) || pwrite(page_files[i], i ? bad : good, size, 0) != (ssize_t)size)
 			return false;
 	}
-	return race_of_sending(flip_page, false, writev_across, false);
+	return true;
+}
+
+static const struct iovec *vectors(void)
+{
+	static struct iovec v[2];
+
+	v[0] = (struct iovec){ owns, sizeof(owns) };
+	v[1] = (struct iovec){ (void *)(granule + CODE), sizeof(owns) };
+	return v;
+}
+
+static bool make_vectors(void)
+{
+	const struct iovec *v = vectors();
+
+	return make_pages(&v[0], &v[0], &v[1], sizeof(*v));
+}
+
+static bool raced_page(void)
+{
+	return make_vectors() && race_of_sending(flip_page, false, writev_across, false);
+}
+
+/* What was written to a page of a file's goes away, and the file is seen again. */
+static void flip_dropped(bool bad)
+{
+	if (bad)
+		memcpy(pages + PAGE, &vectors()[1], sizeof(struct iovec));
+	else
+		madvise(pages + PAGE, PAGE, MADV_DONTNEED);
+}
+
+static bool raced_dropping(void)
+{
+	if (!make_vectors() || mmap(pages + PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, page_files[0],
+				    0) == MAP_FAILED)
+		return false;
+	return race_of_sending(flip_dropped, false, writev_across, false);
+}
+
+/* The file ends before that page, now and then. */
+static void flip_truncated(bool bad)
+{
+	if (bad && (ftruncate(page_files[0], 0) || ftruncate(page_files[0], PAGE)))
+		return;
+	if (pwrite(page_files[0], &vectors()[bad], sizeof(struct iovec), 0) < 0)
+		return;
+}
+
+static bool raced_truncating(void)
+{
+	if (!make_vectors() || mmap(pages + PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, page_files[0], 0) ==
+	    MAP_FAILED)
+		return false;
+	return race_of_sending(flip_truncated, false, writev_across, false);
+}
+
+/* The second half of a name. */
+#define NAME_BEGINS	"/proc/self/"
+#define NAME_SIZE	(sizeof(NAME_BEGINS) - 1)
+
+static bool opened_across(void)
+{
+	return own_memory_file(pages + PAGE - NAME_SIZE);
+}
+
+static bool raced_name(void)
+{
+	static const char good[NAME_SIZE] = "exe", bad[NAME_SIZE] = "mem";
+
+	return make_pages(NAME_BEGINS, good, bad, NAME_SIZE) && race_against(flip_page, false, opened_across);
+}
+
+/* The first message may be sent, and is. */
+static bool send_mmsg_partly_from(void)
+{
+	struct iovec v[2] = { { owns, sizeof(owns) }, { (void *)(granule + CODE), 16 } };
+	struct mmsghdr m[2] = {
+		{ .msg_hdr = { .msg_iov = &v[0], .msg_iovlen = 1 } },
+		{ .msg_hdr = { .msg_iov = &v[1], .msg_iovlen = 1 } },
+	};
+	bool done;
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends))
+		return false;
+	done = sendmmsg(ends[0], m, 2, 0) == 2;
+	/* Whatever was refused, the next call is made. */
+	done |= sendmmsg(ends[0], m, 1, 0) != 1 || m[0].msg_len != sizeof(owns);
+	close(ends[0]);
+	close(ends[1]);
+	return done;
 }
 
 /* A name leads to the memory file now and then: by its last link, or by a folder in it. */
@@ -1295,6 +1384,10 @@ static const struct attack {
 	{ "writev() against a process", raced_by_process },
 	{ "sendmsg() against a thread", raced_message },
 	{ "writev() against a page that changes", raced_page },
+	{ "writev() against MADV_DONTNEED", raced_dropping },
+	{ "writev() against a file that is truncated", raced_truncating },
+	{ "a name against a page that changes", raced_name },
+	{ "sendmmsg() of which a part is from it", send_mmsg_partly_from },
 	{ "a link against a thread", raced_link },
 	{ "a link of /proc against a thread", raced_proc_link },
 	{ "a folder against a process", raced_folder },
