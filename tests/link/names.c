@@ -316,7 +316,8 @@ static void call(unsigned int which)
 	}
 }
 
-#define CALLS	36
+#define CALLS	34	/* and two of sockets behind them */
+#define OTHER_CALLS	18	/* between those */
 
 static void make(void)
 {
@@ -364,6 +365,12 @@ int main(int argc, char **argv)
 			close(open("file", O_CREAT | O_WRONLY | O_NONBLOCK, 0644));
 			if (symlink("a/b", "link"))
 				errno = 0;
+		}
+		if (i % OTHER_CALLS == 0) {
+			const uint64_t others = state;
+
+			call(CALLS + i / OTHER_CALLS % 2);
+			state = others;
 		}
 		call(chance(CALLS));
 	}
