@@ -26,15 +26,15 @@ $(B)/bin/dune-trace: $(TRACE_OBJ) $(DECODE_OBJ) $(B)/lib/libdune-ring3.a $(B)/li
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WATCHER_LDFLAGS) -o $@ $^
 
-# Where there is no libyaml, the rest is built.
-ifneq ($(wildcard /usr/include/yaml.h),)
+# Where there is no libyaml or json-c, the rest is built.
+ifeq ($(words $(wildcard /usr/include/yaml.h /usr/include/json-c/json.h)),2)
 PROGRAMS += $(B)/bin/dune-sandbox
 endif
-SANDBOX_OBJ := $(addprefix $(B)/obj/apps/sandbox/,main.o run.o learn.o judge.o processes.o network.o log.o) \
-	$(addprefix $(B)/obj/sandbox/,build.o default.o read.o print.o files.o network.o calls.o)
+SANDBOX_OBJ := $(addprefix $(B)/obj/apps/sandbox/,main.o run.o wall.o learn.o judge.o processes.o network.o log.o) \
+	$(addprefix $(B)/obj/sandbox/,build.o default.o read.o profile.o print.o files.o network.o calls.o)
 $(SANDBOX_OBJ): CPPFLAGS += -Ilibdune -I. -DDUNE_VERSION='"$(LIBDUNE_VERSION)"'
 $(SANDBOX_OBJ): CFLAGS += $(WATCHER_CFLAGS)
 $(B)/bin/dune-sandbox: $(SANDBOX_OBJ) $(DECODE_OBJ) $(B)/lib/libdune-ring3.a $(B)/lib/libdune.a
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WATCHER_LDFLAGS) -o $@ $^ -lyaml
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(WATCHER_LDFLAGS) -o $@ $^ -lyaml -ljson-c

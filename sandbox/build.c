@@ -11,6 +11,7 @@
 #include "build.h"
 
 #define MESSAGE_MAX	400
+#define ERROR_MAX	4095	/* the kernel's MAX_ERRNO */
 
 struct path {
 	enum path_set set;
@@ -23,7 +24,7 @@ struct path {
 
 struct call {
 	unsigned int nr;	/* POLICY_CALLS: all that have no rule that applies */
-	bool group;		/* of a group: what is said of the call itself comes first */
+	bool group;		/* of a group, or a profile's of all: what is said of the call itself comes first */
 	unsigned int rank, order;
 	struct policy_call rule;
 	struct policy_condition *conditions;
@@ -407,11 +408,21 @@ const char *policy_error_name(unsigned int error)
 	for (unsigned int i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
 		if ((unsigned int)errors[i].error == error)
 			return errors[i].name;
-	return "EPERM";
+	return NULL;
+}
+
+unsigned int policy_error_number(const char *name)
+{
+	for (unsigned int i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+		if (!strcmp(errors[i].name, name))
+			return errors[i].error;
+	return 0;
 }
 
 static bool parse_action(struct builder *b, const char *text, struct policy_call *rule)
 {
+	uint64_t number;
+
 	rule->error = 0;
 	if (!strcmp(text, "allow") || !strcmp(text, "kill")) {
 		rule->action = *text == 'a' ? ACTION_ALLOW : ACTION_KILL;
@@ -420,10 +431,12 @@ static bool parse_action(struct builder *b, const char *text, struct policy_call
 	rule->action = ACTION_ERRNO;
 	if (!strcmp(text, "deny"))
 		rule->error = EPERM;
-	for (unsigned int i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
-		if (!strcmp(errors[i].name, text))
-			rule->error = errors[i].error;
-	return rule->error || fails(b, "'%s' is no action: allow, deny, kill, or the name of an error as EPERM", text);
+	else if (parse_number(text, ERROR_MAX, &number))
+		rule->error = number;
+	else
+		rule->error = policy_error_number(text);
+	return rule->error || fails(b, "'%s' is no action: allow, deny, kill, or an error: its name as EPERM, or number",
+				    text);
 }
 
 static bool parse_condition(struct builder *b, char *text, struct policy_condition *c)
@@ -513,7 +526,23 @@ bool builder_call(struct builder *b, const struct place *place, const char *name
 	}
 	if (!policy_call_number(name, &call.nr))
 		return fails(b, "there is no system call '%s', and no group of that name", name);
+	/* Of a profile the order is no rule's business: what has conditions comes first. */
+	call.group = place->rank == RANK_PROFILE && !conditions;
 	return add_call(b, call, conditions);
+}
+
+bool builder_others(struct builder *b, const struct place *place, const char *action)
+{
+	struct call call = { .rank = place->rank, .group = true };
+	char text[64];
+
+	if (!parse_action(b, action, &call.rule))
+		return false;
+	snprintf(text, sizeof(text), "all others: %s", action);
+	call.rule.origin = new_origin(b, place, text);
+	for (call.nr = 0; call.nr < POLICY_CALLS; call.nr++)
+		add_call(b, call, NULL);
+	return true;
 }
 
 /* ---- environment, limits ---- */
@@ -738,16 +767,21 @@ static void put_network(struct builder *b, struct image *image, struct policy *p
 	free(copy);
 }
 
+static unsigned int kind_of_rank(unsigned int rank)
+{
+	return rank == RANK_PROFILE ? 0 : rank ? 2 : 1;
+}
+
 /*
- * What counts last comes first: of the default before of all others, of groups before of the call itself, of included
- * files before of those that include.
+ * What counts last comes first: of a profile before of the default, that before of all others, of groups before of the
+ * call itself, of included files before of those that include.
  */
 static int last_first(const void *a, const void *b)
 {
 	const struct call *x = a, *y = b;
 
-	if (!x->rank != !y->rank)
-		return x->rank ? 1 : -1;
+	if (kind_of_rank(x->rank) != kind_of_rank(y->rank))
+		return kind_of_rank(x->rank) < kind_of_rank(y->rank) ? -1 : 1;
 	if (x->group != y->group)
 		return y->group - x->group;
 	if (x->rank != y->rank)

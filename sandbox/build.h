@@ -18,6 +18,7 @@ struct builder;
 /* Where a rule is written. */
 #define RANK_MAX	100	/* of a file that no other includes */
 #define RANK_COMMAND	(RANK_MAX + 1)
+#define RANK_PROFILE	UINT32_MAX	/* of a seccomp profile: the refusals that every policy has come first, too */
 
 struct place {
 	const char *file;	/* NULL: the command line */
@@ -36,9 +37,11 @@ bool builder_path(struct builder *b, const struct place *place, enum path_set se
 		  enum policy_access access, const char *data, size_t length);
 /* `[deny] connect|bind|any tcp|udp|unix|any ADDRESS [PORT[-PORT]]` (dune-sandbox.policy(5)) */
 bool builder_network(struct builder *b, const struct place *place, const char *rule);
-/* A call's name, number or `@group`; `allow`, `deny`, `kill` or an errno's name; and conditions, or NULL. */
+/* A call's name, number or `@group`; `allow`, `deny`, `kill`, an errno's name or number; and conditions, or NULL. */
 bool builder_call(struct builder *b, const struct place *place, const char *name, const char *action,
 		  const char *conditions);
+/* What is done with each call of which no other rule of a profile says it; `*` does not count then. */
+bool builder_others(struct builder *b, const struct place *place, const char *action);
 /* NAME, or NAME=VALUE */
 bool builder_environment(struct builder *b, const char *text);
 bool builder_limit(struct builder *b, const char *name, const char *value);
@@ -54,12 +57,19 @@ struct policy *builder_finish(struct builder *b);
 /* read.c: all that a file says, and the files that it includes.  false: the error was printed on stderr. */
 bool policy_read_file(struct builder *b, const char *file);
 
+/*
+ * profile.c: a seccomp profile as container runtimes have it; its rules count after all others.  false: the error was
+ * printed on stderr; names of calls that are not known are printed there too.
+ */
+bool policy_read_profile(struct builder *b, const char *file);
+
 /* print.c: as a file that says the same. */
 void policy_print(FILE *out, const struct policy *p);
 const char *policy_access_name(enum policy_access access);
 const char *policy_limit_name(enum policy_limit limit);
 const char *policy_call_name(unsigned int nr);		/* NULL: there is none */
-const char *policy_error_name(unsigned int error);	/* of those that a policy can say */
+const char *policy_error_name(unsigned int error);	/* NULL: a policy says its number */
+unsigned int policy_error_number(const char *name);	/* 0: there is none */
 bool policy_call_number(const char *name, unsigned int *nr);
 
 #endif /* SANDBOX_BUILD_H */

@@ -103,8 +103,12 @@ static void print_condition(FILE *out, const struct policy_condition *c)
 
 static void print_action(FILE *out, const struct policy_call *call)
 {
-	if (call->action == ACTION_ERRNO)
-		fputs(policy_error_name(call->error), out);
+	const char *name = policy_error_name(call->error);
+
+	if (call->action == ACTION_ERRNO && name)
+		fputs(name, out);
+	else if (call->action == ACTION_ERRNO)
+		fprintf(out, "%u", call->error);
 	else
 		fputs(call->action == ACTION_KILL ? "kill" : "allow", out);
 }

@@ -125,9 +125,17 @@ $(PAGE_UNITS): tests/unit/stubs/dune.c tests/unit/stubs/walker.c libdune/threads
 # Policies of the sandbox.
 $(T)/unit/test_policy: CPPFLAGS += -I. -Ilibdune
 $(T)/unit/test_policy: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
-$(T)/unit/test_policy: LDLIBS += -lyaml
+$(T)/unit/test_policy: LDLIBS += -lyaml -ljson-c
 $(T)/unit/test_policy: sandbox/files.c sandbox/network.c sandbox/calls.c sandbox/build.c sandbox/default.c \
-	sandbox/read.c sandbox/print.c
+	sandbox/read.c sandbox/profile.c sandbox/print.c
+
+$(T)/unit/test_profile: CPPFLAGS += -I. -Ilibdune
+$(T)/unit/test_profile: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all
+$(T)/unit/test_profile: LDLIBS += -ljson-c
+$(T)/unit/test_profile: sandbox/profile.c sandbox/build.c sandbox/calls.c sandbox/default.c sandbox/print.c
+
+$(T)/unit/test_wall: CPPFLAGS += -I. -Ilibdune -Ilibdune/include
+$(T)/unit/test_wall: sandbox/build.c sandbox/print.c apps/sandbox/wall.c
 
 $(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
 $(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all

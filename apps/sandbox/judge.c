@@ -356,10 +356,18 @@ static void end(struct dune_ring3_thread *t, int status, int whole_process)
 	processes_end(t, whole_process);
 }
 
+/* Is something said of the call but that it is allowed? */
+static bool has_rule(const struct policy *p, unsigned int nr)
+{
+	const struct policy_call *rule = p->calls[nr] ? policy_at(p, p->calls[nr]) : &p->other_calls;
+
+	return rule->action != ACTION_NONE && (rule->action != ACTION_ALLOW || rule->nr_conditions);
+}
+
 bool is_judged(const struct policy *p, unsigned int nr)
 {
-	return p->calls[nr] || p->other_calls.action || is_about_network(nr) || is_about_processes(nr) ||
-	       nr == SYS_openat2 || sets_attribute(nr) || nr == SYS_prctl || makes_process(nr);
+	return has_rule(p, nr) || is_about_network(nr) || is_about_processes(nr) || nr == SYS_openat2 ||
+	       sets_attribute(nr) || nr == SYS_prctl || makes_process(nr);
 }
 
 const struct dune_ring3_callbacks sandbox_callbacks = {

@@ -49,6 +49,8 @@ static const char help[] =
 	"      --env NAME[=VALUE] a variable of the environment\n"
 	"      --limit NAME=VALUE wall, cpu, memory, file-size, processes, threads or descriptors\n"
 	"      --log FILE|FD      what is refused, one line of JSON each\n"
+	"      --seccomp FILE     a profile of Docker's: calls that it refuses are refused too\n"
+	"      --second-wall=WHAT none (the default), landlock or seccomp\n"
 	"      --soak             refuse nothing; the log has what would be refused\n"
 	"      --help, --version\n\n"
 	"  check    is POLICY in order? Print what it says, with the places\n"
@@ -220,6 +222,7 @@ static int explain_address(const struct policy *p, unsigned int operation, char 
 
 static int explain_call(const struct policy *p, char **words)
 {
+	const char *error;
 	uint64_t arguments[6] = { 0 };
 	const struct policy_call *rule;
 	unsigned int nr;
@@ -229,8 +232,9 @@ static int explain_call(const struct policy *p, char **words)
 	for (int i = 0; i < 6 && words[1 + i]; i++)
 		arguments[i] = strtoull(words[1 + i], NULL, 0);
 	rule = policy_call(p, nr, arguments);
+	error = rule->action == ACTION_KILL ? "kill" : strerrorname_np(rule->error);
 	return say(p, rule->action == ACTION_NONE || rule->action == ACTION_ALLOW, rule->action, rule->origin,
-		   rule->action == ACTION_KILL ? "kill" : policy_error_name(rule->error));
+		   error ? error : "an error without a name");
 }
 
 static int explain(int argc, char **argv)
@@ -294,7 +298,7 @@ static void add_limit(struct builder *b, char *text)
 		die("%s", builder_error(b));
 }
 
-enum option_number { RO = 256, RW, HIDE, TMP, EXEC, NET, ENV, LIMIT, LOG, SOAK };
+enum option_number { RO = 256, RW, HIDE, TMP, EXEC, NET, ENV, LIMIT, LOG, SOAK, WALL, SECCOMP };
 
 static const struct option options[] = {
 	{ "policy", required_argument, NULL, 'p' }, { "ro", required_argument, NULL, RO },
@@ -302,7 +306,8 @@ static const struct option options[] = {
 	{ "tmp", required_argument, NULL, TMP }, { "exec", required_argument, NULL, EXEC },
 	{ "net", required_argument, NULL, NET }, { "env", required_argument, NULL, ENV },
 	{ "limit", required_argument, NULL, LIMIT }, { "log", required_argument, NULL, LOG },
-	{ "soak", no_argument, NULL, SOAK }, { NULL, 0, NULL, 0 },
+	{ "soak", no_argument, NULL, SOAK }, { "second-wall", required_argument, NULL, WALL },
+	{ "seccomp", required_argument, NULL, SECCOMP }, { NULL, 0, NULL, 0 },
 };
 
 static int run(int argc, char **argv)
@@ -351,6 +356,14 @@ static int run(int argc, char **argv)
 			break;
 		case SOAK:
 			run.soak = true;
+			break;
+		case SECCOMP:
+			if (!policy_read_profile(b, optarg))
+				exit(EXIT_OURS);
+			break;
+		case WALL:
+			if (!find_wall(optarg, &run.wall))
+				die("--second-wall=%s: it is none, landlock or seccomp", optarg);
 			break;
 		default:
 			fprintf(stderr, "%sdune-sandbox --help says more\n", usage);

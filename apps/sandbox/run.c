@@ -177,8 +177,6 @@ static void __attribute__((noreturn)) be_broker(const struct run *run, pid_t use
 	all->broker = getpid();
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) || prctl(PR_SET_PDEATHSIG, SIGALRM))
 		die("prctl(): %s", strerror(errno));
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		die("no_new_privs: %s", strerror(errno));
 	sigaction(SIGALRM, &action, NULL);
 	if (getppid() != user)
 		exit(EXIT_OURS);
@@ -188,6 +186,7 @@ static void __attribute__((noreturn)) be_broker(const struct run *run, pid_t use
 	hide_descriptors();
 	set_limits(run->policy->limits);
 	start_clock(run->policy->limits[LIMIT_WALL]);
+	build_wall(run);
 	all->status = dune_ring3_run(&options, &sandbox_callbacks);
 	end_all_children();
 	_exit(0);

@@ -2,7 +2,7 @@
 /*
  * dune-sandbox: what main() and the callbacks share.
  *
- * main.c, learn.c and run.c are an ordinary program's code.  The others are callbacks (dune-ring3.h): no C library, no
+ * main.c, learn.c, run.c and wall.c are an ordinary program's code.  The others are callbacks (dune-ring3.h): no C library, no
  * locks, for the kernel can kill a process anywhere.
  */
 #ifndef DUNE_SANDBOX_H
@@ -117,6 +117,19 @@ extern const struct dune_ring3_callbacks sandbox_callbacks;
 int64_t access_error(const struct policy_verdict *v, unsigned int access);
 bool is_judged(const struct policy *p, unsigned int nr);
 
+/* ---- wall.c: an ordinary program's code ---- */
+
+enum wall {
+	WALL_NONE,		/* but for no_new_privs */
+	WALL_LANDLOCK,
+	WALL_SECCOMP,		/* and Landlock, where the kernel has it */
+};
+
+struct run;
+/* For this process and all that it starts; ends the process, with a message, if it fails. */
+void build_wall(const struct run *run);
+bool find_wall(const char *name, enum wall *wall);
+
 /* ---- run.c: an ordinary program's code ---- */
 
 struct run {
@@ -124,6 +137,7 @@ struct run {
 	char *const *argv;
 	char *const *environment;
 	bool soak;
+	enum wall wall;
 	int log;		/* a descriptor for lines, or -1 */
 	/* Gets each line of the log, with its end; NULL.  Then every line counts. */
 	void (*line)(const char *line, size_t length);
