@@ -435,8 +435,8 @@ static bool parse_action(struct builder *b, const char *text, struct policy_call
 		rule->error = number;
 	else
 		rule->error = policy_error_number(text);
-	return rule->error || fails(b, "'%s' is no action: allow, deny, kill, or an error: its name as EPERM, or number",
-				    text);
+	return rule->error ||
+	       fails(b, "'%s' is no action: allow, deny, kill, or an error: its name as EPERM, or number", text);
 }
 
 static bool parse_condition(struct builder *b, char *text, struct policy_condition *c)

@@ -257,7 +257,8 @@ static bool read_action(const struct profile *p, struct json_object *object, con
 
 /* ---- conditions ---- */
 
-static bool read_condition(const struct profile *p, struct json_object *object, char to[CONDITIONS_MAX], uint64_t *index)
+static bool read_condition(const struct profile *p, struct json_object *object, char to[CONDITIONS_MAX],
+			   uint64_t *index)
 {
 	static const char *const keys[] = { "index", "value", "valueTwo", "op", NULL };
 	static const struct {

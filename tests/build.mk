@@ -135,7 +135,7 @@ $(T)/unit/test_profile: LDLIBS += -ljson-c
 $(T)/unit/test_profile: sandbox/profile.c sandbox/build.c sandbox/calls.c sandbox/default.c sandbox/print.c
 
 $(T)/unit/test_wall: CPPFLAGS += -I. -Ilibdune -Ilibdune/include
-$(T)/unit/test_wall: sandbox/build.c sandbox/print.c apps/sandbox/wall.c
+$(T)/unit/test_wall: sandbox/build.c sandbox/print.c apps/sandbox/wall.c libdune/launch/names.c
 
 $(T)/unit/test_procmap: CPPFLAGS += -Ilibdune
 $(T)/unit/test_procmap: CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -2,8 +2,8 @@
 /*
  * dune-sandbox: what main() and the callbacks share.
  *
- * main.c, learn.c, run.c and wall.c are an ordinary program's code.  The others are callbacks (dune-ring3.h): no C library, no
- * locks, for the kernel can kill a process anywhere.
+ * main.c, learn.c, run.c and wall.c are an ordinary program's code.  The others are callbacks (dune-ring3.h): no C
+ * library, no locks, for the kernel can kill a process anywhere.
  */
 #ifndef DUNE_SANDBOX_H
 #define DUNE_SANDBOX_H

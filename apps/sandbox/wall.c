@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/syscalls.h"
+#include "launch/launch.h"
 #include "sandbox.h"
 
 /* ---- Landlock: <linux/landlock.h> of 6.12, for headers may be older ---- */
@@ -276,17 +276,10 @@ static void restrict_by_landlock(const struct policy *p, bool must)
 
 /* ---- seccomp ---- */
 
-/* What libdune would ever forward. */
-static const bool known[POLICY_CALLS] = {
-#define CALL(number, name, function, flags, ...)	[number] = !((flags) & CALL_UNCHECKED),
-#include "base/syscalls-table.h"
-#undef CALL
-};
-
-/* Calls that are known are made, others are ENOSYS. */
+/* Calls that a checked program may make are made, others are ENOSYS. */
 static void restrict_by_filter(void)
 {
-	struct sock_filter filter[4 + 2 * POLICY_CALLS + 2];
+	struct sock_filter filter[4 + 2 * NR_SYSCALLS + 2];
 	struct sock_fprog program = { .filter = filter };
 	unsigned int n = 0;
 
@@ -295,8 +288,9 @@ static void restrict_by_filter(void)
 	filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
 	filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 	/* Where what is said of a number changes: below it, that holds which was said before. */
-	for (unsigned int nr = 1; nr <= POLICY_CALLS; nr++) {
-		const bool now = nr < POLICY_CALLS && known[nr], before = known[nr - 1];
+	for (unsigned int nr = 1; nr <= NR_SYSCALLS; nr++) {
+		const bool now = nr < NR_SYSCALLS && __dune_call_is_checked[nr];
+		const bool before = __dune_call_is_checked[nr - 1];
 
 		if (now == before)
 			continue;

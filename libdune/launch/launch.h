@@ -33,6 +33,8 @@
 
 /* names.c: of each system call, or NULL. */
 extern const char *const __dune_call_names[NR_SYSCALLS] __attribute__((visibility("hidden")));
+/* Those that are ever made for a checked program. */
+extern const bool __dune_call_is_checked[NR_SYSCALLS] __attribute__((visibility("hidden")));
 
 /*
  * find.c: an ordinary program's code.  What fails ends the process, with a message and status 125 to 127.

@@ -443,7 +443,8 @@ static int connect_linked(void)
 	int error;
 
 	unlink(a.sun_path);
-	symlink("/nowhere", a.sun_path);
+	if (symlink("/nowhere", a.sun_path))
+		return errno;
 	error = CALL(SYS_connect, local, &a, sizeof(a));
 	return error == ENOENT ? 0 : error;
 }

@@ -62,7 +62,8 @@ static void as_docker_has_it(void **state)
 {
 	static const char text[] =
 		"{ \"defaultAction\": \"SCMP_ACT_ERRNO\", \"defaultErrnoRet\": 38,\n"
-		"\t\"archMap\": [ { \"architecture\": \"SCMP_ARCH_X86_64\", \"subArchitectures\": [\"SCMP_ARCH_X86\"] } ],\n"
+		"\t\"archMap\": [ { \"architecture\": \"SCMP_ARCH_X86_64\","
+		" \"subArchitectures\": [\"SCMP_ARCH_X86\"] } ],\n"
 		"\t\"syscalls\": [\n"
 		"\t{ \"names\": [\"read\", \"write\", \"no_such_call\", \"ioctl\", \"keyctl\"],"
 		"   \"action\": \"SCMP_ACT_ALLOW\" },\n"
@@ -70,20 +71,24 @@ static void as_docker_has_it(void **state)
 		"   \"args\": [ { \"index\": 0, \"value\": 8, \"op\": \"SCMP_CMP_EQ\" } ] },\n"
 		"\t{ \"names\": [\"personality\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": ["
 		"     { \"index\": 0, \"value\": 131072, \"valueTwo\": 0, \"op\": \"SCMP_CMP_EQ\" },"
-		"     { \"index\": 0, \"value\": 131080, \"op\": \"SCMP_CMP_EQ\" } ], \"includes\": {}, \"excludes\": {} },\n"
+		"     { \"index\": 0, \"value\": 131080, \"op\": \"SCMP_CMP_EQ\" } ], \"includes\": {},"
+		" \"excludes\": {} },\n"
 		"\t{ \"names\": [\"clone\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": ["
 		"     { \"index\": 0, \"value\": 2114060288, \"valueTwo\": 0, \"op\": \"SCMP_CMP_MASKED_EQ\" },"
 		"     { \"index\": 1, \"value\": 4, \"op\": \"SCMP_CMP_GE\" } ] },\n"
 		"\t{ \"names\": [\"socket\"], \"action\": \"SCMP_ACT_ERRNO\", \"errnoRet\": 95,"
 		"   \"args\": [ { \"index\": 0, \"value\": 10, \"op\": \"SCMP_CMP_EQ\" } ] },\n"
 		"\t{ \"names\": [\"socket\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": null },\n"
-		"\t{ \"names\": [\"clone3\"], \"action\": \"SCMP_ACT_ERRNO\", \"errnoRet\": 22, \"errno\": \"ENOSYS\" },\n"
+		"\t{ \"names\": [\"clone3\"], \"action\": \"SCMP_ACT_ERRNO\", \"errnoRet\": 22,"
+		" \"errno\": \"ENOSYS\" },\n"
 		"\t{ \"names\": [\"ptrace\"], \"action\": \"SCMP_ACT_KILL\" },\n"
-		"\t{ \"name\": \"pause\", \"action\": \"SCMP_ACT_ALLOW\", \"includes\": { \"arches\": [\"arm64\"] } },\n"
+		"\t{ \"name\": \"pause\", \"action\": \"SCMP_ACT_ALLOW\","
+		" \"includes\": { \"arches\": [\"arm64\"] } },\n"
 		"\t{ \"name\": \"alarm\", \"action\": \"SCMP_ACT_ALLOW\", \"includes\": { \"arches\": [\"amd64\"],"
 		"   \"minKernel\": \"4.8\" }, \"excludes\": { \"arches\": [\"s390\"] } },\n"
 		"\t{ \"name\": \"sync\", \"action\": \"SCMP_ACT_ALLOW\", \"excludes\": { \"minKernel\": \"4.8\" } },\n"
-		"\t{ \"name\": \"times\", \"action\": \"SCMP_ACT_ALLOW\", \"includes\": { \"minKernel\": \"999.0\" } }\n"
+		"\t{ \"name\": \"times\", \"action\": \"SCMP_ACT_ALLOW\","
+		" \"includes\": { \"minKernel\": \"999.0\" } }\n"
 		"] }\n";
 	struct policy *p = good(text, false);
 
@@ -163,7 +168,8 @@ static void refused(void **state)
 		{ ARGS("{\"index\": 0, \"value\": -1, \"op\": \"SCMP_CMP_EQ\"}"), "value is no number" },
 		{ ARGS("{\"index\": 0, \"value\": 1}"), "op is no text" },
 		{ ARGS("{\"index\": 0, \"value\": 1, \"op\": \"EQ\"}"), "'EQ' is no comparison" },
-		{ ARGS("{\"index\": 0, \"value\": 1, \"op\": \"SCMP_CMP_EQ\", \"more\": 1}"), "'more' is not known in args" },
+		{ ARGS("{\"index\": 0, \"value\": 1, \"op\": \"SCMP_CMP_EQ\", \"more\": 1}"),
+		  "'more' is not known in args" },
 		{ ARGS("1"), "args is no object" },
 	};
 
