@@ -86,7 +86,7 @@ static void refuse(struct dune_vcpu_config config, const char *what)
 
 static void check_config(void)
 {
-	for (unsigned int bit = 3; bit < 32; bit++)
+	for (unsigned int bit = 4; bit < 32; bit++)
 		REFUSE(flags, 1U << bit);
 	REFUSE(flags, ~0U);
 	REFUSE(index, 1);
