@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "launch/launch.h"
 #include "sandbox.h"
 
 /* ---- the table ---- */
@@ -352,6 +353,7 @@ bool is_about_processes(unsigned int nr)
 }
 
 /* What is said of a limit is exact for root too, who may raise it. */
+/* The kernel's limit of descriptors has those that libdune keeps, which the program is not told. */
 static int64_t judge_limit(struct dune_ring3_thread *t, const struct dune_ring3_call *call)
 {
 	static const struct denial raised = { .access = "a hard limit above that of the sandbox", .origin = NO_ORIGIN };
@@ -364,7 +366,7 @@ static int64_t judge_limit(struct dune_ring3_thread *t, const struct dune_ring3_
 	if (dune_ring3_read(t, new, address, sizeof(new)))
 		return -EFAULT;
 	if (raw_syscall(SYS_prlimit64, old_call ? 0 : (int)call->args[0], resource, 0, (long)old, 0) < 0 ||
-	    new[1] <= old[1])
+	    new[1] <= (resource == RLIMIT_NOFILE ? old[1] - CHECKED_FDS : old[1]))
 		return DUNE_RING3_GO;
 	return refuse(t, call, -EPERM, &raised);
 }

@@ -7,6 +7,7 @@
  * child, or where that is gone, the other's.  So each of the two can end all that is left, and does when the other one
  * is killed: it kills its children until it has none.  The one that the user has started writes the log.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -154,15 +155,18 @@ static void start_clock(uint64_t milliseconds)
 /* What is open goes to no program, but for 0, 1 and 2. */
 static void hide_descriptors(void)
 {
-	struct rlimit limit;
-	int max = 1 << 20;
+	struct dirent *entry;
+	DIR *open_here;
 
-	if (!syscall(SYS_close_range, 3U, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */))
+	if (!syscall(SYS_close_range, 3U, ~0U, 4 /* CLOSE_RANGE_CLOEXEC: Linux 5.11 */))
 		return;
-	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_max < (rlim_t)max)
-		max = limit.rlim_max;
-	for (int fd = 3; fd < max; fd++)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	open_here = opendir("/proc/self/fd");
+	if (!open_here)
+		die("/proc/self/fd: %s", strerror(errno));
+	while ((entry = readdir(open_here)))
+		if (atoi(entry->d_name) > 2)
+			fcntl(atoi(entry->d_name), F_SETFD, FD_CLOEXEC);
+	closedir(open_here);
 }
 
 static void __attribute__((noreturn)) be_broker(const struct run *run, pid_t user, int log)

@@ -527,6 +527,15 @@ static int raise_limit_the_old_way(void)
 	return CALL(SYS_setrlimit, RLIMIT_RTPRIO, &limit);
 }
 
+static int raise_limit_of_descriptors(void)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_max++;
+	return CALL(SYS_setrlimit, RLIMIT_NOFILE, &limit);
+}
+
 static int affinity(void)
 {
 	unsigned long all = ~0UL;
@@ -606,7 +615,8 @@ static const struct attempt {
 	{ "signal-thread", signal_thread, EPERM },
 	{ "signal-thread-of", signal_thread_of, EPERM }, { "queue-signal", queue_signal, EPERM },
 	{ "open-process", open_process, EPERM }, { "limits", limits, EPERM }, { "raise-limit", raise_limit, EPERM },
-	{ "raise-limit-the-old-way", raise_limit_the_old_way, EPERM }, { "affinity", affinity, EPERM },
+	{ "raise-limit-the-old-way", raise_limit_the_old_way, EPERM },
+	{ "raise-limit-of-descriptors", raise_limit_of_descriptors, EPERM }, { "affinity", affinity, EPERM },
 	{ "priority", priority, EPERM }, { "priority-of-user", priority_of_user, EPERM },
 	{ "priority-of-input", priority_of_input, EPERM }, { "compare", compare, EPERM },
 	{ "owner", owner, EPERM },
@@ -642,6 +652,19 @@ static int among_us(void)
 	}
 	if (kill(child, 0) != -1 || errno != ESRCH) {
 		printf("refused: no ESRCH for a process that is gone\n");
+		return 1;
+	}
+	return 0;
+}
+
+/* Who judges a call about a pipe does not keep the pipe. */
+static int ends_of_pipe(void)
+{
+	int pipes[2];
+	char c;
+
+	if (pipe2(pipes, O_NONBLOCK) || fchmod(pipes[1], 0600) || close(pipes[1]) || read(pipes[0], &c, 1)) {
+		printf("refused: a pipe whose other end was closed: %s\n", strerror(errno));
 		return 1;
 	}
 	return 0;
@@ -705,6 +728,6 @@ int main(int argc, char **argv)
 		failures++;
 	}
 	if (!strcmp(wanted, "refused"))
-		failures += among_us();
+		failures += among_us() + ends_of_pipe();
 	return failures != 0;
 }
