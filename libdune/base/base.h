@@ -202,6 +202,14 @@ static inline bool same_text(const char *a, const char *b)
 	return *a == *b;
 }
 
+/* What is behind @start at the begin of @text; NULL: that begins in another way, or is NULL. */
+static inline const char *text_behind(const char *text, const char *start)
+{
+	while (text && *start && *text == *start)
+		text++, start++;
+	return *start ? NULL : text;
+}
+
 /*
  * fd.c: a descriptor that is opened between the first two, and moved there, is none of those that the program may
  * have: above its soft limit, if that is no more than 1,024 and can be raised.  The second gives back the number that

@@ -250,14 +250,6 @@ static bool is_link_of_kernel(const char *name)
 	return false;
 }
 
-/* What is behind @start at the begin of @text; NULL: that begins in another way, or is NULL. */
-static const char *behind(const char *text, const char *start)
-{
-	while (text && *start && *text == *start)
-		text++, start++;
-	return *start ? NULL : text;
-}
-
 /* What is behind the folder of a process, or a thread; NULL. */
 static const char *behind_process(const char *text)
 {
@@ -266,21 +258,21 @@ static const char *behind_process(const char *text)
 	while (*p >= '0' && *p <= '9')
 		p++;
 	if (p > text)
-		return behind(p, "/");
-	p = behind(text, "self/");
-	return p ? p : behind(text, "thread-self/");
+		return text_behind(p, "/");
+	p = text_behind(text, "self/");
+	return p ? p : text_behind(text, "thread-self/");
 }
 
 /* /proc/PID/NAME, or the same with task/TID, ns or both between: all of it is made by the kernel. */
 static bool is_of_process(const char *path, const char *name)
 {
-	const char *p = behind(path, "/proc/"), *inner;
+	const char *p = text_behind(path, "/proc/"), *inner;
 
 	p = p ? behind_process(p) : NULL;
-	inner = behind(p, "task/");
+	inner = text_behind(p, "task/");
 	if (inner)
 		p = behind_process(inner);
-	inner = behind(p, "ns/");
+	inner = text_behind(p, "ns/");
 	return name == (inner ? inner : p);
 }
 

@@ -338,9 +338,14 @@ static long by_loader(struct dune_thread *t, const struct call *c)
 	struct program p;
 	char **argv, *strings;
 
+	if (!c->path)
+		return -EFAULT;
 	find_program(t, c, &p, LOADS_ALL);
-	if (p.fd < 0)
-		return p.error ? p.error : -ENOEXEC;
+	if (p.fd < 0) {
+		/* Linux before 6.9 looks at the arguments before it looks at the file; a folder is never executed. */
+		ret = dune_syscall5(__NR_execveat, AT_FDCWD, "/", c->argv, c->envp, 0);
+		return ret == -EFAULT || ret == -E2BIG ? ret : p.error ? p.error : -ENOEXEC;
+	}
 	arg_count = count_strings(c->argv);
 	if (arg_count < 0)
 		return arg_count;

@@ -73,13 +73,6 @@ static void add_known(const uint64_t *stat, enum file_kind kind)
 	memory_unlock(state);
 }
 
-static bool equal(const char *a, const char *b)
-{
-	while (*a && *a == *b)
-		a++, b++;
-	return *a == *b;
-}
-
 /* By its name in /proc. */
 static enum file_kind classify(int fd)
 {
@@ -90,31 +83,43 @@ static enum file_kind classify(int fd)
 
 	if (is_error(flags) || flags & O_PATH || !name)
 		return OTHER;
-	if (equal(name, "pagemap") && (flags & O_ACCMODE) != O_WRONLY)
+	if (same_text(name, "pagemap") && (flags & O_ACCMODE) != O_WRONLY)
 		return own ? PAGEMAP : PAGEMAP_OF_ANOTHER;
-	return own && equal(name, "clear_refs") && flags & O_ACCMODE ? CLEAR_REFS : OTHER;
+	return own && same_text(name, "clear_refs") && flags & O_ACCMODE ? CLEAR_REFS : OTHER;
 }
 
-static enum file_kind kind_of(unsigned int fd)
+static enum file_kind look_at(unsigned int fd)
 {
-	uint64_t stat[18];
 	unsigned int n = __atomic_load_n(&nr_known, __ATOMIC_ACQUIRE);
 	enum file_kind kind;
-	long ret;
+	uint64_t stat[18];
+	long ret = dune_syscall2(__NR_fstat, fd, stat);
 
-	if (!is_perhaps(fd))
-		return OTHER;
-	ret = dune_syscall2(__NR_fstat, fd, stat);
 	if (ret)
 		return ret == -EBADF ? OTHER : UNKNOWN;
 	for (unsigned int i = 0; i < n; i++)
 		if (known[i].device == stat[0] && known[i].inode == stat[1])
 			return known[i].kind;
 	kind = classify(fd);
-	if (kind == OTHER)
-		set_perhaps(fd, false);
-	else
+	if (kind != OTHER)
 		add_known(stat, kind);
+	return kind;
+}
+
+static enum file_kind kind_of(unsigned int fd)
+{
+	enum file_kind kind;
+
+	if (!is_perhaps(fd))
+		return OTHER;
+	kind = look_at(fd);
+	if (kind != OTHER)
+		return kind;
+	set_perhaps(fd, false);
+	/* Another thread may have opened one with this number, and have set the bit, before it was taken back. */
+	kind = look_at(fd);
+	if (kind != OTHER)
+		set_perhaps(fd, true);
 	return kind;
 }
 

@@ -102,11 +102,11 @@ static const struct row rows[NR_SYSCALLS] = {
 	ROW(__NR_readlinkat, LOOKS, LOOK, true, 0, 1, NONE, __NR_readlinkat, FD, EMPTY, ARG2, ARG3),
 	ROW(__NR_statfs, LOOKS, LOOK, false, NONE, 0, NONE, __NR_fstatfs, FD, ARG1),
 	ROW(__NR_chdir, LOOKS, LOOK, false, NONE, 0, NONE, __NR_fchdir, FD),
-	ROW(__NR_getxattr, LOOKS, READ, false, NONE, 0, NONE, __NR_getxattr, LINK, ARG1, ARG2, ARG3),
-	ROW(__NR_lgetxattr, LOOKS, READ, true, NONE, 0, NONE, __NR_getxattr, LINK, ARG1, ARG2, ARG3),
-	ROW(__NR_listxattr, LOOKS, READ, false, NONE, 0, NONE, __NR_listxattr, LINK, ARG1, ARG2),
-	ROW(__NR_llistxattr, LOOKS, READ, true, NONE, 0, NONE, __NR_listxattr, LINK, ARG1, ARG2),
-	ROW(__NR_inotify_add_watch, LOOKS, READ, false, NONE, 1, NONE, __NR_inotify_add_watch, ARG0, LINK, WATCHES),
+	ROW(__NR_getxattr, CHANGES, READ, false, NONE, 0, NONE, __NR_getxattr, LINK, ARG1, ARG2, ARG3),
+	ROW(__NR_lgetxattr, CHANGES, READ, true, NONE, 0, NONE, __NR_getxattr, LINK, ARG1, ARG2, ARG3),
+	ROW(__NR_listxattr, CHANGES, READ, false, NONE, 0, NONE, __NR_listxattr, LINK, ARG1, ARG2),
+	ROW(__NR_llistxattr, CHANGES, READ, true, NONE, 0, NONE, __NR_listxattr, LINK, ARG1, ARG2),
+	ROW(__NR_inotify_add_watch, CHANGES, READ, false, NONE, 1, NONE, __NR_inotify_add_watch, ARG0, LINK, WATCHES),
 
 	ROW(__NR_truncate, CHANGES, WRITE, false, NONE, 0, NONE, __NR_truncate, LINK, ARG1),
 	ROW(__NR_chmod, CHANGES, WRITE, false, NONE, 0, NONE, __NR_chmod, LINK, ARG1),
@@ -312,21 +312,41 @@ static int slot_number(unsigned int slot)
 	return __dune_engine_fds.first + 1 + LOADER_FD_SLOTS + slot;
 }
 
-/* With the lock of the slots held: what is looked at there stays there. */
-static long put_in_slot(int fd, unsigned int slot)
+static uint32_t *slots_lock(void)
+{
+	return &region_state()->path_slots;
+}
+
+static long copy_to_slot(int fd, unsigned int slot)
 {
 	struct fd_limits limits;
-	long ret;
+	long ret = dune_syscall3(__NR_dup3, fd, slot_number(slot), 0);
 
-	if (engine_owns_fd(fd))
-		return -EBADF;
-	ret = dune_syscall3(__NR_dup3, fd, slot_number(slot), 0);
 	if (ret != -EBADF)
 		return ret;
 	__dune_fd_limit_raise(&limits);
 	ret = dune_syscall3(__NR_dup3, fd, slot_number(slot), 0);
 	__dune_fd_limit_restore(&limits);
 	return ret;
+}
+
+/* With the lock of the slots held: what is looked at there stays there. */
+static long put_in_slot(int fd, unsigned int slot)
+{
+	return engine_owns_fd(fd) ? -EBADF : copy_to_slot(fd, slot);
+}
+
+static void take_slots(void)
+{
+	word_lock(slots_lock(), __dune_holder_host());
+}
+
+/* The first @n have been used.  No file stays open for that: a pipe would not end, a removed file keep its blocks. */
+static void leave_slots(unsigned int n)
+{
+	while (n--)
+		copy_to_slot(__dune_engine_fds.first + 1 + LOADER_FD_MEMORY, n);
+	word_unlock(slots_lock());
 }
 
 static bool has_path(unsigned int slot, const char *text)
@@ -379,11 +399,6 @@ static long pin_descriptor(struct dune_thread *t, int fd, unsigned int slot, uns
 	if (access & DUNE_RING3_READ && (flags & O_PATH || (flags & O_ACCMODE) == O_WRONLY))
 		return -EACCES;
 	return 0;
-}
-
-static uint32_t *slots_lock(void)
-{
-	return &region_state()->path_slots;
 }
 
 /* ---- each kind of call ---- */
@@ -460,12 +475,12 @@ static long change(struct asked *a, struct file *f)
 {
 	long ret;
 
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = f->found == FOUND_DESCRIPTOR ? pin_descriptor(a->t, f->fd, 0, a->access) : pin(f, 0);
 	a->use.fd = slot_number(0);
 	if (!ret)
 		ret = make(a->row, a->r, &a->use);
-	word_unlock(slots_lock());
+	leave_slots(1);
 	return ret;
 }
 
@@ -473,12 +488,12 @@ static long change_name(struct asked *a, struct file *f)
 {
 	long ret;
 
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = pin(f, 0);
 	a->use = (struct use){ .fd = slot_number(0), .name = f->last };
 	if (!ret)
 		ret = make(a->row, a->r, &a->use);
-	word_unlock(slots_lock());
+	leave_slots(1);
 	return ret;
 }
 
@@ -509,7 +524,7 @@ static long change_two(struct asked *a, struct file *f)
 	struct file second = { .is_name = true };
 	long ret;
 
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = pin(f, 0);
 	a->use = (struct use){ .fd = slot_number(0), .name = f->last };
 	/* The kernel looks at it before it looks at anything of the new name. */
@@ -519,7 +534,7 @@ static long change_two(struct asked *a, struct file *f)
 		ret = set_second(a, &second);
 	if (!ret)
 		ret = with_file(a, &second, DUNE_RING3_NAME, change_second);
-	word_unlock(slots_lock());
+	leave_slots(2);
 	return ret;
 }
 
@@ -530,14 +545,14 @@ static long by_descriptor(struct asked *a)
 	struct arguments args = arguments_of(&r);
 	long ret;
 
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = pin_descriptor(a->t, args.value[a->row->dir], 0, a->access);
 	if (!ret) {
 		args.value[a->row->dir] = slot_number(0);
 		set_arguments(&r, args.value);
 		ret = __dune_forward(&r);
 	}
-	word_unlock(slots_lock());
+	leave_slots(1);
 	return ret;
 }
 
@@ -573,13 +588,13 @@ static long open_descriptor(struct asked *a, const struct file *f, const struct 
 	again.resolve &= ~(uint64_t)(RESOLVE_BENEATH | RESOLVE_IN_ROOT);
 	again.flags &= ~(uint64_t)(O_CREAT | O_EXCL);
 	again.mode = 0;
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = pin_descriptor(a->t, f->fd, 0, access_of(how) & ~DUNE_RING3_LOOK);
 	if (!ret)
 		ret = dune_syscall4(__NR_openat2, AT_FDCWD,
 				    __dune_name_descriptor(link, "/proc/self/fd/", slot_number(0)), &again,
 				    sizeof(again));
-	word_unlock(slots_lock());
+	leave_slots(1);
 	return ret;
 }
 
@@ -809,13 +824,13 @@ static long make_binding(struct asked *a, struct file *f)
 	struct unix_address address;
 	long ret;
 
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = pin(f, 0);
 	if (!ret)
 		ret = slot_address(&address, f->last);
 	if (!is_error(ret))
 		ret = dune_syscall3(__NR_bind, a->r->rdi, &address, ret);
-	word_unlock(slots_lock());
+	leave_slots(1);
 	return ret;
 }
 
@@ -841,7 +856,7 @@ static long send_there(struct asked *a, struct file *f)
 	struct message message;
 	long ret;
 
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = f->found == FOUND_DESCRIPTOR ? pin_descriptor(a->t, f->fd, 0, a->access) : pin(f, 0);
 	if (!ret)
 		ret = slot_address(&address, NULL);
@@ -853,7 +868,7 @@ static long send_there(struct asked *a, struct file *f)
 	} else if (!is_error(ret)) {
 		ret = connect_soon(fd, &address, ret);
 	}
-	word_unlock(slots_lock());
+	leave_slots(1);
 	return ret;
 }
 
@@ -968,14 +983,14 @@ static long link_file(struct asked *a, struct file *f)
 	long ret;
 
 	a->row = &link_followed;
-	word_lock(slots_lock(), __dune_holder_host());
+	take_slots();
 	ret = f->found == FOUND_DESCRIPTOR ? pin_descriptor(a->t, f->fd, 0, DUNE_RING3_WRITE) : pin(f, 0);
 	a->use.fd = slot_number(0);
 	if (!ret)
 		ret = set_second(a, &second);
 	if (!ret)
 		ret = with_file(a, &second, DUNE_RING3_NAME, change_second);
-	word_unlock(slots_lock());
+	leave_slots(2);
 	return ret;
 }
 

@@ -130,14 +130,6 @@ long __dune_path_guess(struct file *f)
 
 /* ---- links of /proc ---- */
 
-/* What is behind @start at the begin of @text; NULL: that begins in another way, or is NULL. */
-static const char *behind(const char *text, const char *start)
-{
-	while (text && *start && *text == *start)
-		text++, start++;
-	return *start ? NULL : text;
-}
-
 static const char *behind_number(const char *text)
 {
 	const char *p = text;
@@ -150,17 +142,10 @@ static const char *behind_number(const char *text)
 /* In the folder of a process or a thread: what is behind that.  NULL. */
 static const char *in_process(const struct file *f)
 {
-	const char *p = behind(behind_number(behind(f->text, "/proc/")), "/"), *thread;
+	const char *p = text_behind(behind_number(text_behind(f->text, "/proc/")), "/"), *thread;
 
-	thread = behind(behind_number(behind(p, "task/")), "/");
+	thread = text_behind(behind_number(text_behind(p, "task/")), "/");
 	return thread ? thread : p;
-}
-
-static bool same(const char *a, const char *b)
-{
-	while (*a && *a == *b)
-		a++, b++;
-	return *a == *b;
 }
 
 /*
@@ -169,7 +154,7 @@ static bool same(const char *a, const char *b)
  */
 static bool is_descriptor(struct file *f, const char *text)
 {
-	const char *name = behind(in_process(f), "fd/"), *end = behind_number(name);
+	const char *name = text_behind(in_process(f), "fd/"), *end = behind_number(name);
 	char own[PATH_MAX];
 	unsigned int number = 0;
 
@@ -180,7 +165,7 @@ static bool is_descriptor(struct file *f, const char *text)
 	if (engine_owns_fd(number) || is_error(__dune_descriptor_path(number, own, sizeof(own))))
 		return false;
 	f->fd = number;
-	return same(own, text);
+	return same_text(own, text);
 }
 
 /* ---- looking it up ---- */
@@ -250,7 +235,7 @@ static long special(struct file *f, const char *text, bool is_last)
 		f->found = FOUND_DESCRIPTOR;
 		return 0;
 	}
-	if (!behind(name, "ns/"))
+	if (!text_behind(name, "ns/"))
 		return -EACCES;
 	f->found = FOUND_OF_KERNEL;
 	return 0;

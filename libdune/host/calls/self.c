@@ -11,14 +11,6 @@
 
 #define LONGEST	64	/* "/proc/self/task/", a number, "/exe" and a NUL */
 
-/* What is behind @start in @text; NULL: that does not begin so. */
-static const char *behind(const char *text, const char *start)
-{
-	while (*start && *text == *start)
-		text++, start++;
-	return *start ? NULL : text;
-}
-
 /* What is behind the number of one of the process's threads; NULL. */
 static const char *behind_own_number(const char *text)
 {
@@ -35,18 +27,18 @@ static const char *behind_own_number(const char *text)
 
 static bool is_link(const char *path)
 {
-	const char *p = behind(path, "/proc/"), *q;
+	const char *p = text_behind(path, "/proc/"), *q;
 
 	if (!p)
 		return false;
-	q = behind(p, "thread-self");
+	q = text_behind(p, "thread-self");
 	if (!q)
-		q = behind(p, "self");
+		q = text_behind(p, "self");
 	if (!q)
 		q = behind_own_number(p);
 	if (!q)
 		return false;
-	p = behind(q, "/task/");
+	p = text_behind(q, "/task/");
 	if (p)
 		q = behind_own_number(p);
 	return q && same_text(q, "/exe");
