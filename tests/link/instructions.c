@@ -195,6 +195,48 @@ static void steps(void)
 						   : : "a"(SYS_getpid) : "rcx", "r11", "memory"));
 }
 
+static long call_with_flags(unsigned long flags)
+{
+	long ret;
+
+	__asm__ volatile("pushf; orq %2, (%%rsp); popf; syscall; pushf; andl $~0x44400, (%%rsp); popf"
+			 : "=a"(ret) : "0"(SYS_getpid), "r"(flags) : "rcx", "r11", "memory", "cc");
+	return ret;
+}
+
+/* State of the thread's own that whoever makes its calls may trip over. */
+static void own_state(void)
+{
+	static const struct {
+		const char *name;
+		unsigned long bits;
+	} flags[] = { { "DF", 0x400 }, { "NT", 0x4000 }, { "AC", 0x40000 }, { "all of them", 0x44400 } };
+	unsigned long fs, gs;
+	long ret;
+
+	for (volatile unsigned int i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		TRY("a call with flags", printf("%s: %d\n", flags[i].name, call_with_flags(flags[i].bits) == getpid()));
+	TRY("a call with other bases",
+	    __asm__ volatile("rdfsbase %0; rdgsbase %1; wrfsbase %3; wrgsbase %3; syscall; wrfsbase %0; wrgsbase %1"
+			     : "=&r"(fs), "=&r"(gs), "=a"(ret)
+			     : "r"(0x7ffffffff000), "2"(SYS_getpid) : "rcx", "r11", "memory");
+	    printf("%d\n", ret == getpid()));
+	ONE("wrgsbase %0", "r"(1UL << 63));
+	ONE("xor %%ecx, %%ecx; xgetbv; xsetbv");
+	ONE("mov $1, %%ecx; xor %%eax, %%eax; xor %%edx, %%edx; xsetbv");
+	TRY("a call behind MOV SS", __asm__ volatile("mov %%ss, %%ecx; mov %%ecx, %%ss; syscall" : "=a"(ret)
+						     : "0"(SYS_getpid) : "rcx", "r11", "memory");
+	    printf("%d\n", ret == getpid()));
+	ONE("mov %%ss, %%eax; mov %%eax, %%ss; int3");
+	ONE("mov %%ss, %%eax; mov %%eax, %%ss; ud2");
+	TRY("unaligned", __asm__ volatile("pushf; orl $0x40000, (%%rsp); popf; mov 1(%%rsp), %%rax; pushf;"
+					  "andl $~0x40000, (%%rsp); popf" : : : "rax", "memory", "cc"));
+	/* It is there or not; in either case calls go on. */
+	if (!sigsetjmp(back, 1))
+		__asm__ volatile("wrpkru" : : "a"(0), "c"(0), "d"(0));
+	TRY("a call behind WRPKRU", printf("%d\n", call_with_flags(0) == getpid()));
+}
+
 /* Each leads to the next instruction, by Linux's own selectors. */
 static void far(void)
 {
@@ -212,6 +254,8 @@ static void far(void)
 	    __asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; rex.w ljmp *%0; 1:" : "+m"(p) : : "rax", "memory"));
 	TRY("iretq to ring 0", __asm__ volatile("mov %%rsp, %%rax; push $0; push %%rax; pushf; push $0x10;"
 						"lea 1f(%%rip), %%rax; push %%rax; iretq; 1:" : : : "rax", "memory"));
+	TRY("iretq to not canonical", __asm__ volatile("mov %%rsp, %%rax; push $0x2b; push %%rax; pushf; push $0x33;"
+						       "push %0; iretq" : : "r"(1UL << 63) : "rax", "memory"));
 	TRY("segments", unsigned int cs, ss; __asm__("mov %%cs, %0; mov %%ss, %1" : "=r"(cs), "=r"(ss));
 	    printf("%x %x\n", cs, ss));
 }
@@ -241,6 +285,7 @@ int main(void)
 	privileged();
 	exceptions();
 	steps();
+	own_state();
 	far();
 	numbers();
 	return 0;

@@ -670,6 +670,30 @@ static int ends_of_pipe(void)
 	return 0;
 }
 
+#define KEPT	77
+
+static bool is_refused(long result)
+{
+	return result == -1 && errno == EPERM;
+}
+
+/* What was to be undone, or given up, is still there, and all goes on. */
+static int after_denials(void)
+{
+	int status = 0;
+	pid_t child;
+
+	if (dup2(open("file", O_RDWR), KEPT) != KEPT || !is_refused(close(KEPT)) || !is_refused(fsync(KEPT)) ||
+	    !is_refused(syscall(SYS_setuid, getuid())) || write(KEPT, "kept", 4) != 4)
+		return 1;
+	child = vfork();
+	if (!child)
+		_exit(!is_refused(close(KEPT)) || getuid() != geteuid());
+	if (waitpid(child, &status, 0) != child || status || fcntl(KEPT, F_GETFD) || close(dup(KEPT)))
+		return 1;
+	return 0;
+}
+
 #define HIDDEN	20
 
 /*
@@ -710,6 +734,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(wanted, "hidden"))
 		return are_counted();
+	if (!strcmp(wanted, "denied"))
+		return after_denials();
 	outside = getppid();
 	tcp = socket(AF_INET, SOCK_STREAM, 0);
 	tcp6 = socket(AF_INET6, SOCK_STREAM, 0);
