@@ -65,6 +65,8 @@ bool policy_read_profile(struct builder *b, const char *file);
 
 /* print.c: as a file that says the same. */
 void policy_print(FILE *out, const struct policy *p);
+/* @length bytes as a YAML word between quotes. */
+void policy_print_quoted(FILE *out, const char *text, size_t length);
 const char *policy_access_name(enum policy_access access);
 const char *policy_limit_name(enum policy_limit limit);
 const char *policy_call_name(unsigned int nr);		/* NULL: there is none */

@@ -22,8 +22,7 @@ static void print_origin(FILE *out, const struct policy *p, uint32_t number)
 		fputs("\t# command line\n", out);
 }
 
-/* As a YAML word between quotes. */
-static void print_quoted(FILE *out, const char *text, size_t length)
+void policy_print_quoted(FILE *out, const char *text, size_t length)
 {
 	fputc('"', out);
 	for (size_t i = 0; i < length; i++) {
@@ -42,10 +41,10 @@ static void print_quoted(FILE *out, const char *text, size_t length)
 static void print_rule(FILE *out, const struct policy *p, const char *path, const struct policy_rule *rule, bool exec)
 {
 	fputs(exec ? "  - " : "  ", out);
-	print_quoted(out, path, strlen(path));
+	policy_print_quoted(out, path, strlen(path));
 	if (!exec && rule->access == ACCESS_DATA) {
 		fputs(": { data: ", out);
-		print_quoted(out, policy_at(p, rule->data), rule->length);
+		policy_print_quoted(out, policy_at(p, rule->data), rule->length);
 		fputs(" }", out);
 	} else if (!exec) {
 		fprintf(out, ": %s", policy_access_name(rule->access));
@@ -176,7 +175,7 @@ void policy_print(FILE *out, const struct policy *p)
 		const char *text = policy_at(p, environment[i]);
 
 		fputs("  - ", out);
-		print_quoted(out, text, strlen(text));
+		policy_print_quoted(out, text, strlen(text));
 		fputc('\n', out);
 	}
 	for (unsigned int i = 0; i < NR_LIMITS; i++) {

@@ -107,23 +107,15 @@ static bool is_covered(const struct item *item)
 	return false;
 }
 
-/* A path that has a wildcard in its name is that of one character there. */
-static void print_quoted(FILE *out, const char *text, size_t length, bool pattern)
+/* A wildcard in its name is written as that of one character, which it is as well. */
+static void print_path(FILE *out, const char *text, size_t length)
 {
-	fputc('"', out);
-	for (size_t i = 0; i < length; i++) {
-		const unsigned char c = text[i];
+	char path[POLICY_PATH_MAX];
+	size_t n;
 
-		if (pattern && strchr("*?[", c))
-			fputc('?', out);
-		else if (c == '"' || c == '\\')
-			fprintf(out, "\\%c", c);
-		else if (c < ' ' || c == 0x7f)
-			fprintf(out, "\\x%02x", c);
-		else
-			fputc(c, out);
-	}
-	fputc('"', out);
+	for (n = 0; n < length && n < sizeof(path); n++)
+		path[n] = strchr("*?[", text[n]) ? '?' : text[n];
+	policy_print_quoted(out, path, n);
 }
 
 static void print_section(FILE *out, const char *section)
@@ -140,13 +132,16 @@ static void print_section(FILE *out, const char *section)
 		any = true;
 		if (!strcmp(section, "files")) {
 			fputs("  ", out);
-			print_quoted(out, item->text, path_length(item), true);
+			print_path(out, item->text, path_length(item));
 			fprintf(out, ": %s\n", is_rw(item) ? "rw" : "ro");
 		} else if (!strcmp(section, "calls")) {
 			fprintf(out, "  %s\n", item->text);
 		} else {
 			fputs("  - ", out);
-			print_quoted(out, item->text, strlen(item->text), !strcmp(section, "exec"));
+			if (!strcmp(section, "exec"))
+				print_path(out, item->text, strlen(item->text));
+			else
+				policy_print_quoted(out, item->text, strlen(item->text));
 			fputc('\n', out);
 		}
 	}

@@ -309,18 +309,29 @@ static uint64_t digest_of_text(uint64_t hash, const char *text)
 }
 
 /* The sum of all in a folder, since their order is nobody's business. */
-static uint64_t digest_of_folder(const char *path)
+#define NAME_SIZE	600
+
+/* The path of the next name in the folder @path; false: there is none any more.  @dir may be NULL. */
+static bool next_path(DIR *dir, const char *path, char name[NAME_SIZE])
 {
 	struct dirent *entry;
+
+	do
+		entry = dir ? readdir(dir) : NULL;
+	while (entry && (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")));
+	if (entry)
+		snprintf(name, NAME_SIZE, "%s/%s", path, entry->d_name);
+	return entry;
+}
+
+static uint64_t digest_of_folder(const char *path)
+{
 	uint64_t sum = 0;
 	struct stat stat;
-	char name[600];
+	char name[NAME_SIZE];
 	DIR *dir = opendir(path);
 
-	while (dir && (entry = readdir(dir))) {
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+	while (next_path(dir, path, name)) {
 		if (lstat(name, &stat))
 			continue;
 		sum += digest_of_text(stat.st_mode + (stat.st_uid + stat.st_gid) * 77 + stat.st_nlink * 777 +
@@ -540,14 +551,10 @@ static int watch(pid_t pid)
 
 static void remove_folder(const char *path)
 {
-	struct dirent *entry;
-	char name[600];
+	char name[NAME_SIZE];
 	DIR *dir = opendir(path);
 
-	while (dir && (entry = readdir(dir))) {
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+	while (next_path(dir, path, name)) {
 		if (unlink(name))
 			remove_folder(name);
 	}

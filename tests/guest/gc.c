@@ -13,11 +13,11 @@
 #include <signal.h>
 
 #include "proc.h"
+#include "epochs.h"
 
 #define CELLS		1024		/* old objects, of which two have a page */
 #define CELL_SIZE	2000
-#define WRITES		24		/* by each thread in an epoch */
-#define THREADS_MAX	8
+#define LOST_MAX	1000
 
 struct object {
 	uint64_t magic;
@@ -36,17 +36,7 @@ static struct {
 	bool is;
 } links[CELLS];
 
-static _Atomic unsigned int epoch, arrived;
-static _Atomic bool over;
-static unsigned int nr_threads = 1;
 static bool deaf;
-
-static uint64_t next_random(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	return *seed ^= *seed << 17;
-}
 
 static void forget(unsigned int i)
 {
@@ -77,31 +67,16 @@ static __attribute__((noinline)) void renew(unsigned int i, bool by_kernel, cons
 
 static void write_some(unsigned int thread, uint64_t *seed, const int *pipe)
 {
-	for (unsigned int i = 0; i < WRITES; i++) {
+	for (unsigned int i = 0; i < EPOCH_WRITES; i++) {
 		const uint64_t value = next_random(seed);
 
 		renew((value >> 8) % (i & 1 ? 16 : CELLS / nr_threads) * nr_threads + thread, !(value % 64), pipe);
 	}
 }
 
-/* Between two epochs it makes no call: it stays on its CPU, with what that knows. */
-static void *mutator(void *arg)
+static void mutator_begins(void)
 {
-	const unsigned int thread = (uintptr_t)arg;
-	uint64_t seed = 88172645463325252UL + thread;
-	unsigned int seen = 0;
-	int pipes[2];
-
 	CHECK_WORLD("a mutator");
-	CHECK_EQUAL(pipe(pipes), 0, "pipe");
-	while (!over) {
-		if (epoch == seen)
-			continue;
-		seen = epoch;
-		write_some(thread, &seed, pipes);
-		arrived++;
-	}
-	return NULL;
 }
 
 static void clear_dirty_bits(void)
@@ -134,28 +109,6 @@ static unsigned int collect(unsigned int round)
 		cells[i]->object = NULL;
 	}
 	CHECK(deaf || !lost, "collection %u: %u objects are lost", round, lost);
-	return lost;
-}
-
-static unsigned int survive(unsigned int collections)
-{
-	unsigned int lost = 0;
-	pthread_t threads[THREADS_MAX];
-
-	over = false;
-	epoch = 0;
-	for (uintptr_t i = 0; i < nr_threads; i++)
-		CHECK_EQUAL(pthread_create(&threads[i], NULL, mutator, (void *)i), 0, "pthread_create");
-	for (unsigned int i = 1; i <= collections && lost < 1000; i++) {
-		arrived = 0;
-		epoch = i;
-		while (arrived < nr_threads)
-			__asm__ volatile("pause");
-		lost += collect(i);
-	}
-	over = true;
-	for (unsigned int i = 0; i < nr_threads; i++)
-		pthread_join(threads[i], NULL);
 	return lost;
 }
 
@@ -249,7 +202,7 @@ int main(int argc, char **argv)
 	for (unsigned int i = 0; i < CELLS; i++)
 		cells[i] = GC_MALLOC(CELL_SIZE);
 	GC_gcollect();
-	lost = survive(collections);
+	lost = survive(collections, LOST_MAX);
 	printf("%u collections, %u threads: %u objects lost\n", collections, nr_threads, lost);
 	if (deaf)
 		CHECK(lost >= collections, "only %u objects were lost without dirty bits", lost);
@@ -258,7 +211,7 @@ int main(int argc, char **argv)
 	CHECK_EQUAL(IN_CHILD({
 		const unsigned int some = collections / 4 + 1;
 
-		lost = survive(some);
+		lost = survive(some, LOST_MAX);
 		CHECK(deaf || !lost, "%u objects lost in a child", lost);
 	}), 0, "a child of a fork");
 	return check_result();

@@ -6,43 +6,31 @@
  *
  * proc-survivors outside|... [THREADS [COLLECTIONS]]
  */
-#include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
 #include "proc.h"
+#include "epochs.h"
 
 #define PAGE	4096UL
 #define PAGES	512		/* of the old heap */
-#define WRITES	24		/* by each thread in an epoch */
-#define THREADS_MAX	8
 
 static int clear_refs, pagemap;
 static char *heap;
 static uint64_t found[PAGES];		/* what the collector knows of each page */
-static _Atomic unsigned int epoch, arrived;
-static _Atomic bool over;
-static unsigned int nr_threads = 1;
 
 static volatile uint64_t *slot(unsigned int page)
 {
 	return (uint64_t *)(heap + page * PAGE + page % 64 * 64);
 }
 
-static uint64_t next_random(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	return *seed ^= *seed << 17;
-}
-
 /*
  * Each has pages of its own, some of which it writes in every epoch: so its CPU always has a translation that says that
  * the page was written.  Every so often the kernel writes for it.
  */
-static void write_some(unsigned int thread, uint64_t *seed, int pipe[2])
+static void write_some(unsigned int thread, uint64_t *seed, const int *pipe)
 {
-	for (unsigned int i = 0; i < WRITES; i++) {
+	for (unsigned int i = 0; i < EPOCH_WRITES; i++) {
 		const uint64_t value = next_random(seed);
 		const unsigned int page = (value >> 8) % (i & 1 ? 16 : PAGES / nr_threads) * nr_threads + thread;
 
@@ -55,23 +43,8 @@ static void write_some(unsigned int thread, uint64_t *seed, int pipe[2])
 	}
 }
 
-/* Between two epochs it makes no call: it stays on its CPU, with what that knows. */
-static void *mutator(void *arg)
+static void mutator_begins(void)
 {
-	const unsigned int thread = (uintptr_t)arg;
-	uint64_t seed = 88172645463325252UL + thread;
-	unsigned int seen = 0;
-	int pipes[2];
-
-	CHECK_EQUAL(pipe(pipes), 0, "pipe");
-	while (!over) {
-		if (epoch == seen)
-			continue;
-		seen = epoch;
-		write_some(thread, &seed, pipes);
-		arrived++;
-	}
-	return NULL;
 }
 
 static unsigned int collect(unsigned int round)
@@ -97,8 +70,7 @@ static unsigned int collect(unsigned int round)
 
 int main(int argc, char **argv)
 {
-	unsigned int collections = argc > 3 ? atoi(argv[3]) : 10000, lost = 0;
-	pthread_t threads[THREADS_MAX];
+	unsigned int collections = argc > 3 ? atoi(argv[3]) : 10000, lost;
 
 	proc_begin(argc, argv);
 	nr_threads = argc > 2 ? atoi(argv[2]) : 1;
@@ -107,18 +79,7 @@ int main(int argc, char **argv)
 	memset(heap, 0, PAGES * PAGE);
 	clear_refs = open("/proc/self/clear_refs", O_WRONLY);
 	pagemap = open("/proc/self/pagemap", O_RDONLY);
-	for (uintptr_t i = 0; i < nr_threads; i++)
-		CHECK_EQUAL(pthread_create(&threads[i], NULL, mutator, (void *)i), 0, "pthread_create");
-	for (unsigned int i = 1; i <= collections && lost < 10; i++) {
-		arrived = 0;
-		epoch = i;
-		while (arrived < nr_threads)
-			__asm__ volatile("pause");
-		lost += collect(i);
-	}
-	over = true;
-	for (unsigned int i = 0; i < nr_threads; i++)
-		pthread_join(threads[i], NULL);
+	lost = survive(collections, 10);
 	printf("%u collections, %u threads: %u objects lost\n", collections, nr_threads, lost);
 	return check_result();
 }

@@ -401,6 +401,12 @@ static long pin_descriptor(struct dune_thread *t, int fd, unsigned int slot, uns
 	return 0;
 }
 
+/* The file, in the first slot. */
+static long pin_file(struct dune_thread *t, struct file *f, unsigned int access)
+{
+	return f->found == FOUND_DESCRIPTOR ? pin_descriptor(t, f->fd, 0, access) : pin(f, 0);
+}
+
 /* ---- each kind of call ---- */
 
 struct asked {
@@ -476,7 +482,7 @@ static long change(struct asked *a, struct file *f)
 	long ret;
 
 	take_slots();
-	ret = f->found == FOUND_DESCRIPTOR ? pin_descriptor(a->t, f->fd, 0, a->access) : pin(f, 0);
+	ret = pin_file(a->t, f, a->access);
 	a->use.fd = slot_number(0);
 	if (!ret)
 		ret = make(a->row, a->r, &a->use);
@@ -857,7 +863,7 @@ static long send_there(struct asked *a, struct file *f)
 	long ret;
 
 	take_slots();
-	ret = f->found == FOUND_DESCRIPTOR ? pin_descriptor(a->t, f->fd, 0, a->access) : pin(f, 0);
+	ret = pin_file(a->t, f, a->access);
 	if (!ret)
 		ret = slot_address(&address, NULL);
 	if (!is_error(ret) && a->message) {
@@ -984,7 +990,7 @@ static long link_file(struct asked *a, struct file *f)
 
 	a->row = &link_followed;
 	take_slots();
-	ret = f->found == FOUND_DESCRIPTOR ? pin_descriptor(a->t, f->fd, 0, DUNE_RING3_WRITE) : pin(f, 0);
+	ret = pin_file(a->t, f, DUNE_RING3_WRITE);
 	a->use.fd = slot_number(0);
 	if (!ret)
 		ret = set_second(a, &second);
